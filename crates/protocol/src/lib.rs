@@ -1,0 +1,25 @@
+//! The contract between `mlplatform-client` and `mlplatform-server`, as code.
+//!
+//! Whatever both sides must agree on is written here, once: which routes there are ([`routes`]),
+//! what travels over them ([`tokens`], [`page`]), how a refusal looks ([`error`]), what a token
+//! ([`token`]), a token's name ([`name`]) and a lifetime ([`lifetime`]) look like. The crate does no I/O
+//! and knows neither side.
+
+pub mod error;
+pub mod headers;
+pub mod lifetime;
+pub mod name;
+pub mod open;
+pub mod page;
+pub mod routes;
+pub mod token;
+pub mod tokens;
+
+pub use error::{ErrorBody, ErrorCode};
+pub use lifetime::Lifetime;
+pub use name::TokenName;
+pub use open::Open;
+pub use page::{Page, PageRequest};
+pub use routes::{Access, Endpoint, Origin, ROUTES, Repeat, Route};
+pub use token::{Secret, TokenKind};
+pub use tokens::{Role, TokenInfo};

@@ -1,0 +1,188 @@
+//! The routes, in one table. Nothing else knows a path: a vendor's real path is a one-line change here.
+//!
+//! Each line makes a type that names the call ([`Endpoint`]), so that client and server cannot disagree about
+//! method, path, role, request or answer. What a request holds goes, by the name of the field, into the `{…}`
+//! of the path; the rest is the query of a GET or DELETE, or the JSON body of a POST.
+
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{page::*, tokens::*};
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody; no credential is sent or read.
+    Public,
+    /// A session of any role.
+    User,
+    /// A session of an Administrator.
+    Administrator,
+}
+
+impl Access {
+    /// The scope that a session needs, as refusals name it.
+    #[must_use]
+    pub const fn scope(self) -> Option<&'static str> {
+        match self {
+            Self::Public => None,
+            Self::User => Some("ml-platform:Use"),
+            Self::Administrator => Some("ml-platform:Manage"),
+        }
+    }
+
+    /// Whether a token of that role may call.
+    #[must_use]
+    pub const fn allows(self, role: Role) -> bool {
+        matches!((self, role), (Self::Public | Self::User, _) | (_, Role::Administrator))
+    }
+}
+
+/// What happens when a request is sent again because its answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Nothing more than once would do.
+    Harmless,
+    /// The request carries an idempotency key and a rising attempt number. The server does the work once for a
+    /// key; where the answer carries a secret, a higher attempt withdraws what the one before made, if it was
+    /// never used, and makes it anew, and a lower or equal attempt is refused: no secret is sent twice.
+    Keyed,
+}
+
+/// Whose route it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Published by the vendor.
+    Vendor,
+    /// Defined by this project, because the vendor's is not public.
+    Project,
+}
+
+/// One line of the table.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The verb, the same from here to the Python method.
+    pub name: &'static str,
+    /// GET, POST or DELETE.
+    pub method: Method,
+    /// With `{field}` where a field of the request goes.
+    pub path: &'static str,
+    /// Who may call.
+    pub access: Access,
+    /// Whether a lost answer can be asked for again.
+    pub repeat: Repeat,
+    /// Whose it is.
+    pub origin: Origin,
+    /// The status of a success.
+    pub success: u16,
+}
+
+/// A call: its route and what travels.
+pub trait Endpoint {
+    /// Its line of the table.
+    const ROUTE: Route;
+    /// What is asked.
+    type Request: Serialize + DeserializeOwned + Send + Sync;
+    /// What is answered.
+    type Response: Serialize + DeserializeOwned + Send;
+}
+
+macro_rules! routes {
+    ($($(#[$doc:meta])* $endpoint:ident $name:literal: $method:ident $path:literal, $access:ident, $repeat:ident, $origin:ident, $success:literal, $request:ty => $response:ty;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug)]
+            pub struct $endpoint;
+
+            impl Endpoint for $endpoint {
+                const ROUTE: Route = Route {
+                    name: $name,
+                    method: Method::$method,
+                    path: $path,
+                    access: Access::$access,
+                    repeat: Repeat::$repeat,
+                    origin: Origin::$origin,
+                    success: $success,
+                };
+                type Request = $request;
+                type Response = $response;
+            }
+        )*
+
+        /// Every route.
+        pub const ROUTES: &[Route] = &[$($endpoint::ROUTE,)*];
+    };
+}
+
+routes! {
+    /// Whether the platform is up.
+    Healthz "healthz": GET "/healthz", Public, Harmless, Project, 200, Nothing => Health;
+    /// Exchanges an access token for a session.
+    CreateSession "create_session": POST "/v1_0/sessions", Public, Harmless, Project, 201, CreateSessionRequest => Session;
+    /// Makes a registration token.
+    CreateRegisterToken "create_register_token": POST "/v1_0/register-tokens", Administrator, Keyed, Project, 201, CreateRegisterTokenRequest => CreatedRegisterToken;
+    /// Redeems a registration token for an access token.
+    CreateRefreshToken "create_refresh_token": POST "/v1_0/tokens", Public, Keyed, Project, 201, CreateRefreshTokenRequest => CreatedRefreshToken;
+    /// Deletes an access token by its name.
+    DeleteToken "delete_token": DELETE "/v1_0/tokens", Administrator, Keyed, Project, 204, DeleteTokenRequest => ();
+    /// The caller's own token.
+    WhoAmI "who_am_i": GET "/v1_0/tokens/self", User, Harmless, Project, 200, Nothing => TokenInfo;
+    /// The living access tokens.
+    GetProjectTokensInfo "get_project_tokens_info": GET "/v1_0/tokens", Administrator, Harmless, Project, 200, PageRequest => Page<TokenInfo>;
+}
+
+/// All but what RFC 3986 leaves unreserved is escaped.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+impl Route {
+    /// The path with the request's fields filled in, and the fields that are left for query or body.
+    #[must_use]
+    pub fn fill(&self, mut fields: Map<String, Value>) -> (String, Map<String, Value>) {
+        let path = self.path.split('/').map(|segment| {
+            let field = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            match field.and_then(|field| fields.shift_remove(field)) {
+                Some(Value::String(text)) => utf8_percent_encode(&text, SEGMENT).to_string(),
+                Some(other) => utf8_percent_encode(&other.to_string(), SEGMENT).to_string(),
+                None => segment.to_owned(),
+            }
+        });
+        let path = path.collect::<Vec<_>>().join("/");
+        (path, fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_and_places_are_unique() {
+        let mut names: Vec<_> = ROUTES.iter().map(|route| route.name).collect();
+        let mut places: Vec<_> = ROUTES.iter().map(|route| (route.method.as_str(), route.path)).collect();
+        names.sort_unstable();
+        places.sort_unstable();
+        names.dedup();
+        places.dedup();
+        assert_eq!((names.len(), places.len()), (ROUTES.len(), ROUTES.len()));
+    }
+
+    #[test]
+    fn fields_go_where_the_path_names_them() {
+        let route = Route { path: "/v1_0/magnum/{id}/jobs/{job}", ..WhoAmI::ROUTE };
+        let Value::Object(fields) = json!({"id": "a/b c", "tail": 5, "job": "pi-1"}) else { unreachable!() };
+        let (path, rest) = route.fill(fields);
+        assert_eq!(path, "/v1_0/magnum/a%2Fb%20c/jobs/pi-1");
+        assert_eq!(Value::Object(rest), json!({"tail": 5}));
+    }
+
+    #[test]
+    fn administrators_may_do_what_users_may() {
+        for access in [Access::Public, Access::User, Access::Administrator] {
+            assert!(access.allows(Role::Administrator));
+        }
+        assert!(Access::User.allows(Role::User) && !Access::Administrator.allows(Role::User));
+    }
+}

@@ -1,0 +1,137 @@
+//! Messages of the token service.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Lifetime, Open, Secret, TokenName};
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Works with Spark clusters.
+    #[serde(rename = "USER")]
+    User,
+    /// The same, and manages tokens.
+    #[serde(rename = "ADMIN")]
+    Administrator,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 2] = [Self::User, Self::Administrator];
+
+    /// As it stands on the wire and in the store; Python's `MLPTokenType` has the same values.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "USER",
+            Self::Administrator => "ADMIN",
+        }
+    }
+
+    /// The role of that [`name`](Self::name).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// `create_session`: the one request that carries the access token's value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSessionRequest {
+    /// The access token.
+    pub refresh_token: Secret,
+}
+
+/// A session, to be sent as `Authorization: Bearer`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// Its value.
+    pub session_token: Secret,
+    /// Seconds from now; a client keeps them on its monotonic clock.
+    pub expires_in: u64,
+}
+
+/// `create_register_token`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRegisterTokenRequest {
+    /// Name of the access token that will be made with it.
+    pub client_name: TokenName,
+    /// Lifetime of the registration token.
+    pub access_ttl: Lifetime,
+    /// Lifetime of the access token, from its making; left out, it never expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_ttl: Option<Lifetime>,
+    /// Role of the access token.
+    pub token_type: Role,
+}
+
+/// The only answer that ever holds this registration token's value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CreatedRegisterToken {
+    /// Public id.
+    pub id: String,
+    /// The value.
+    pub register_token: Secret,
+    /// When it can no longer be redeemed.
+    pub exp: Timestamp,
+}
+
+/// `create_refresh_token`: redeems a registration token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRefreshTokenRequest {
+    /// The registration token.
+    pub register_token: Secret,
+}
+
+/// The only answer that ever holds this access token's value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CreatedRefreshToken {
+    /// The value.
+    pub refresh_token: Secret,
+    /// What was made.
+    pub info: TokenInfo,
+}
+
+/// `delete_token`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteTokenRequest {
+    /// Of a living access token. In the query, not in the path: `..` is a legal name, and every URL library folds it.
+    pub token_name: TokenName,
+}
+
+/// No fields.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// What may be known of an access token: all but its value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenInfo {
+    /// `tok_…`
+    pub id: String,
+    /// Unique among living access tokens.
+    pub name: String,
+    /// Its role.
+    #[serde(rename = "type")]
+    pub role: Open<Role>,
+    /// Name of the token that made the registration token; the platform's own for the first Administrator.
+    pub issuer_name: String,
+    /// When it ends; `None`: never.
+    pub exp: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// `healthz`: it answers, so it is up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`
+    pub status: String,
+    /// The server's version.
+    pub version: String,
+}
