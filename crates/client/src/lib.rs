@@ -1,1 +1,23 @@
-//! x
+//! The client of the ML platform, without Python.
+//!
+//! A call goes through four layers, each in its file and each ignorant of the next:
+//! a verb ([`tokens`]) says what is asked; [`Client`] lends it a [`session`] and heals one that the server
+//! no longer knows; [`transport`] sends it, as often as is safe ([`retry`]), until the deadline;
+//! reqwest speaks HTTP. Where a value of a setting comes from is [`config`]'s business, what can go wrong and
+//! what to do about it is [`error`]'s.
+
+mod client;
+pub mod config;
+pub mod error;
+mod retry;
+mod session;
+pub mod tokens;
+mod transport;
+
+pub use client::Client;
+pub use config::{Config, Given};
+pub use error::{Error, Kind};
+pub use mlplatform_protocol as protocol;
+
+/// The version of this package, sent as `User-Agent: mlplatform-client/VERSION`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

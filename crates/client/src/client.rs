@@ -1,0 +1,75 @@
+//! [`Client`]: what the verbs are called on.
+
+use std::{sync::Arc, time::Duration};
+
+use mlplatform_protocol::{Access, Endpoint};
+use tokio::sync::watch;
+
+use crate::{
+    config::Config,
+    error::Error,
+    session::Sessions,
+    transport::{Attempts, Deadline, Transport},
+};
+
+/// Connections and a session for one platform and one access token.
+pub struct Client {
+    transport: Arc<Transport>,
+    sessions: Option<Sessions>,
+    timeout: Duration,
+    stopped: watch::Sender<bool>,
+}
+
+impl Client {
+    /// Reads the authorities and makes the connection pool; nothing is sent.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Configuration`] when the authorities cannot be read.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let transport = Arc::new(Transport::new(config)?);
+        let sessions = config.refresh_token.clone().map(|token| Sessions::new(Arc::clone(&transport), token));
+        Ok(Self { transport, sessions, timeout: config.timeout, stopped: watch::Sender::new(false) })
+    }
+
+    /// Ends every call that is under way with [`crate::Kind::Closed`], and refuses new ones.
+    pub fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// When a call that begins now has to end: after `timeout`, or after the configured time.
+    pub(crate) fn deadline(&self, timeout: Option<Duration>) -> Deadline {
+        Deadline::after(timeout.unwrap_or(self.timeout))
+    }
+
+    /// One call, from the session to the answer.
+    pub(crate) async fn call<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        deadline: Deadline,
+    ) -> Result<E::Response, Error> {
+        let mut stopped = self.stopped.subscribe();
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Error::closed()),
+            result = self.authorized::<E>(request, deadline) => result,
+        }
+    }
+
+    async fn authorized<E: Endpoint>(&self, request: &E::Request, deadline: Deadline) -> Result<E::Response, Error> {
+        let mut attempts = Attempts::of(&E::ROUTE)?;
+        if E::ROUTE.access == Access::Public {
+            return self.transport.call::<E>(request, None, &mut attempts, deadline).await;
+        }
+        let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&E::ROUTE))?;
+        let session = sessions.get(deadline).await?;
+        let first = self.transport.call::<E>(request, Some(&session.token), &mut attempts, deadline).await;
+        match first {
+            Err(error) if error.is_unknown_session() => {
+                sessions.invalidate(&session);
+                let session = sessions.get(deadline).await?;
+                self.transport.call::<E>(request, Some(&session.token), &mut attempts, deadline).await
+            }
+            result => result,
+        }
+    }
+}

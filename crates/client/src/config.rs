@@ -1,0 +1,268 @@
+//! Settings: one table, one order of precedence (argument, then environment, then default).
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use mlplatform_protocol::Secret;
+use reqwest::Url;
+
+use crate::error::Error;
+
+/// One line of the table of settings.
+#[derive(Debug)]
+pub struct Setting {
+    /// The argument of `MLPlatform(…)`.
+    pub name: &'static str,
+    /// The environment variable; an empty one counts as unset.
+    pub variable: &'static str,
+    /// When neither is given.
+    pub default: Option<&'static str>,
+    /// Whether its value may be shown.
+    pub secret: bool,
+}
+
+/// The platform's address.
+pub const URL: Setting = Setting {
+    name: "url",
+    variable: "MLP_URL",
+    default: Some("https://msk.cloud.vk.ru/infra/mlplatform"),
+    secret: false,
+};
+/// The access token.
+pub const REFRESH_TOKEN: Setting =
+    Setting { name: "refresh_token", variable: "MLP_REFRESH_TOKEN", default: None, secret: true };
+/// A file of certificate authorities in PEM form: these are trusted, and no others.
+pub const CA_BUNDLE: Setting = Setting { name: "ca_bundle", variable: "MLP_CA_BUNDLE", default: None, secret: false };
+/// Seconds for a whole call, retries included. A minute outlasts a restart of the platform and one slow proxy.
+pub const TIMEOUT: Setting = Setting { name: "timeout", variable: "MLP_TIMEOUT", default: Some("60"), secret: false };
+/// `1`: tokens may cross a closed network over plain http.
+pub const ALLOW_HTTP: Setting =
+    Setting { name: "allow_http", variable: "MLP_ALLOW_HTTP", default: Some("0"), secret: false };
+
+/// Every setting, in the order in which they are documented.
+pub const SETTINGS: [&Setting; 5] = [&URL, &REFRESH_TOKEN, &CA_BUNDLE, &TIMEOUT, &ALLOW_HTTP];
+
+/// A day: longer waits are a mistake in the unit (milliseconds given as seconds).
+const LONGEST_TIMEOUT: f64 = 86_400.0;
+
+/// What the caller gave as arguments.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// See [`URL`].
+    pub url: Option<String>,
+    /// See [`REFRESH_TOKEN`].
+    pub refresh_token: Option<Secret>,
+    /// See [`CA_BUNDLE`].
+    pub ca_bundle: Option<String>,
+    /// See [`TIMEOUT`].
+    pub timeout: Option<f64>,
+    /// See [`ALLOW_HTTP`].
+    pub allow_http: Option<bool>,
+}
+
+/// Settings after all sources were asked; nothing is left open.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Without a slash at the end, a query or a user name.
+    pub url: Url,
+    /// What exchanges are made with.
+    pub refresh_token: Option<Secret>,
+    /// A file of certificate authorities.
+    pub ca_bundle: Option<PathBuf>,
+    /// For a whole call.
+    pub timeout: Duration,
+    /// Whether the address is plain http to another machine, which the caller has allowed.
+    pub plain_http: bool,
+}
+
+/// A value that was found, and where: errors name both.
+struct Found<'a> {
+    setting: &'a Setting,
+    value: String,
+    from: From,
+}
+
+enum From {
+    Argument,
+    Environment,
+    Default,
+}
+
+impl Found<'_> {
+    fn error(&self, problem: impl fmt::Display) -> Error {
+        let Setting { name, variable, secret, .. } = self.setting;
+        let value = if *secret { "(masked)".to_owned() } else { format!("'{}'", self.value.escape_debug()) };
+        let from = match self.from {
+            From::Argument => format!("the argument {name}="),
+            From::Environment => format!("the environment variable {variable}"),
+            From::Default => format!("the default of {name}"),
+        };
+        Error::configuration(format!("{name} is {value} (from {from}): {problem}"))
+    }
+}
+
+impl Config {
+    /// Asks the arguments, then the environment, then the table.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Configuration`] with the value, where it came from, the rule and the remedy.
+    pub fn resolve(given: Given, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let find = |setting: &'static Setting, argument: Option<String>| {
+            let from_environment = || environment(setting.variable).filter(|value| !value.trim().is_empty());
+            let (value, from) = match (argument, from_environment()) {
+                (Some(value), _) => (value, From::Argument),
+                (None, Some(value)) => (value, From::Environment),
+                (None, None) => (setting.default?.to_owned(), From::Default),
+            };
+            Some(Found { setting, value, from })
+        };
+        let allow_http = match find(&ALLOW_HTTP, given.allow_http.map(|yes| u8::from(yes).to_string())) {
+            None => false,
+            Some(found) => flag(&found)?,
+        };
+        let url = find(&URL, given.url).ok_or_else(|| Error::configuration("url is not set".to_owned()))?;
+        let (url, plain_http) = address(&url, allow_http)?;
+        let timeout = match find(&TIMEOUT, given.timeout.map(|seconds| seconds.to_string())) {
+            None => Duration::MAX,
+            Some(found) => seconds(&found)?,
+        };
+        let ca_bundle = find(&CA_BUNDLE, given.ca_bundle).map(|found| PathBuf::from(found.value));
+        let refresh_token = given
+            .refresh_token
+            .or_else(|| find(&REFRESH_TOKEN, None).map(|found| Secret::from_pasted(&found.value)))
+            .filter(|token| !token.expose().is_empty());
+        Ok(Self { url, refresh_token, ca_bundle, timeout, plain_http })
+    }
+
+    /// Whether requests stay on this machine: then no proxy is asked, whatever the environment says.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.url)
+    }
+}
+
+fn flag(found: &Found<'_>) -> Result<bool, Error> {
+    match found.value.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(found.error("write 1 or 0")),
+    }
+}
+
+fn seconds(found: &Found<'_>) -> Result<Duration, Error> {
+    let number: f64 =
+        found.value.trim().parse().map_err(|_| found.error("write a number of seconds, such as 30 or 2.5"))?;
+    timeout(number).map_err(|problem| found.error(problem))
+}
+
+/// Seconds as a caller gives them, for the constructor and for single calls.
+///
+/// # Errors
+/// The rule that the number breaks.
+pub fn timeout(seconds: f64) -> Result<Duration, &'static str> {
+    if !(seconds > 0.0 && seconds <= LONGEST_TIMEOUT) {
+        return Err("write a number of seconds above 0 and up to 86400 (a day)");
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| "write a number of seconds")
+}
+
+fn address(found: &Found<'_>, allow_http: bool) -> Result<(Url, bool), Error> {
+    const EXAMPLE: &str = "write it like https://platform.example.com/path or http://127.0.0.1:8765";
+    let text = found.value.trim().trim_end_matches('/');
+    let url =
+        Url::parse(text).map_err(|problem| found.error(format_args!("it is not an address ({problem}); {EXAMPLE}")))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        // The value is not repeated: it holds a password.
+        return Err(Error::configuration(format!(
+            "{} holds a user name or password before the '@': remove it; the access token is given as {} or in {}",
+            URL.name, REFRESH_TOKEN.name, REFRESH_TOKEN.variable
+        )));
+    }
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(found.error(format_args!("it must begin with https:// (or http:// on this machine); {EXAMPLE}")));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(found.error(format_args!("it must not hold a '?' or '#'; {EXAMPLE}")));
+    }
+    let plain_http = url.scheme() == "http" && !is_loopback(&url);
+    if plain_http && !allow_http {
+        return Err(found.error(format_args!(
+            "tokens would cross the network unencrypted; use https://, or in a closed network allow it with {}=True or {}=1",
+            ALLOW_HTTP.name, ALLOW_HTTP.variable
+        )));
+    }
+    Ok((url, plain_http))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    // An IPv6 host stands in brackets.
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(given: Given, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let lookup =
+            |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Config::resolve(given, lookup).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn argument_beats_environment_beats_default() {
+        let environment = [("MLP_URL", "https://env.example"), ("MLP_TIMEOUT", "5")];
+        let default = resolve(Given::default(), &[]).unwrap();
+        assert_eq!(default.url.as_str(), URL.default.unwrap());
+        assert_eq!(default.timeout, Duration::from_secs(60));
+        let config = resolve(Given::default(), &environment).unwrap();
+        assert_eq!((config.url.as_str(), config.timeout), ("https://env.example/", Duration::from_secs(5)));
+        let given = Given { url: Some("https://arg.example/x/".to_owned()), timeout: Some(1.5), ..Given::default() };
+        let config = resolve(given, &environment).unwrap();
+        assert_eq!((config.url.as_str(), config.timeout), ("https://arg.example/x", Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn an_error_says_where_the_value_came_from() {
+        let message = resolve(Given::default(), &[("MLP_TIMEOUT", "soon")]).unwrap_err();
+        assert_eq!(
+            message,
+            "timeout is 'soon' (from the environment variable MLP_TIMEOUT): write a number of seconds, such as 30 or 2.5"
+        );
+        let message = resolve(Given { timeout: Some(-1.0), ..Given::default() }, &[]).unwrap_err();
+        assert!(message.starts_with("timeout is '-1' (from the argument timeout=)"), "{message}");
+    }
+
+    #[test]
+    fn addresses() {
+        let with = |url: &str| resolve(Given { url: Some(url.to_owned()), ..Given::default() }, &[]);
+        for good in
+            ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1", "https://a.example/b", " https://a.example "]
+        {
+            assert!(with(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("127.0.0.1:8765", "not an address"),
+            ("localhost:8765", "must begin with https://"),
+            ("ftp://a.example", "must begin with https://"),
+            ("https://a.example/?x=1", "'?'"),
+            ("http://10.0.0.1", "unencrypted"),
+            ("http://localhost.example", "unencrypted"),
+        ] {
+            let message = with(bad).unwrap_err();
+            assert!(message.contains(why), "{bad}: {message}");
+        }
+        let message = with("https://anna:hunter2@a.example").unwrap_err();
+        assert!(message.contains("user name or password") && !message.contains("hunter2"), "{message}");
+        let given = Given { url: Some("http://10.0.0.1".to_owned()), allow_http: Some(true), ..Given::default() };
+        assert!(resolve(given, &[]).unwrap().plain_http);
+    }
+
+    #[test]
+    fn a_pasted_token_is_stripped_and_an_empty_one_is_none() {
+        let token = |text: &str| Given { refresh_token: Some(Secret::from_pasted(text)), ..Given::default() };
+        assert_eq!(resolve(token(" abc\n"), &[]).unwrap().refresh_token.unwrap().expose(), "abc");
+        assert!(resolve(token("  "), &[]).unwrap().refresh_token.is_none());
+        assert!(resolve(Given::default(), &[("MLP_REFRESH_TOKEN", "")]).unwrap().refresh_token.is_none());
+    }
+}

@@ -1,0 +1,248 @@
+//! What can go wrong, told apart by what the user can do about it.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+use mlplatform_protocol::{ErrorBody, ErrorCode, Route, headers};
+
+use crate::config;
+
+/// An error of a call. Cheap to clone: callers that waited for one exchange share its error.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    /// From the outermost to the innermost cause; without addresses, without values.
+    causes: Vec<String>,
+    attempts: u32,
+    request_id: Option<String>,
+}
+
+/// The families of errors. Each is one Python class, or one for each error code of the platform.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// An argument breaks a rule; nothing was sent.
+    Argument,
+    /// A setting is wrong; nothing was sent.
+    Configuration,
+    /// The call needs an access token and none was given; nothing was sent.
+    TokenMissing,
+    /// The platform said no, in its envelope.
+    Refused(ErrorBody),
+    /// Somebody answered who is not the platform: a portal, another service, a wrong path.
+    Foreign {
+        /// Its HTTP status.
+        status: u16,
+    },
+    /// No connection, or it broke.
+    Connection,
+    /// The time for the call was used up.
+    Timeout,
+    /// `stop()` or `close()` ended the call.
+    Closed,
+    /// A fault of this package or of the machine (no randomness, a task that died).
+    Internal,
+}
+
+impl Error {
+    fn new(kind: Kind, message: String) -> Self {
+        Self(Arc::new(Inner { kind, message, hint: None, causes: Vec::new(), attempts: 0, request_id: None }))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    fn hinting(self, hint: impl Into<String>) -> Self {
+        self.with(|inner| inner.hint = Some(hint.into()))
+    }
+
+    /// An argument that breaks a rule of the protocol.
+    pub fn argument(name: &str, problem: impl fmt::Display) -> Self {
+        Self::new(Kind::Argument, format!("{name}: {problem}"))
+    }
+
+    /// A setting with a value that cannot be meant.
+    #[must_use]
+    pub fn configuration(message: String) -> Self {
+        Self::new(Kind::Configuration, message)
+    }
+
+    /// The machine failed us.
+    pub fn internal(problem: impl fmt::Display) -> Self {
+        Self::new(Kind::Internal, problem.to_string())
+    }
+
+    pub(crate) fn token_missing(route: &Route) -> Self {
+        Self::new(Kind::TokenMissing, format!("{} needs an access token, and none was given", route.name)).hinting(
+            format!(
+                "give it as MLPlatform(\"<access token>\") or in the environment variable {}; \
+             who has none redeems a registration token with create_refresh_token(), which needs no token",
+                config::REFRESH_TOKEN.variable
+            ),
+        )
+    }
+
+    /// This client was stopped or closed.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self::new(Kind::Closed, "this MLPlatform was stopped or closed while the call was under way".to_owned())
+    }
+
+    pub(crate) fn refused(body: ErrorBody, expired: bool, retry_after: Option<u64>) -> Self {
+        let hint = refusal_hint(&body, expired, retry_after);
+        let text = serde_json::to_string(&body).unwrap_or_default();
+        let message = format!("<Response [{}]>. Info: {text}", body.status);
+        Self::new(Kind::Refused(body), message).with(|inner| inner.hint = hint)
+    }
+
+    pub(crate) fn foreign(status: u16, what: &str, address: &str) -> Self {
+        Self::new(Kind::Foreign { status }, format!("{address} answered {status}, but not as an ML platform does: {what}"))
+            .hinting(format!(
+                "check the platform's address: it comes from url= or the environment variable {}, and ends where '/v1_0/' would begin",
+                config::URL.variable
+            ))
+    }
+
+    pub(crate) fn timeout(seconds: f64, doing: &str) -> Self {
+        Self::new(Kind::Timeout, format!("no answer within {seconds} s ({doing})")).hinting(format!(
+            "the platform is slow or out of reach; a longer wait is set with timeout= (seconds) or {}",
+            config::TIMEOUT.variable
+        ))
+    }
+
+    pub(crate) fn connection(address: &str, problem: &Problem, causes: Vec<String>) -> Self {
+        let variable = config::URL.variable;
+        let (what, hint) = match problem {
+            Problem::Name => (
+                "its name cannot be resolved",
+                format!("check the spelling of the address (url= or {variable}), the DNS server and the VPN"),
+            ),
+            Problem::Refused => (
+                "nothing listens there",
+                format!("check that the platform runs and that the port is right (url= or {variable})"),
+            ),
+            Problem::Certificate => (
+                "its certificate is not trusted",
+                format!(
+                    "if an authority of your own signed it, name that authority's PEM file with ca_bundle= or {}",
+                    config::CA_BUNDLE.variable
+                ),
+            ),
+            Problem::Proxy => (
+                "the proxy cannot be reached or refuses",
+                "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; name hosts that need no proxy in NO_PROXY".to_owned(),
+            ),
+            Problem::ConnectTimeout => (
+                "no connection was made in time",
+                "check the network, the VPN, the firewall and the proxy variables (HTTPS_PROXY, NO_PROXY)".to_owned(),
+            ),
+            Problem::Unreachable => (
+                "no connection could be made",
+                format!("check the network, the VPN and the address (url= or {variable})"),
+            ),
+            Problem::Broken => (
+                "the connection broke before the answer was complete",
+                "try again; if it lasts, check proxies and firewalls on the way".to_owned(),
+            ),
+        };
+        Self::new(Kind::Connection, format!("{address}: {what}")).hinting(hint).with(|inner| inner.causes = causes)
+    }
+
+    pub(crate) fn after(self, attempts: u32, request_id: Option<String>) -> Self {
+        self.with(|inner| {
+            inner.attempts = attempts;
+            if request_id.is_some() {
+                inner.request_id = request_id;
+            }
+        })
+    }
+
+    /// What family it is of.
+    #[must_use]
+    pub fn kind(&self) -> &Kind {
+        &self.0.kind
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// From the outermost to the innermost cause.
+    #[must_use]
+    pub fn causes(&self) -> &[String] {
+        &self.0.causes
+    }
+
+    /// How often the request was sent; 0 when it was not.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// The platform's id of the (last) request, to be found in its log.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.request_id.as_deref()
+    }
+
+    /// Whether the server did not know the session: the one refusal that a new exchange heals.
+    pub(crate) fn is_unknown_session(&self) -> bool {
+        matches!(&self.0.kind, Kind::Refused(body) if body.status == ErrorCode::Unauthorized.status())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("kind", &self.0.kind).field("message", &self.0.message).finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    Name,
+    Refused,
+    Certificate,
+    Proxy,
+    ConnectTimeout,
+    Unreachable,
+    Broken,
+}
+
+fn refusal_hint(body: &ErrorBody, expired: bool, retry_after: Option<u64>) -> Option<String> {
+    let field = body.field().unwrap_or_default();
+    let status = |code: ErrorCode| body.status == code.status();
+    let hint = if expired {
+        "the token was real, but its lifetime has ended: ask an Administrator for a new registration token".to_owned()
+    } else if status(ErrorCode::Forbidden) && field.contains("does not contain the following scopes") {
+        "this needs a token with the role Administrator: ask one, or use such a token".to_owned()
+    } else if status(ErrorCode::Forbidden) && field.contains("already redeemed") {
+        "a registration token works once: if it was not you who redeemed it, tell the Administrator who issued it; ask for a new one".to_owned()
+    } else if status(ErrorCode::Forbidden) {
+        "the token is unknown here, expired or deleted: check that it belongs to this platform and was copied whole; else ask an Administrator for a new registration token".to_owned()
+    } else if status(ErrorCode::Unauthorized) {
+        "the platform did not accept the session that it had just given: its clock or its address may have changed; try again".to_owned()
+    } else if let Some(seconds) = retry_after {
+        format!("the platform asks to come again after {seconds} s")
+    } else if status(ErrorCode::InternalServerError) {
+        format!("the platform failed; give its administrator the request id (header {})", headers::REQUEST_ID)
+    } else {
+        return None;
+    };
+    Some(hint)
+}

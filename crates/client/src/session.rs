@@ -1,0 +1,138 @@
+//! The session: made from the access token by one exchange, shared by every call until it ends.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use mlplatform_protocol::{Endpoint, Secret, TokenKind, routes::CreateSession, token, tokens::CreateSessionRequest};
+use tokio::time::Instant;
+
+use crate::{
+    error::{Error, Kind},
+    transport::{Attempts, Deadline, Transport},
+};
+
+/// A session is renewed when less than a tenth of its life, or less than this, is left: a call that starts now
+/// shall not meet its end on the way.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// A session, kept on this process' monotonic clock: whatever the wall clock does, it ends in time.
+pub(crate) struct Live {
+    pub(crate) token: Secret,
+    renew_at: Instant,
+}
+
+type Exchange = Shared<BoxFuture<'static, Result<Arc<Live>, Error>>>;
+
+/// Makes sessions. However many calls need one at the same time, one exchange is under way; who waits for it gets
+/// its result, good or bad.
+pub(crate) struct Sessions {
+    transport: Arc<Transport>,
+    refresh_token: Secret,
+    current: Mutex<Option<Exchange>>,
+}
+
+impl Sessions {
+    pub(crate) fn new(transport: Arc<Transport>, refresh_token: Secret) -> Self {
+        Self { transport, refresh_token, current: Mutex::new(None) }
+    }
+
+    /// The present session, or a new one.
+    pub(crate) async fn get(&self, deadline: Deadline) -> Result<Arc<Live>, Error> {
+        loop {
+            let exchange = self.current_or_start(deadline)?;
+            let waited = tokio::time::timeout_at(deadline.at(), exchange.clone()).await;
+            let result = waited.unwrap_or_else(|_| Err(deadline.passed("waiting for a session")));
+            match result {
+                Ok(live) => return Ok(live),
+                // Somebody else's exchange ran out of somebody else's time: there may be more of ours.
+                Err(error) if *error.kind() == Kind::Timeout && !deadline.left().is_zero() => self.forget(&exchange),
+                Err(error) => {
+                    self.forget(&exchange);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The server does not know this session: the next call makes another. A newer one is left alone.
+    pub(crate) fn invalidate(&self, dead: &Arc<Live>) {
+        let mut current = self.lock();
+        if current
+            .as_ref()
+            .and_then(Shared::peek)
+            .is_some_and(|result| result.as_ref().is_ok_and(|live| Arc::ptr_eq(live, dead)))
+        {
+            *current = None;
+        }
+    }
+
+    fn forget(&self, ended: &Exchange) {
+        let mut current = self.lock();
+        if current.as_ref().is_some_and(|exchange| exchange.ptr_eq(ended)) {
+            *current = None;
+        }
+    }
+
+    fn current_or_start(&self, deadline: Deadline) -> Result<Exchange, Error> {
+        check_shape(&self.refresh_token)?;
+        let mut current = self.lock();
+        let usable = |exchange: &&Exchange| match exchange.peek() {
+            None => true,
+            Some(Ok(live)) => Instant::now() < live.renew_at,
+            Some(Err(_)) => false,
+        };
+        if let Some(exchange) = current.as_ref().filter(usable) {
+            return Ok(exchange.clone());
+        }
+        let exchange = exchange(Arc::clone(&self.transport), self.refresh_token.clone(), deadline).boxed().shared();
+        *current = Some(exchange.clone());
+        Ok(exchange)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Exchange>> {
+        // Nothing that is done under the lock can leave it half done.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn exchange(transport: Arc<Transport>, refresh_token: Secret, deadline: Deadline) -> Result<Arc<Live>, Error> {
+    let asked_at = Instant::now();
+    let mut attempts = Attempts::of(&CreateSession::ROUTE)?;
+    let request = CreateSessionRequest { refresh_token };
+    let session = transport.call::<CreateSession>(&request, None, &mut attempts, deadline).await?;
+    let life = Duration::from_secs(session.expires_in);
+    let margin = MARGIN.min(life / 10);
+    Ok(Arc::new(Live { token: session.session_token, renew_at: asked_at + life.saturating_sub(margin) }))
+}
+
+/// A mistyped or wrong kind of token is told before it is sent. What is not of our format is passed on as it is.
+fn check_shape(refresh_token: &Secret) -> Result<(), Error> {
+    let problem = match token::shape(refresh_token.expose()) {
+        token::Shape::Whole(TokenKind::Access) | token::Shape::Opaque => return Ok(()),
+        token::Shape::Damaged(kind) => damaged(kind),
+        token::Shape::Whole(TokenKind::Registration) => {
+            "this is a registration token; redeem it with create_refresh_token(), and use the access token that it returns".to_owned()
+        }
+        token::Shape::Whole(TokenKind::Session) => "this is a session token, which only the library itself uses; give the access token (it begins with 'mlpr_')".to_owned(),
+    };
+    Err(Error::argument("refresh_token", problem))
+}
+
+/// What is said of a text that begins like a token, but is none.
+pub(crate) fn damaged(kind: TokenKind) -> String {
+    format!(
+        "this does not look like a token: it begins like {} ({}…), but at least one character is wrong or missing; copy it again, whole",
+        match kind {
+            TokenKind::Access => "an access token",
+            TokenKind::Registration => "a registration token",
+            TokenKind::Session => "a session token",
+        },
+        kind.prefix()
+    )
+}

@@ -1,0 +1,99 @@
+//! The token calls. Each is one route; what the user gave is read here, so that a mistake costs no request.
+
+use std::time::Duration;
+
+use mlplatform_protocol::{
+    Lifetime, PageRequest, Role, Secret, TokenInfo, TokenKind, TokenName,
+    page::MAX_LIMIT,
+    routes::{CreateRefreshToken, CreateRegisterToken, DeleteToken, GetProjectTokensInfo, WhoAmI},
+    token::{self, Shape},
+    tokens::{CreateRefreshTokenRequest, CreateRegisterTokenRequest, DeleteTokenRequest, Nothing},
+};
+
+use crate::{Client, Error, session::damaged};
+
+impl Client {
+    /// Makes a registration token and returns its value, which nobody can ask for again.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn create_register_token(
+        &self,
+        client_name: &str,
+        access_ttl: Lifetime,
+        refresh_ttl: Option<Lifetime>,
+        token_type: Role,
+        timeout: Option<Duration>,
+    ) -> Result<Secret, Error> {
+        let client_name = TokenName::new(client_name).map_err(|problem| Error::argument("client_name", problem))?;
+        let request = CreateRegisterTokenRequest { client_name, access_ttl, refresh_ttl, token_type };
+        Ok(self.call::<CreateRegisterToken>(&request, self.deadline(timeout)).await?.register_token)
+    }
+
+    /// Redeems a registration token and returns the access token's value. Sends no credential, and does not adopt
+    /// the new token.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn create_refresh_token(
+        &self,
+        register_token: Secret,
+        timeout: Option<Duration>,
+    ) -> Result<Secret, Error> {
+        let problem = match token::shape(register_token.expose()) {
+            Shape::Whole(TokenKind::Registration) => None,
+            Shape::Opaque if register_token.expose().is_empty() => {
+                Some("it is empty: give the registration token's value".to_owned())
+            }
+            Shape::Opaque => None,
+            Shape::Damaged(kind) => Some(damaged(kind)),
+            Shape::Whole(kind) => Some(format!(
+                "this is {} {} already: only a registration token (it begins with '{}') is redeemed",
+                if kind == TokenKind::Access { "an" } else { "a" },
+                kind.noun(),
+                TokenKind::Registration.prefix()
+            )),
+        };
+        if let Some(problem) = problem {
+            return Err(Error::argument("register_token", problem));
+        }
+        let request = CreateRefreshTokenRequest { register_token };
+        Ok(self.call::<CreateRefreshToken>(&request, self.deadline(timeout)).await?.refresh_token)
+    }
+
+    /// Deletes an access token; its sessions end at their next request.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn delete_token(&self, token_name: &str, timeout: Option<Duration>) -> Result<(), Error> {
+        let token_name = TokenName::new(token_name).map_err(|problem| Error::argument("token_name", problem))?;
+        self.call::<DeleteToken>(&DeleteTokenRequest { token_name }, self.deadline(timeout)).await
+    }
+
+    /// The token that this client works with.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn who_am_i(&self, timeout: Option<Duration>) -> Result<TokenInfo, Error> {
+        self.call::<WhoAmI>(&Nothing {}, self.deadline(timeout)).await
+    }
+
+    /// All living access tokens, page after page; `timeout` holds for all of them together.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn get_project_tokens_info(&self, timeout: Option<Duration>) -> Result<Vec<TokenInfo>, Error> {
+        let mut all = Vec::new();
+        let mut request = PageRequest { limit: Some(MAX_LIMIT), cursor: None };
+        let deadline = self.deadline(timeout);
+        loop {
+            let page = self.call::<GetProjectTokensInfo>(&request, deadline).await?;
+            all.extend(page.items);
+            match page.next_cursor {
+                // A cursor that comes back would turn in a circle for ever.
+                Some(cursor) if request.cursor.as_ref() != Some(&cursor) => request.cursor = Some(cursor),
+                _ => return Ok(all),
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! One request over HTTP, sent as often as is safe, until its deadline.
+
+use std::{error::Error as StdError, time::Duration};
+
+use mlplatform_protocol::{Endpoint, ErrorBody, Repeat, Route, Secret, headers};
+use reqwest::{
+    Certificate, Client as Http, RequestBuilder, Response, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
+    redirect,
+};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{
+    config::{self, Config},
+    error::{Error, Problem},
+    retry::{Decision, Outcome, decide},
+};
+
+/// Longer than any healthy connection takes, short enough that a dead address is told within the call.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The platform answers in milliseconds; a connection that is silent for this long is dead, and there may be time for another.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Below what proxies and load balancers commonly allow an idle connection (60 s), so that we close it first.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// The largest answer that is read: a page of the longest list is a hundredth of it. Whoever sends more is not the platform.
+const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
+
+pub(crate) struct Transport {
+    http: Http,
+    base: Url,
+}
+
+/// A call's time: when it ends, and what it was, for the error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    whole: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn after(whole: Duration) -> Self {
+        let now = Instant::now();
+        // A wait beyond what the clock can count is a year.
+        let at = now.checked_add(whole).unwrap_or(now + Duration::from_secs(31_536_000));
+        Self { at, whole }
+    }
+
+    pub(crate) fn left(&self) -> Duration {
+        self.at.saturating_duration_since(Instant::now())
+    }
+
+    pub(crate) fn at(&self) -> Instant {
+        self.at
+    }
+
+    pub(crate) fn passed(&self, doing: &str) -> Error {
+        Error::timeout(self.whole.as_secs_f64(), doing)
+    }
+}
+
+/// The attempts of one intention: their number, and the key that tells the server that they are one.
+pub(crate) struct Attempts {
+    key: Option<String>,
+    made: u32,
+}
+
+impl Attempts {
+    pub(crate) fn of(route: &Route) -> Result<Self, Error> {
+        let key = match route.repeat {
+            Repeat::Harmless => None,
+            Repeat::Keyed => Some(random_key()?),
+        };
+        Ok(Self { key, made: 0 })
+    }
+
+    fn next(&mut self, request: RequestBuilder) -> RequestBuilder {
+        self.made += 1;
+        match &self.key {
+            None => request,
+            Some(key) => request.header(headers::IDEMPOTENCY_KEY, key).header(headers::IDEMPOTENCY_ATTEMPT, self.made),
+        }
+    }
+}
+
+/// An answer, or why there is none, before it is decided whether to try again.
+enum Attempt {
+    Answer { status: u16, headers: HeaderMap, body: Vec<u8> },
+    Failure { outcome: Outcome, error: Error },
+}
+
+impl Transport {
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        // One provider in the whole graph. When another part of the process was first, it is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = || {
+            let builder = Http::builder()
+                .user_agent(concat!("mlplatform-client/", env!("CARGO_PKG_VERSION")))
+                .redirect(redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .tcp_nodelay(true);
+            if config.is_loopback() { builder.no_proxy() } else { builder }
+        };
+        let http = match &config.ca_bundle {
+            Some(path) => builder().tls_certs_only(authorities(path)?).build(),
+            // Machines without a store of authorities exist (slim containers): the bundled ones serve there.
+            None => builder().build().or_else(|_| builder().tls_certs_only(bundled_authorities()).build()),
+        };
+        let http = http.map_err(|problem| {
+            Error::configuration(format!(
+                "the HTTP client cannot be set up: {}",
+                causes(&problem.without_url()).join(": ")
+            ))
+        })?;
+        Ok(Self { http, base: config.url.clone() })
+    }
+
+    /// Sends until there is an answer that is final, or no time.
+    pub(crate) async fn call<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        bearer: Option<&Secret>,
+        attempts: &mut Attempts,
+        deadline: Deadline,
+    ) -> Result<E::Response, Error> {
+        let route = E::ROUTE;
+        let prepared = self.prepare(&route, request, bearer)?;
+        loop {
+            let builder = prepared.try_clone().ok_or_else(|| Error::internal("a request that cannot be repeated"))?;
+            let sending = self.send(attempts.next(builder));
+            let Ok(attempt) = timeout_at(deadline.at(), sending).await else {
+                return Err(deadline
+                    .passed(&format!("attempt {} of {}", attempts.made, route.name))
+                    .after(attempts.made, None));
+            };
+            let (outcome, ending) = match attempt {
+                Attempt::Failure { outcome, error } => (outcome, Err(error.after(attempts.made, None))),
+                Attempt::Answer { status, headers, body } => {
+                    let retry_after = retry_after(&headers);
+                    let request_id = text_of(&headers, headers::REQUEST_ID);
+                    let ending = self.read::<E>(status, &headers, &body, retry_after);
+                    let ending = ending.map_err(|error| error.after(attempts.made, request_id));
+                    (Outcome::Answered { status, retry_after }, ending)
+                }
+            };
+            match decide(attempts.made, outcome, deadline.left(), chance()) {
+                Decision::Again { pause, .. } => sleep(pause).await,
+                Decision::Stop { .. } => return ending,
+            }
+        }
+    }
+
+    fn prepare<R: serde::Serialize>(
+        &self,
+        route: &Route,
+        request: &R,
+        bearer: Option<&Secret>,
+    ) -> Result<RequestBuilder, Error> {
+        let fields = match serde_json::to_value(request).map_err(Error::internal)? {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        let (path, rest) = route.fill(fields);
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        let mut builder = self.http.request(route.method.clone(), url);
+        builder = if route.method == http::Method::POST {
+            builder.json(&rest)
+        } else if rest.is_empty() {
+            builder
+        } else {
+            builder.query(&rest)
+        };
+        if let Some(token) = bearer {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+                .map_err(|_| Error::internal("the platform gave a session that no header can carry"))?;
+            value.set_sensitive(true);
+            builder = builder.header(AUTHORIZATION, value);
+        }
+        Ok(builder)
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Attempt {
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(problem) => return self.failure(problem),
+        };
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        match read_body(response).await {
+            Ok(Some(body)) => Attempt::Answer { status, headers, body },
+            Ok(None) => {
+                let error = Error::foreign(status, "its answer does not end", &self.address());
+                Attempt::Failure { outcome: Outcome::Hopeless, error }
+            }
+            Err(problem) => self.failure(problem),
+        }
+    }
+
+    fn failure(&self, problem: reqwest::Error) -> Attempt {
+        let problem = problem.without_url();
+        let causes = causes(&problem);
+        let what = classify(&problem, &causes);
+        let outcome = match what {
+            Problem::Certificate => Outcome::Hopeless,
+            Problem::Broken => Outcome::Lost,
+            _ => Outcome::NotConnected,
+        };
+        Attempt::Failure { outcome, error: Error::connection(&self.address(), &what, causes) }
+    }
+
+    fn read<E: Endpoint>(
+        &self,
+        status: u16,
+        headers: &HeaderMap,
+        body: &[u8],
+        retry_after: Option<Duration>,
+    ) -> Result<E::Response, Error> {
+        if status == E::ROUTE.success {
+            // An answer without content is JSON's null: `()`.
+            let body = if body.is_empty() { b"null" } else { body };
+            return serde_json::from_slice(body).map_err(|_| self.foreign(status, headers, body));
+        }
+        match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(error) if error.status == status => {
+                let expired = text_of(headers, headers::REFUSAL).as_deref() == Some(headers::REFUSAL_EXPIRED);
+                Err(Error::refused(error, expired, retry_after.map(|wait| wait.as_secs())))
+            }
+            _ => Err(self.foreign(status, headers, body)),
+        }
+    }
+
+    /// Says what the address seems to be. Of the answer itself nothing is shown: a portal's page may hold anything.
+    fn foreign(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
+        let kind = text_of(headers, "content-type").unwrap_or_default();
+        let what = if (300..400).contains(&status) {
+            "it redirects elsewhere (a portal, a sign-in page or a missing 's' in http); redirects are not followed, because a token would go along"
+        } else if status == 407 {
+            "a proxy wants a user name and password (write them into HTTPS_PROXY, or name the host in NO_PROXY)"
+        } else if kind.starts_with("text/html") || body.trim_ascii_start().starts_with(b"<") {
+            "it sent a web page (a portal, a proxy, or another service at this address)"
+        } else if body.is_empty() {
+            "it sent nothing"
+        } else if kind.starts_with("application/json") {
+            "it sent JSON of another form (another service, or a version that this client does not know)"
+        } else {
+            "it sent something else"
+        };
+        Error::foreign(status, what, &self.address())
+    }
+
+    /// Scheme, host and port: enough to find the mistake, and never a secret.
+    fn address(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+}
+
+async fn read_body(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > LARGEST_ANSWER {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+fn authorities(path: &std::path::Path) -> Result<Vec<Certificate>, Error> {
+    let fail = |problem: String| {
+        let config::Setting { name, variable, .. } = config::CA_BUNDLE;
+        Error::configuration(format!(
+            "{name} is '{}' (from the argument {name}= or the environment variable {variable}): {problem}; \
+             name a file with the certificates of your authorities in PEM form",
+            path.display()
+        ))
+    };
+    let pem = std::fs::read(path).map_err(|problem| fail(problem.to_string()))?;
+    let found: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| fail("it holds a certificate that cannot be read".to_owned()))?;
+    if found.is_empty() {
+        return Err(fail("it holds no certificate".to_owned()));
+    }
+    found
+        .iter()
+        .map(|der| {
+            Certificate::from_der(der).map_err(|_| fail("it holds a certificate that cannot be read".to_owned()))
+        })
+        .collect()
+}
+
+fn bundled_authorities() -> Vec<Certificate> {
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
+}
+
+fn classify(problem: &reqwest::Error, causes: &[String]) -> Problem {
+    let says = |text: &str| causes.iter().any(|cause| cause.contains(text));
+    if has_certificate_error(problem) {
+        Problem::Certificate
+    } else if says("tunnel error") || says("proxy") {
+        Problem::Proxy
+    } else if problem.is_dns() {
+        Problem::Name
+    } else if !problem.is_connect() {
+        Problem::Broken
+    } else if problem.is_timeout() {
+        Problem::ConnectTimeout
+    } else if io_kind(problem) == Some(std::io::ErrorKind::ConnectionRefused) {
+        Problem::Refused
+    } else {
+        Problem::Unreachable
+    }
+}
+
+fn chain<'a>(problem: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(problem);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+/// reqwest's `Display` leaves the causes out, and they are what helps.
+fn causes(problem: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut texts: Vec<String> = chain(problem).map(ToString::to_string).collect();
+    texts.dedup();
+    texts
+}
+
+fn io_kind(problem: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {
+    chain(problem).find_map(|error| error.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)
+}
+
+/// rustls' error is wrapped in an I/O error, which does not name it as its source.
+fn has_certificate_error(problem: &(dyn StdError + 'static)) -> bool {
+    let is_certificate = |error: &rustls::Error| {
+        matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+    };
+    chain(problem).any(|error| {
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        error.downcast_ref::<rustls::Error>().is_some_and(is_certificate)
+            || inside.and_then(|inside| inside.downcast_ref::<rustls::Error>()).is_some_and(is_certificate)
+    })
+}
+
+fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// Seconds or an HTTP date (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = text_of(headers, RETRY_AFTER.as_str())?;
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok()?;
+    Some(Duration::try_from(then.duration_since(jiff::Timestamp::now())).unwrap_or_default())
+}
+
+fn random_key() -> Result<String, Error> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(Error::internal)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A random number from 0 to 1; without randomness, pauses are not spread, and that is all.
+fn chance() -> f64 {
+    getrandom::u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX))
+}
