@@ -1,2 +1,25 @@
-//! x
+//! The Python face of the client: a table of contents. There is no HTTP and no policy here.
 
+mod arguments;
+mod contract;
+mod errors;
+mod platform;
+mod runtime;
+mod serializers;
+
+use pyo3::prelude::*;
+
+/// The compiled core of `mlplatform_client`. Import the public names from `mlplatform_client`.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::contract::contract;
+    #[pymodule_export]
+    use super::platform::MLPlatform;
+    #[pymodule_export]
+    use super::serializers::auth::MLPTokenInfo;
+
+    #[pymodule_export]
+    #[allow(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = mlplatform_client::VERSION;
+}

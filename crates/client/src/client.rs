@@ -50,7 +50,7 @@ impl Client {
         let mut stopped = self.stopped.subscribe();
         tokio::select! {
             biased;
-            _ = stopped.wait_for(|stopped| *stopped) => Err(Error::closed()),
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Error::closed("the call was ended by stop() or close()")),
             result = self.authorized::<E>(request, deadline) => result,
         }
     }

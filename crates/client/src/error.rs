@@ -89,8 +89,8 @@ impl Error {
 
     /// This client was stopped or closed.
     #[must_use]
-    pub fn closed() -> Self {
-        Self::new(Kind::Closed, "this MLPlatform was stopped or closed while the call was under way".to_owned())
+    pub fn closed(what: &str) -> Self {
+        Self::new(Kind::Closed, what.to_owned())
     }
 
     pub(crate) fn refused(body: ErrorBody, expired: bool, retry_after: Option<u64>) -> Self {

@@ -16,6 +16,7 @@ pub mod token;
 pub mod tokens;
 
 pub use error::{ErrorBody, ErrorCode};
+pub use jiff::Timestamp;
 pub use lifetime::Lifetime;
 pub use name::TokenName;
 pub use open::Open;

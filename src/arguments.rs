@@ -1,0 +1,74 @@
+//! What Python callers may write for an argument, and what they are told when it is something else.
+
+use std::time::Duration;
+
+use mlplatform_client::{
+    Error, config,
+    protocol::{Lifetime, Role},
+};
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyBool, PyDict, PyString},
+};
+
+use crate::errors;
+
+/// A lifetime: text in Go's grammar, a `timedelta`, or a number of seconds.
+pub(crate) fn lifetime(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Lifetime> {
+    let py = value.py();
+    let read = if let Ok(text) = value.extract::<String>() {
+        text.parse()
+    } else if value.is_instance_of::<PyBool>() {
+        return Err(not_a_lifetime(name, value));
+    } else if let Ok(seconds) = value.extract::<f64>() {
+        Lifetime::from_seconds(seconds)
+    } else if let Ok(seconds) = value.call_method0("total_seconds").and_then(|seconds| seconds.extract()) {
+        Lifetime::from_seconds(seconds)
+    } else {
+        return Err(not_a_lifetime(name, value));
+    };
+    read.map_err(|problem| errors::raise(py, &Error::argument(name, problem)))
+}
+
+fn not_a_lifetime(name: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    let what = value.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!(
+        "{name} must be a text such as '2h45m30s', a datetime.timedelta or a number of seconds, not {what}"
+    ))
+}
+
+/// A role: a member of `MLPTokenType`, or its value.
+pub(crate) fn role(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Role> {
+    let text = value.cast::<PyString>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "{name} must be MLPTokenType.USER or MLPTokenType.ADMIN (mlplatform_client.serializers.auth)"
+        ))
+    })?;
+    let text = text.to_cow()?;
+    Role::from_name(&text).ok_or_else(|| {
+        let problem = format!("'{}' is not a role; use MLPTokenType.USER or MLPTokenType.ADMIN", text.escape_debug());
+        errors::raise(value.py(), &Error::argument(name, problem))
+    })
+}
+
+/// `timeout=` of a single call, in seconds.
+pub(crate) fn timeout(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    seconds
+        .map(|seconds| {
+            config::timeout(seconds).map_err(|problem| errors::raise(py, &Error::argument("timeout", problem)))
+        })
+        .transpose()
+}
+
+/// A keyword that a method does not know is an error where a typing mistake could do harm: one in `refresh_ttl`
+/// would make a token that lives for ever.
+pub(crate) fn refuse_unknown(method: &str, known: &[&str], unknown: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    let Some((key, _)) = unknown.and_then(|unknown| unknown.iter().next()) else { return Ok(()) };
+    let close = key.py().import("difflib")?.call_method1("get_close_matches", (&key, known, 1, 0.5))?;
+    let nearest = match close.extract::<Vec<String>>()?.first() {
+        Some(name) => format!("; did you mean '{name}'?"),
+        None => format!("; it knows {}", known.join(", ")),
+    };
+    Err(PyTypeError::new_err(format!("{method}() got an unexpected keyword argument '{key}'{nearest}")))
+}

@@ -1,0 +1,43 @@
+//! The client's errors become the exceptions of `mlplatform_client.core.exceptions`, which are written in Python.
+
+use mlplatform_client::{Error, Kind};
+use pyo3::{
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyDict, PyList},
+};
+
+/// The exception for an error. Which class it is, Python decides: `from_native` has the table.
+pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    build(py, error).unwrap_or_else(|problem| problem)
+}
+
+fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    static FROM_NATIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let from_native = FROM_NATIVE.import(py, "mlplatform_client.core.exceptions", "from_native")?;
+    let details = PyDict::new(py);
+    details.set_item("attempts", error.attempts())?;
+    details.set_item("hint", error.hint())?;
+    details.set_item("request_id", error.request_id())?;
+    let kind = match error.kind() {
+        Kind::Argument => "argument",
+        Kind::Configuration | Kind::TokenMissing => "configuration",
+        Kind::Refused(body) => {
+            details.set_item("status", body.status)?;
+            details.set_item("error_code", &body.error_code)?;
+            details.set_item("field", body.field())?;
+            "refused"
+        }
+        Kind::Foreign { status } => {
+            details.set_item("status", status)?;
+            "foreign"
+        }
+        Kind::Connection => "connection",
+        Kind::Timeout => "timeout",
+        Kind::Closed => "closed",
+        Kind::Internal => "internal",
+    };
+    let causes = PyList::new(py, error.causes())?;
+    let exception = from_native.call1((kind, error.to_string(), details, causes))?;
+    Ok(PyErr::from_value(exception))
+}

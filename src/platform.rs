@@ -1,0 +1,346 @@
+//! `MLPlatform`: a few lines for each method; what they mean is in `crates/client`.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use mlplatform_client::{
+    Client, Config, Error, Given,
+    protocol::{Secret, TokenInfo},
+};
+use pyo3::{
+    exceptions::{PyTypeError, PyUserWarning},
+    prelude::*,
+    types::PyDict,
+};
+
+use crate::{
+    arguments, errors,
+    runtime::{self, ProcessLocal},
+    serializers::auth::{MLPTokenInfo, token_str},
+};
+
+/// A connection to the ML platform.
+///
+/// Making one sends nothing; the first call does. One object may be used from several threads and after a
+/// ``fork``. It is a context manager: at the end of the ``with`` block it is closed.
+///
+/// Parameters
+/// ----------
+/// refresh_token : str, optional
+///     The access token (also called refresh token). White space around it is stripped. Default: the
+///     environment variable ``MLP_REFRESH_TOKEN``. Without one, only ``create_refresh_token`` can be called.
+/// url : str, optional
+///     Address of the platform. Default: ``MLP_URL``, else ``https://msk.cloud.vk.ru/infra/mlplatform``.
+/// ca_bundle : str or os.PathLike, optional
+///     PEM file of certificate authorities; these are trusted, and no others. Default: ``MLP_CA_BUNDLE``,
+///     else the authorities of the system, else bundled ones.
+/// timeout : float, optional
+///     Seconds for a whole call, retries included; 0 < timeout <= 86400. Default: ``MLP_TIMEOUT``, else 60.
+///     Each method takes ``timeout=`` for itself alone, too.
+/// allow_http : bool, optional
+///     Let tokens cross a closed network over ``http://``, with a warning. Never needed for this machine's
+///     own addresses. Default: ``MLP_ALLOW_HTTP``, else ``False``.
+///
+/// Raises
+/// ------
+/// ConfigurationException
+///     A setting has a value that cannot be meant; the message says where the value came from.
+///
+/// Examples
+/// --------
+/// >>> mlp = MLPlatform("<access token>")
+/// >>> print(mlp.who_am_i())
+#[pyclass(frozen, module = "mlplatform_client")]
+pub(crate) struct MLPlatform {
+    config: Config,
+    client: ProcessLocal<Client>,
+    closed: AtomicBool,
+}
+
+#[pymethods]
+impl MLPlatform {
+    #[new]
+    #[pyo3(signature = (refresh_token=None, *, url=None, ca_bundle=None, timeout=None, allow_http=None))]
+    fn new(
+        py: Python<'_>,
+        refresh_token: Option<&str>,
+        url: Option<String>,
+        ca_bundle: Option<std::path::PathBuf>,
+        timeout: Option<f64>,
+        allow_http: Option<bool>,
+    ) -> PyResult<Self> {
+        let given = Given {
+            url,
+            refresh_token: refresh_token.map(Secret::from_pasted),
+            ca_bundle: ca_bundle.map(|path| path.to_string_lossy().into_owned()),
+            timeout,
+            allow_http,
+        };
+        let config = Config::resolve(given, |variable| std::env::var(variable).ok())
+            .map_err(|error| errors::raise(py, &error))?;
+        if config.plain_http {
+            let warning = format!("tokens cross the network to {} unencrypted, as allow_http says", config.url);
+            warn(py, &warning)?;
+        }
+        Ok(Self { config, client: ProcessLocal::new(), closed: AtomicBool::new(false) })
+    }
+
+    /// Make a one-time registration token, which a colleague redeems for an access token.
+    ///
+    /// Name, role and lifetime of that access token are set here; whoever redeems cannot change them. A
+    /// registration token reserves nothing: the name is taken only when it is redeemed.
+    ///
+    /// Parameters
+    /// ----------
+    /// client_name : str
+    ///     Name of the access token that will be made: 1 to 64 visible characters.
+    /// access_ttl : str, datetime.timedelta, int or float
+    ///     Lifetime of the *registration* token: text such as ``"2h45m30s"`` (units w, d, h, m, s, ms, us, ns),
+    ///     a ``timedelta``, or seconds; at least one second. Expired, it cannot be redeemed.
+    /// refresh_ttl : str, datetime.timedelta, int or float, optional
+    ///     Lifetime of the *access* token from its making, in the same forms. Default: it never expires.
+    /// token_type : MLPTokenType
+    ///     ``MLPTokenType.USER``, or ``MLPTokenType.ADMIN``, which may manage tokens too.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// TokenStr
+    ///     The registration token's value: a ``str`` whose ``repr`` is masked. It is shown this once.
+    ///
+    /// Raises
+    /// ------
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    /// ConflictException
+    ///     A living access token has that name.
+    /// BadRequestException
+    ///     An argument breaks a rule. Also a ``ValueError``.
+    ///
+    /// Examples
+    /// --------
+    /// >>> from mlplatform_client.serializers.auth import MLPTokenType
+    /// >>> register_token = mlp.create_register_token(
+    /// ...     client_name="anna", access_ttl="2h45m30s", refresh_ttl="2h", token_type=MLPTokenType.USER)
+    #[pyo3(signature = (client_name, access_ttl, *, refresh_ttl=None, token_type, timeout=None, **kwargs))]
+    #[allow(clippy::too_many_arguments, reason = "the reference's signature")]
+    fn create_register_token(
+        &self,
+        py: Python<'_>,
+        client_name: String,
+        access_ttl: &Bound<'_, PyAny>,
+        refresh_ttl: Option<&Bound<'_, PyAny>>,
+        token_type: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        const KNOWN: [&str; 5] = ["client_name", "access_ttl", "refresh_ttl", "token_type", "timeout"];
+        arguments::refuse_unknown("create_register_token", &KNOWN, kwargs)?;
+        let access_ttl = arguments::lifetime("access_ttl", access_ttl)?;
+        let refresh_ttl = refresh_ttl.map(|value| arguments::lifetime("refresh_ttl", value)).transpose()?;
+        let role = arguments::role("token_type", token_type)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let token = self.call(py, |client| async move {
+            client.create_register_token(&client_name, access_ttl, refresh_ttl, role, timeout).await
+        })?;
+        token_str(py, &token)
+    }
+
+    /// Redeem a registration token for an access token.
+    ///
+    /// Needs no access token and sends none; the object does not adopt the new one: make
+    /// ``MLPlatform(refresh_token)`` with it.
+    ///
+    /// Parameters
+    /// ----------
+    /// register_token : str
+    ///     The registration token's value; white space around it is stripped. It works once.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// TokenStr
+    ///     The access token's value: a ``str`` whose ``repr`` is masked. It is shown this once; keep it.
+    ///
+    /// Raises
+    /// ------
+    /// ForbiddenException
+    ///     The registration token is unknown, expired or withdrawn, or was already redeemed (``field`` says when).
+    /// ConflictException
+    ///     A living access token has the name; the registration token can still be redeemed.
+    /// BadRequestException
+    ///     The value was cut or mistyped, or is another kind of token. Also a ``ValueError``.
+    #[pyo3(signature = (register_token, *, timeout=None, **kwargs))]
+    fn create_refresh_token(
+        &self,
+        py: Python<'_>,
+        register_token: &str,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        arguments::refuse_unknown("create_refresh_token", &["register_token", "timeout"], kwargs)?;
+        let register_token = Secret::from_pasted(register_token);
+        let timeout = arguments::timeout(py, timeout)?;
+        let token =
+            self.call(py, |client| async move { client.create_refresh_token(register_token, timeout).await })?;
+        token_str(py, &token)
+    }
+
+    /// Delete an access token; whoever uses it is refused from the next request on.
+    ///
+    /// The registration tokens that it issued and nobody has redeemed are withdrawn with it.
+    ///
+    /// Parameters
+    /// ----------
+    /// token_name : str
+    ///     Name of a living access token, as ``get_project_tokens_info`` lists it.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     No living access token has that name.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
+    #[pyo3(signature = (token_name, *, timeout=None, **kwargs))]
+    fn delete_token(
+        &self,
+        py: Python<'_>,
+        token_name: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        arguments::refuse_unknown("delete_token", &["token_name", "timeout"], kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        self.call(py, |client| async move { client.delete_token(&token_name, timeout).await })
+    }
+
+    /// The token that this object works with.
+    ///
+    /// Parameters
+    /// ----------
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// MLPTokenInfo
+    ///     Its name, role, issuer and end; never its value.
+    ///
+    /// Raises
+    /// ------
+    /// ForbiddenException
+    ///     The token is unknown, expired or deleted.
+    #[pyo3(signature = (*, timeout=None, **kwargs))]
+    fn who_am_i(
+        &self,
+        py: Python<'_>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<MLPTokenInfo> {
+        arguments::refuse_unknown("who_am_i", &["timeout"], kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let info = self.call(py, |client| async move { client.who_am_i(timeout).await })?;
+        MLPTokenInfo::from_protocol(py, &info)
+    }
+
+    /// The living access tokens of the platform, oldest first. Registration tokens are not among them.
+    ///
+    /// Parameters
+    /// ----------
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// list of MLPTokenInfo
+    ///     All of them; the pages of a long list are fetched one after another.
+    ///
+    /// Raises
+    /// ------
+    /// ForbiddenException
+    ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
+    #[pyo3(signature = (*, timeout=None, **kwargs))]
+    fn get_project_tokens_info(
+        &self,
+        py: Python<'_>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<MLPTokenInfo>> {
+        arguments::refuse_unknown("get_project_tokens_info", &["timeout"], kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let infos: Vec<TokenInfo> =
+            self.call(py, |client| async move { client.get_project_tokens_info(timeout).await })?;
+        infos.iter().map(|info| MLPTokenInfo::from_protocol(py, info)).collect()
+    }
+
+    /// End this object's open connections. Calls that are under way in other threads fail with
+    /// ``ClosedException``; a later call connects anew. Nothing on the platform is stopped.
+    #[pyo3(signature = (**kwargs))]
+    fn stop(&self, py: Python<'_>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        for (key, _) in kwargs.into_iter().flatten().filter(|(key, _)| !key.eq("timeout").unwrap_or_default()) {
+            warn(py, &format!("stop() ignores the keyword argument '{key}'"))?;
+        }
+        if let Some(client) = self.client.take(py) {
+            client.stop();
+        }
+        Ok(())
+    }
+
+    /// ``stop()``, for good: later calls raise ``ClosedException``. May be called twice.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.closed.store(true, Ordering::SeqCst);
+        self.stop(py, None)
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exc_info))]
+    fn __exit__(&self, py: Python<'_>, _exc_info: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.close(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let token = if self.config.refresh_token.is_some() { "given" } else { "none" };
+        format!("<MLPlatform url='{}' refresh_token={token}>", self.config.url)
+    }
+
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let name = slf.get_type().name()?;
+        Err(PyTypeError::new_err(format!(
+            "{name} cannot be pickled or copied: it holds a token and open connections; make one where it is needed \
+             ({name}() reads MLP_REFRESH_TOKEN and MLP_URL)"
+        )))
+    }
+}
+
+impl MLPlatform {
+    /// Every call goes through here: this process' client, the wait, the errors.
+    fn call<T, F>(&self, py: Python<'_>, verb: impl FnOnce(Arc<Client>) -> F) -> PyResult<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(errors::raise(py, &Error::closed("this MLPlatform was closed: make another")));
+        }
+        let client = self.client.get_or_try_init(py, || Client::new(&self.config));
+        let client = client.map_err(|error| errors::raise(py, &error))?;
+        runtime::block_on(py, verb(client))
+    }
+}
+
+fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
+    let text = std::ffi::CString::new(text)?;
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
+}

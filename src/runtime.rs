@@ -1,0 +1,112 @@
+//! Where Python waits for Rust: tokio, the GIL, fork, signals and the interpreter's end.
+//!
+//! * **GIL.** It is released around every wait, and held whenever a [`ProcessLocal`] is touched.
+//! * **Signals.** Python only notes a signal; its handler runs when the main thread asks. So a wait is cut into
+//!   slices, and between them Python is asked. A handler that raises (Ctrl-C) ends the wait, and dropping the
+//!   task cancels the request.
+//! * **fork.** A child has the parent's memory but none of its threads: a runtime or a connection pool that it
+//!   inherits hangs. Whatever has threads or sockets behind it is kept in a [`ProcessLocal`], which a child
+//!   replaces; the parent's is leaked there, never dropped, because dropping it would wait for the missing threads.
+//! * **Exit.** The runtime is a static and is never shut down: requests of daemon threads end with the process.
+//!   No thread of the runtime ever enters Python, so none can be caught in its finalization; a Python thread that
+//!   comes back from a wait then is hung by PyO3, silently.
+
+use std::{
+    future::Future,
+    process,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use mlplatform_client::Error;
+use pyo3::prelude::*;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::errors;
+
+/// How long a signal may wait: well under the 0.2 s after which a person presses Ctrl-C again.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+/// One runs while the other blocks; requests are I/O, more would not make them faster.
+const WORKERS: usize = 2;
+
+static RUNTIME: ProcessLocal<Runtime> = ProcessLocal::new();
+
+/// Waits for a future of the client, answering to signals.
+pub(crate) fn block_on<T, F>(py: Python<'_>, future: F) -> PyResult<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let runtime = RUNTIME.get_or_try_init(py, || {
+        Builder::new_multi_thread().worker_threads(WORKERS).thread_name("mlplatform").enable_all().build()
+    })?;
+    let mut task = AbortOnDrop(runtime.spawn(future));
+    loop {
+        match py.detach(|| runtime.block_on(async { timeout(SIGNAL_INTERVAL, &mut task.0).await })) {
+            Ok(Ok(result)) => return result.map_err(|error| errors::raise(py, &error)),
+            Ok(Err(died)) => return Err(errors::raise(py, &Error::internal(died))),
+            Err(_) => py.check_signals()?,
+        }
+    }
+}
+
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A value with threads or sockets behind it, made at its first use in each process.
+///
+/// Every access asks for the GIL, and nothing under the lock releases it: a thread cannot hold the lock at the
+/// moment at which another one forks.
+pub(crate) struct ProcessLocal<T>(Mutex<Option<(u32, Arc<T>)>>);
+
+impl<T> ProcessLocal<T> {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// This process' value.
+    pub(crate) fn get_or_try_init<E>(&self, _py: Python<'_>, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let mut slot = self.lock();
+        if let Some((owner, value)) = slot.as_ref()
+            && *owner == process::id()
+        {
+            return Ok(Arc::clone(value));
+        }
+        let value = Arc::new(make()?);
+        std::mem::forget(slot.replace((process::id(), Arc::clone(&value))));
+        Ok(value)
+    }
+
+    /// Takes this process' value away, so that the next use makes another.
+    pub(crate) fn take(&self, _py: Python<'_>) -> Option<Arc<T>> {
+        self.take_own()
+    }
+
+    fn take_own(&self) -> Option<Arc<T>> {
+        let (owner, value) = self.lock().take()?;
+        if owner == process::id() {
+            return Some(value);
+        }
+        std::mem::forget(value);
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(u32, Arc<T>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Drop for ProcessLocal<T> {
+    fn drop(&mut self) {
+        drop(self.take_own());
+    }
+}
