@@ -1,0 +1,32 @@
+"""Client of the ML platform: tokens, and with them Spark.
+
+An Administrator makes a one-time registration token; a colleague redeems it for an access token:
+
+>>> from mlplatform_client import MLPlatform
+>>> from mlplatform_client.serializers.auth import MLPTokenType
+>>>
+>>> admin = MLPlatform("<access token of an Administrator>")
+>>> register_token = admin.create_register_token(
+...     client_name="anna", access_ttl="2h45m30s", refresh_ttl="30d", token_type=MLPTokenType.USER)
+>>>
+>>> refresh_token = MLPlatform().create_refresh_token(register_token)     # at the colleague's
+>>> anna = MLPlatform(refresh_token)
+>>> print(anna.who_am_i())
+
+Settings are arguments of ``MLPlatform``, else environment variables: ``MLP_URL``, ``MLP_REFRESH_TOKEN``,
+``MLP_CA_BUNDLE``, ``MLP_TIMEOUT``, ``MLP_ALLOW_HTTP``.
+
+A token's value is a ``TokenStr``: ``print(token)`` and f-strings give the value, ``repr(token)`` and what a
+notebook shows by itself do not.
+
+Whatever the package raises is an ``MLPlatformException``; ``e.hint`` says what to do about it. See
+``mlplatform_client.core.exceptions``.
+
+``mlplatform_client.local.LocalPlatform`` starts a platform on this machine, for trying and for tests.
+"""
+
+from mlplatform_client._native import MLPlatform, __version__
+from mlplatform_client.core.exceptions import MLPlatformException
+from mlplatform_client.core.token import TokenStr
+
+__all__ = ["MLPlatform", "MLPlatformException", "TokenStr", "__version__"]

@@ -1,0 +1,198 @@
+"""Exceptions: one base class catches whatever the package raises.
+
+Refusals of the platform are classes named after its ``errorCode``; their ``str()`` is exactly
+``<Response [403]>. Info: {"status":403,"errorCode":"ForbiddenException","errorParams":{"field":"…"}}``, because
+scripts match on it. What to do about an error is in ``hint``, which Python 3.11 and later also show below the
+traceback. Where it is natural, a class is a builtin one, too (``TimeoutError``, ``ConnectionError``,
+``PermissionError``, ``ValueError``). All of them can be pickled.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadRequestException",
+    "ClosedException",
+    "ConfigurationException",
+    "ConflictException",
+    "ConnectionException",
+    "ForbiddenException",
+    "InternalServerErrorException",
+    "MLPlatformException",
+    "MethodNotAllowedException",
+    "NotFoundException",
+    "PayloadTooLargeException",
+    "RequestTimeoutException",
+    "ServiceUnavailableException",
+    "TimeoutException",
+    "TooManyRequestsException",
+    "UnauthorizedException",
+    "UnexpectedAnswerException",
+    "UnsupportedMediaTypeException",
+]
+
+
+class MLPlatformException(Exception):
+    """Base class of every exception of this package.
+
+    Attributes
+    ----------
+    status : int or None
+        HTTP status of the answer; ``None`` when there was none.
+    error_code : str or None
+        ``errorCode`` of the platform's refusal.
+    field : str or None
+        The refusal's text for people (``errorParams.field``).
+    request_id : str or None
+        The platform's id of the request, to be found in its log and audit.
+    attempts : int
+        How often the request was sent; 0 when nothing was sent.
+    hint : str or None
+        What to do about it.
+
+    ``__cause__`` leads to what the network or TLS said, where it was one of those.
+    """
+
+    status: int | None = None
+    error_code: str | None = None
+    field: str | None = None
+    request_id: str | None = None
+    attempts: int = 0
+    hint: str | None = None
+
+    def __init__(self, message: str = "", **details: object) -> None:
+        super().__init__(message)
+        self.__dict__.update(details)
+        if self.hint and hasattr(self, "add_note"):
+            self.add_note(f"Hint: {self.hint}")
+
+    def __str__(self) -> str:
+        # The builtin OSErrors among the subclasses would format their arguments in their own way.
+        return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), self.args, self.__dict__
+
+
+class BadRequestException(MLPlatformException, ValueError):
+    """400, or an argument that breaks a rule before anything was sent (then ``status`` is ``None``)."""
+
+
+class ForbiddenException(MLPlatformException, PermissionError):
+    """403: the token is unknown, expired, withdrawn or deleted, or its role is too low."""
+
+
+class UnauthorizedException(ForbiddenException):
+    """401 that a new session did not heal."""
+
+
+class NotFoundException(MLPlatformException):
+    """404: there is no such thing."""
+
+
+class MethodNotAllowedException(MLPlatformException):
+    """405: client and platform disagree about a route; their versions are too far apart."""
+
+
+class RequestTimeoutException(MLPlatformException, TimeoutError):
+    """408: the request did not reach the platform in time."""
+
+
+class ConflictException(MLPlatformException):
+    """409: something of that name is there already."""
+
+
+class PayloadTooLargeException(MLPlatformException):
+    """413: the request is larger than the platform takes."""
+
+
+class UnsupportedMediaTypeException(MLPlatformException):
+    """415: the platform does not read this form."""
+
+
+class TooManyRequestsException(MLPlatformException):
+    """429, after the retries: too many requests from this address."""
+
+
+class InternalServerErrorException(MLPlatformException):
+    """500: the platform failed; ``request_id`` leads to the reason in its log."""
+
+
+class ServiceUnavailableException(MLPlatformException):
+    """503, after the retries: the platform is overloaded or stopping."""
+
+
+class ConfigurationException(MLPlatformException, ValueError):
+    """A setting is missing or cannot be meant; nothing was sent."""
+
+
+class ConnectionException(MLPlatformException, ConnectionError):
+    """No connection, or it broke; ``hint`` says where to look."""
+
+
+class TimeoutException(MLPlatformException, TimeoutError):
+    """The time for the call (``timeout``) was used up."""
+
+
+class ClosedException(MLPlatformException):
+    """``stop()`` or ``close()`` ended the call."""
+
+
+class UnexpectedAnswerException(MLPlatformException):
+    """Somebody answered who is not the platform: a portal, a proxy, another service at this address."""
+
+
+# errorCode → class. A code that only a newer platform knows is found by its status, or is the base class.
+BY_ERROR_CODE: dict[str, type[MLPlatformException]] = {
+    cls.__name__: cls
+    for cls in (
+        BadRequestException,
+        UnauthorizedException,
+        ForbiddenException,
+        NotFoundException,
+        MethodNotAllowedException,
+        RequestTimeoutException,
+        ConflictException,
+        PayloadTooLargeException,
+        UnsupportedMediaTypeException,
+        TooManyRequestsException,
+        InternalServerErrorException,
+        ServiceUnavailableException,
+    )
+}
+
+_BY_STATUS: dict[int, type[MLPlatformException]] = {
+    400: BadRequestException,
+    401: UnauthorizedException,
+    403: ForbiddenException,
+    404: NotFoundException,
+    409: ConflictException,
+    429: TooManyRequestsException,
+    500: InternalServerErrorException,
+    503: ServiceUnavailableException,
+}
+
+# Families of the Rust core → class.
+_BY_KIND: dict[str, type[MLPlatformException]] = {
+    "argument": BadRequestException,
+    "configuration": ConfigurationException,
+    "foreign": UnexpectedAnswerException,
+    "connection": ConnectionException,
+    "timeout": TimeoutException,
+    "closed": ClosedException,
+    "internal": MLPlatformException,
+}
+
+
+def from_native(kind: str, message: str, details: dict[str, object], causes: list[str]) -> MLPlatformException:
+    """Make the exception for an error of the Rust core, which calls this."""
+    if kind == "refused":
+        by_status = _BY_STATUS.get(details["status"], MLPlatformException)  # type: ignore[call-overload]
+        cls = BY_ERROR_CODE.get(str(details["error_code"]), by_status)
+    else:
+        cls = _BY_KIND[kind]
+    exception = cls(message, **details)
+    inner: BaseException = exception
+    for text in causes:
+        inner.__cause__ = OSError(text)
+        inner = inner.__cause__
+    return exception

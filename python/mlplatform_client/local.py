@@ -1,0 +1,181 @@
+"""A platform on this machine: for trying, for notebooks and for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import weakref
+
+from mlplatform_client.core.exceptions import ConfigurationException, MLPlatformException
+from mlplatform_client.core.token import TokenStr
+
+__all__ = ["LocalPlatform"]
+
+_PROGRAM = "mlplatform-server"
+# A first start makes a database and a token, some milliseconds; a machine under load may take much longer.
+_START_SECONDS = 30.0
+# The server gives requests in flight 10 s to finish.
+_STOP_SECONDS = 15.0
+
+
+class LocalPlatform:
+    """A child process ``mlplatform-server`` on a free loopback port.
+
+    It is up when the constructor returns, and a context manager: at the end of the ``with`` block it is stopped.
+    It also ends when this process ends, however that happens.
+
+    Parameters
+    ----------
+    data_dir : str or os.PathLike, optional
+        Where the platform keeps its tokens; made when it does not exist. Default: a temporary folder, which is
+        removed when the platform is stopped.
+
+    Attributes
+    ----------
+    url : str
+        Its address, for ``MLPlatform(url=…)`` or ``MLP_URL``.
+    admin_token : TokenStr
+        The first Administrator's access token.
+    data_dir : str
+        Where it keeps its tokens; ``server.log`` in it is its log.
+    pid : int
+        Its process id.
+
+    Raises
+    ------
+    ConfigurationException
+        ``mlplatform-server`` is not installed (the message says how to install it).
+    MLPlatformException
+        It did not start; the message holds the end of its log.
+
+    Examples
+    --------
+    >>> with LocalPlatform() as platform:
+    ...     mlp = MLPlatform(platform.admin_token, url=platform.url)
+    ...     print(mlp.who_am_i())
+    """
+
+    url: str
+    admin_token: TokenStr
+    data_dir: str
+    pid: int
+
+    def __init__(self, data_dir: str | os.PathLike[str] | None = None) -> None:
+        program = _find_program()
+        temporary = None
+        if data_dir is None:
+            data_dir = temporary = tempfile.mkdtemp(prefix="mlplatform-")
+        self.data_dir = os.path.abspath(data_dir)
+        os.makedirs(self.data_dir, mode=0o700, exist_ok=True)
+        log = os.path.join(self.data_dir, "server.log")
+        with open(log, "ab") as stderr:
+            # Our end of its standard input closes when this process ends, even by SIGKILL: that ends the child.
+            # A session of its own keeps a notebook's or terminal's Ctrl-C, which is meant for a call, away from it.
+            self._process = subprocess.Popen(
+                [program, "serve", "--data-dir", self.data_dir, "--listen", "127.0.0.1:0", "--exit-on-stdin-eof"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self._finalizer = weakref.finalize(self, _stop, os.getpid(), self._process, temporary)
+        _close_in_forked_children(self._process)
+        try:
+            ready = _read_ready(self._process, log)
+            self.url = ready["url"]
+            with open(ready["admin_token_file"], encoding="ascii") as file:
+                self.admin_token = TokenStr(file.read().strip())
+        except BaseException:
+            self.stop()
+            raise
+        self.pid = self._process.pid
+
+    def stop(self) -> None:
+        """Stop the platform; requests in flight finish first. May be called twice."""
+        self._finalizer()
+
+    def __enter__(self) -> LocalPlatform:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Stop it."""
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<LocalPlatform url={getattr(self, 'url', None)!r} data_dir={self.data_dir!r}>"
+
+
+def _find_program() -> str:
+    """Beside this interpreter's scripts first: that is the version that was installed with this package."""
+    folders = (sysconfig.get_path("scripts"), os.path.dirname(sys.executable), os.environ.get("PATH"))
+    for folder in folders:
+        program = shutil.which(_PROGRAM, path=folder) if folder else None
+        if program:
+            return program
+    raise ConfigurationException(
+        f"{_PROGRAM} is not installed for this Python ({sys.executable}) nor on the PATH",
+        hint="install the platform's wheel, which comes with this package's: "
+        "pip install --find-links <folder of the wheels> 'mlplatform-client[local]'",
+    )
+
+
+def _read_ready(process: subprocess.Popen[bytes], log: str) -> dict[str, str]:
+    """Wait for the one line that says that the server listens."""
+    assert process.stdout is not None
+    # A server that hangs before it is ready is ended, which ends the wait for its line.
+    watchdog = threading.Timer(_START_SECONDS, process.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        watchdog.cancel()
+    if not line:
+        code = process.wait()
+        with open(log, encoding="utf-8", errors="replace") as file:
+            tail = "".join(file.readlines()[-10:]).strip()
+        raise MLPlatformException(f"{_PROGRAM} did not start (exit code {code}): {tail}")
+    ready: dict[str, str] = json.loads(line)
+    return ready
+
+
+def _stop(owner: int, process: subprocess.Popen[bytes], temporary: str | None) -> None:
+    if os.getpid() != owner:  # a fork that ends: the platform is its parent's
+        return
+    _close_pipes(process)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if temporary is not None:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def _close_in_forked_children(process: subprocess.Popen[bytes]) -> None:
+    """A forked child that outlives its parent must not keep the server alive by its copy of our end."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    reference = weakref.ref(process)
+
+    def close() -> None:
+        inherited = reference()
+        if inherited is not None:
+            _close_pipes(inherited)
+
+    os.register_at_fork(after_in_child=close)

@@ -1,0 +1,1 @@
+"""What methods take and return, in the reference library's places."""
