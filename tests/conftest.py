@@ -1,0 +1,81 @@
+"""A real platform for the tests, and the search for leaked tokens over the whole run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mlplatform_client import MLPlatform, TokenStr
+from mlplatform_client._native import contract
+from mlplatform_client.local import LocalPlatform
+from mlplatform_client.serializers.auth import MLPTokenType
+
+ROOT = Path(__file__).parent.parent
+TOKEN = re.compile(contract()["token_pattern"])
+
+_names = (f"colleague-{number}" for number in itertools.count(1))
+_leaks: list[str] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_environment() -> Iterator[None]:
+    """No setting and no proxy of the developer's reaches a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in [*os.environ]:
+            if variable.startswith("MLP_") or variable.lower().endswith("_proxy"):
+                patch.delenv(variable)
+        yield
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    """One server process with one data directory for the whole run."""
+    with LocalPlatform(tmp_path_factory.mktemp("platform")) as platform:
+        yield platform
+    kept = [path for path in Path(platform.data_dir).rglob("*") if path.is_file() and path.name != "admin-token"]
+    assert any(path.name == "server.log" for path in kept)
+    assert any(path.suffix == ".db" for path in kept)
+    for path in kept:
+        found = TOKEN.search(path.read_bytes().decode("latin-1"))
+        assert not found, f"{path} holds a token"
+
+
+@pytest.fixture(scope="session")
+def admin(platform: LocalPlatform) -> Iterator[MLPlatform]:
+    """The first Administrator."""
+    with MLPlatform(platform.admin_token, url=platform.url) as admin:
+        yield admin
+
+
+Newcomer = Callable[..., tuple[str, TokenStr]]
+
+
+@pytest.fixture
+def newcomer(admin: MLPlatform) -> Newcomer:
+    """Make an access token the documented way; returns its name and its value."""
+
+    def make(role: MLPTokenType = MLPTokenType.USER, refresh_ttl: str | None = None) -> tuple[str, TokenStr]:
+        name = next(_names)
+        register_token = admin.create_register_token(name, "10m", refresh_ttl=refresh_ttl, token_type=role)
+        return name, admin.create_refresh_token(register_token)
+
+    return make
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Whatever a test showed (output, log records, a failure's traceback with its locals) is searched."""
+    shown = [report.longreprtext, *(text for _, text in report.sections)]
+    if any(TOKEN.search(text) for text in shown):
+        _leaks.append(f"{report.nodeid} ({report.when})")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One leak fails the run."""
+    if _leaks:
+        print(f"\ntokens were shown in the clear by: {', '.join(_leaks)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

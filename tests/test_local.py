@@ -1,0 +1,94 @@
+"""LocalPlatform: starts, stops, keeps its data, ends with its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlplatform_client import MLPlatform, TokenStr
+from mlplatform_client.core.exceptions import ConfigurationException, MLPlatformException
+from mlplatform_client.local import LocalPlatform
+from mlplatform_client.serializers.auth import MLPTokenType
+
+
+def _ends(pid: int, within: float) -> bool:
+    """Whether the process is gone within that many seconds."""
+    give_up = time.monotonic() + within
+    while time.monotonic() < give_up:
+        try:
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                if file.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+    return False
+
+
+def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
+    with LocalPlatform(tmp_path) as platform:
+        assert type(platform.admin_token) is TokenStr
+        assert platform.admin_token not in repr(platform)
+        admin = MLPlatform(platform.admin_token, url=platform.url)
+        token = admin.create_refresh_token(
+            admin.create_register_token("kept", "1h", token_type=MLPTokenType.USER)
+        )
+        pid = platform.pid
+    assert _ends(pid, 1)
+    with LocalPlatform(str(tmp_path)) as platform:
+        assert MLPlatform(token, url=platform.url).who_am_i().name == "kept"
+        assert MLPlatform(platform.admin_token, url=platform.url).who_am_i().name == "admin"
+
+
+def test_a_temporary_platform_leaves_nothing() -> None:
+    with LocalPlatform() as platform:
+        folder = Path(platform.data_dir)
+        assert (folder / "admin-token").stat().st_mode & 0o777 == 0o600
+        assert folder.stat().st_mode & 0o777 == 0o700
+    platform.stop()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("end", ["exit", "kill"])
+def test_the_server_ends_with_its_parent(end: str) -> None:
+    script = "from mlplatform_client.local import *\nplatform = LocalPlatform()\nprint(platform.pid, flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        os.kill(pid, 0)
+        if end == "kill":
+            parent.kill()
+        else:
+            parent.communicate("\n")
+    assert _ends(pid, 10)
+
+
+def test_a_second_platform_on_one_folder_is_refused(tmp_path: Path) -> None:
+    with LocalPlatform(tmp_path) as platform:
+        with pytest.raises(MLPlatformException, match="did not start") as caught:
+            LocalPlatform(tmp_path)
+        assert str(tmp_path) in str(caught.value)
+        assert MLPlatform(platform.admin_token, url=platform.url).who_am_i().name == "admin"
+
+
+def test_a_missing_program_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    with pytest.raises(ConfigurationException, match="not installed") as caught:
+        LocalPlatform()
+    assert "pip install" in str(caught.value.hint)
+
+
+def test_sigterm_lets_the_server_leave_cleanly(tmp_path: Path) -> None:
+    platform = LocalPlatform(tmp_path)
+    os.kill(platform.pid, signal.SIGTERM)
+    assert platform._process.wait(10) == 0
+    platform.stop()
