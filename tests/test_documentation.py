@@ -1,0 +1,101 @@
+"""README's code runs, and its tables say what the code says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TOKEN
+
+from mlplatform_client import __version__
+from mlplatform_client._native import contract
+from mlplatform_client.core import exceptions
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def _rows(heading: str) -> list[list[str]]:
+    """The rows of the table whose first heading is that."""
+    table = README.split(f"\n| {heading} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+def test_python_blocks_run_as_one_script(tmp_path: Path) -> None:
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(_blocks("python")))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Token anna:\n\tid: tok_" in done.stdout
+    assert '"errorParams":{"field":"Forbidden"}' in done.stdout
+    assert not TOKEN.search(done.stdout)
+
+
+def test_the_example_plays_the_story_and_shows_no_token() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "tokens.py")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("   refused: <Response [403]>. Info: ") == 4
+    for said in ("Token anna:", "ml-platform:Manage", "already redeemed at", "lifetime has ended"):
+        assert said in done.stdout
+    assert not TOKEN.search(done.stdout)
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for file in ("README.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"^make (\w+)", (ROOT / file).read_text(encoding="utf-8"), flags=re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_routes_are_those_of_the_protocol() -> None:
+    roles = {"Public": "–", "User": "User", "Administrator": "Administrator"}
+    whose = {"Vendor": "the vendor's", "Project": "this project's"}
+    expected = [
+        [f"`{name}`", f"`{method} {path}`", whose[origin], roles[access]]
+        for name, method, path, access, origin in contract()["routes"]
+    ]
+    assert _rows("method") == expected
+
+
+def test_settings_are_those_of_the_client() -> None:
+    rows = {row[0]: row for row in _rows("argument")}
+    for name, variable, default, _secret in contract()["settings"]:
+        row = rows.pop(f"`{name}`")
+        assert row[1] == f"`{variable}`"
+        assert default is None or row[2] == f"`{default}`"
+    assert rows == {}
+
+
+def test_errors_exist_and_are_what_the_table_says() -> None:
+    import builtins
+
+    for names, _, also in _rows("class"):
+        for name in re.findall(r"`(\w+)`", names):
+            cls = getattr(exceptions, name)
+            for base in re.findall(r"`(\w+)`", also):
+                assert issubclass(cls, getattr(exceptions, base, None) or getattr(builtins, base))
+
+
+def test_versions_agree() -> None:
+    for file in ("Cargo.toml", "CHANGELOG.md"):
+        assert __version__ in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_the_published_pattern_is_the_protocol_s() -> None:
+    for file in ("README.md", "SECURITY.md"):
+        assert contract()["token_pattern"] in (ROOT / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / target).exists(), target
