@@ -1,2 +1,91 @@
-//! x
-fn main(){}
+//! `mlplatform-server`: flags, logs and signals around the library.
+
+mod cli;
+mod stop;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Parser;
+use mlplatform_server::{Clock, Config, Ready, Server, StartError, admin_token, bind, harmless};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::cli::{Cli, Command, Directory, Serve};
+
+/// Nothing was served: the same as for a wrong flag, since the remedy is mostly another one.
+const NOT_STARTED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.log.into());
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "mlplatform-server: {error}");
+            ExitCode::from(NOT_STARTED)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System("the runtime cannot be started", error))?;
+    match command {
+        Command::Serve(arguments) => runtime.block_on(serve(arguments)),
+        Command::AdminToken(directory) => runtime.block_on(async {
+            let file = admin_token(&path(&directory)?, Clock::default()).await?;
+            let printed = writeln!(io::stdout(), "{}", file.display());
+            printed.map_err(|error| StartError::System("the token was made, but its path cannot be printed", error))
+        }),
+    }
+}
+
+async fn serve(arguments: Serve) -> Result<(), StartError> {
+    let tls = arguments.tls();
+    let listener = bind(&arguments.listen, tls.is_some())?;
+    let config = Config { tls, ..Config::new(path(&arguments.directory)?) };
+    // Before the store is touched: a signal while the server starts then ends it as cleanly as one later.
+    let stop = stop::listen(arguments.exit_on_stdin_eof)?;
+    let server = Server::start(listener, config).await?;
+    announce(server.ready());
+    server.run(stop).await
+}
+
+/// The one line on stdout. A server whose starter does not listen serves all the same.
+fn announce(ready: &Ready) {
+    tracing::info!("listening on {}", ready.url);
+    let line = serde_json::to_string(ready).map_err(io::Error::from);
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = line.and_then(|line| writeln!(stdout, "{line}")).and_then(|()| stdout.flush()) {
+        tracing::warn!("the ready line could not be written: {error}");
+    }
+}
+
+fn path(directory: &Directory) -> Result<PathBuf, StartError> {
+    directory.path().ok_or_else(|| {
+        let none = io::Error::new(io::ErrorKind::NotFound, "this user has no home folder: give --data-dir");
+        StartError::System("there is no place for the data", none)
+    })
+}
+
+/// Our own events at the level asked for, those of libraries only from warnings up: at their most talkative level some
+/// of them write headers, and headers hold tokens.
+fn log_to_stderr(level: LevelFilter) {
+    let libraries = level.min(LevelFilter::WARN);
+    let filter = Targets::new().with_target("mlplatform_server", level).with_default(libraries);
+    let ansi = io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false);
+    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
+    // A panic is a bug, and its message may hold anything: it goes through the same door as the rest.
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let message = harmless(info.payload_as_str().unwrap_or("no message"));
+        tracing::error!("panic at {place}: {message}");
+    }));
+}

@@ -1,0 +1,230 @@
+//! What every request works with: the store, the clock, the limits; and a change, which is one transaction together
+//! with its audit rows.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
+use tokio::sync::Semaphore;
+
+use crate::{
+    Clock, DataDir, Error, Result,
+    audit::{Audit, Event, NewMark, Whence},
+    service::sessions::Caller,
+    store::Store,
+};
+
+/// Numbers that a test or an operator may want otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a session lives, unless its token ends sooner.
+    pub session: Duration,
+    /// Requests that are worked on at once; more are told to come again.
+    pub requests: usize,
+    /// How long a connection may take over the head of a request, or be idle.
+    pub head: Duration,
+    /// How long the body of a request may take.
+    pub body: Duration,
+    /// How long requests in flight may take when the server stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            session: Duration::from_secs(600),
+            // Every one of them waits for a core or for the writer: at a millisecond each, the last is served in half a second.
+            requests: 512,
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The state that handlers share.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: DataDir,
+    store: Store,
+    audit: Audit,
+    clock: Clock,
+    limits: Limits,
+    slots: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
+        let slots = Arc::new(Semaphore::new(limits.requests));
+        Self { inner: Arc::new(Inner { dir, store, audit, clock, limits, slots }) }
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn dir(&self) -> &DataDir {
+        &self.inner.dir
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    pub(crate) fn slots(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.inner.slots)
+    }
+
+    /// A connection for reading.
+    pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>> {
+        self.store().read().await
+    }
+
+    /// Begins a change on behalf of nobody in particular.
+    pub(crate) async fn change<'a>(&'a self, visit: &'a Visit) -> Result<Change<'a>> {
+        let tx = self.store().begin().await?;
+        // After the lock was given: times in the store rise with the order of the transactions.
+        Ok(Change { tx, audit: self.audit(), visit, now: self.clock().now(), mark: None })
+    }
+
+    /// Begins a change on behalf of a token, which is read again inside the transaction: one that was deleted since the
+    /// request was let in must not leave anything behind.
+    pub(crate) async fn change_by<'a>(&'a self, visit: &'a Visit, caller: &Caller) -> Result<Change<'a>> {
+        let mut change = self.change(visit).await?;
+        let now = change.now().as_microsecond();
+        let alive: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM tokens WHERE id = ? AND deleted_at IS NULL \
+             AND (expires_at IS NULL OR expires_at > ?))",
+        )
+        .bind(caller.id())
+        .bind(now)
+        .fetch_one(change.connection())
+        .await?;
+        if alive { Ok(change) } else { Err(crate::service::sessions::ended()) }
+    }
+}
+
+/// One request, as the log and the audit know it.
+#[derive(Debug)]
+pub struct Visit {
+    request_id: String,
+    address: String,
+    caller: OnceLock<String>,
+}
+
+impl Visit {
+    /// From an address.
+    #[must_use]
+    pub fn new(address: String) -> Self {
+        Self { request_id: request_id(), address, caller: OnceLock::new() }
+    }
+
+    /// From a command on the machine.
+    #[must_use]
+    pub fn local() -> Self {
+        Self::new("local".to_owned())
+    }
+
+    /// Made by us, never taken from the request: two requests never share one.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The token that the request was made with, once it is known.
+    #[must_use]
+    pub fn caller(&self) -> Option<&str> {
+        self.caller.get().map(String::as_str)
+    }
+
+    pub(crate) fn identify(&self, token_id: &str) {
+        let _ = self.caller.set(token_id.to_owned());
+    }
+}
+
+fn request_id() -> String {
+    let mut bytes = [0_u8; 10];
+    // An id that repeats because the system has no random bytes is the least of that system's troubles.
+    let _ = getrandom::fill(&mut bytes);
+    bytes.iter().fold("req_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+}
+
+/// One transaction with its audit rows: all of it happens, or nothing.
+pub(crate) struct Change<'a> {
+    tx: Transaction<'static, Sqlite>,
+    audit: &'a Audit,
+    visit: &'a Visit,
+    now: Timestamp,
+    mark: Option<NewMark>,
+}
+
+impl Change<'_> {
+    /// The time of the whole change.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.tx
+    }
+
+    /// Adds an audit row.
+    pub(crate) async fn record(&mut self, event: Event<'_>) -> Result<()> {
+        let whence = Whence { address: &self.visit.address, request_id: &self.visit.request_id };
+        let mark = self.audit.append(&mut self.tx, self.now.as_microsecond(), whence, event).await?;
+        // Of several rows the last one counts; that a gap was recorded must not be forgotten.
+        self.mark = Some(mark.after(self.mark));
+        Ok(())
+    }
+
+    /// Commits, then moves the audit's mark.
+    pub(crate) async fn commit(self) -> Result<()> {
+        self.tx.commit().await?;
+        if let Some(error) = self.mark.and_then(|mark| self.audit.keep(mark).err()) {
+            // The change is committed: to answer with an error would be a lie. A lagging mark is legal.
+            tracing::error!("the audit's mark could not be written: {error}");
+        }
+        Ok(())
+    }
+
+    /// Records a refusal, commits that, and gives back the error to answer with.
+    pub(crate) async fn refuse(mut self, event: Event<'_>, error: Error) -> Error {
+        match self.record(event).await {
+            Ok(()) => self.commit().await.err().unwrap_or(error),
+            Err(failure) => failure,
+        }
+    }
+
+    /// From here on, [`undo`](Self::undo) can take back.
+    pub(crate) async fn savepoint(&mut self) -> Result<()> {
+        sqlx::query("SAVEPOINT attempt").execute(&mut *self.tx).await?;
+        Ok(())
+    }
+
+    /// Takes back everything since the [`savepoint`](Self::savepoint).
+    pub(crate) async fn undo(&mut self) -> Result<()> {
+        sqlx::query("ROLLBACK TO attempt").execute(&mut *self.tx).await?;
+        Ok(())
+    }
+}

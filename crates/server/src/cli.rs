@@ -1,0 +1,113 @@
+//! The command line. Every flag is also an environment variable.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use mlplatform_server::TlsFiles;
+use tracing::level_filters::LevelFilter;
+
+/// The ML platform on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "mlplatform-server", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    /// How much is written to stderr
+    #[arg(long, env = "MLP_SERVER_LOG", global = true, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: Level,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the platform until SIGTERM or SIGINT
+    ///
+    /// When it is ready, one line of JSON with "url" and "admin_token_file" is written to stdout; logs go to stderr.
+    Serve(Serve),
+    /// Make a new Administrator token named "admin", in place of the old one, and print the file that it is in
+    ///
+    /// Works while a server runs on the directory. The old token of that name, its sessions and the registration
+    /// tokens that it made and nobody redeemed end at once.
+    AdminToken(Directory),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+    /// Where to listen; port 0 takes any free one. An address that other machines can reach needs TLS
+    #[arg(long, env = "MLP_SERVER_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8765")]
+    pub(crate) listen: String,
+    /// The certificate and its chain, PEM
+    #[arg(long, env = "MLP_SERVER_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, env = "MLP_SERVER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Stop when standard input ends: the server then never outlives the process that started it
+    #[arg(long, env = "MLP_SERVER_EXIT_ON_STDIN_EOF", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    pub(crate) exit_on_stdin_eof: bool,
+}
+
+impl Serve {
+    pub(crate) fn tls(&self) -> Option<TlsFiles> {
+        let (cert, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
+        Some(TlsFiles { cert, key })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Directory {
+    /// The folder that holds all state [default: mlplatform-server in the user's data folder]
+    #[arg(long, env = "MLP_SERVER_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Directory {
+    /// `None`: none was given, and this user has no home.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        use etcetera::BaseStrategy;
+        let default = || Some(etcetera::choose_base_strategy().ok()?.data_dir().join("mlplatform-server"));
+        self.data_dir.clone().or_else(default)
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<Level> for LevelFilter {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Off => Self::OFF,
+            Level::Error => Self::ERROR,
+            Level::Warn => Self::WARN,
+            Level::Info => Self::INFO,
+            Level::Debug => Self::DEBUG,
+            Level::Trace => Self::TRACE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn certificate_and_key_come_together() {
+        let parse = |args: &[&str]| Cli::try_parse_from(["mlplatform-server", "serve"].iter().chain(args));
+        assert!(parse(&[]).is_ok() && parse(&["--tls-cert", "c", "--tls-key", "k"]).is_ok());
+        assert!(parse(&["--tls-cert", "c"]).is_err() && parse(&["--tls-key", "k"]).is_err());
+    }
+}

@@ -1,0 +1,131 @@
+//! What can go wrong while a request is answered, and how each looks on the wire.
+//!
+//! There are two kinds. A refusal is the caller's to mend: its text says what was wrong and what to do. Anything else
+//! is the platform's: the caller learns the request id, the log learns the rest.
+
+use std::{error::Error as StdError, io};
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use mlplatform_protocol::{ErrorBody, ErrorCode, error::FIELD_FORBIDDEN, headers};
+
+use crate::text;
+
+/// The result of a service function.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that a service function or the HTTP layer fails with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller's to mend.
+    #[error("{}: {field}", code.name())]
+    Refused {
+        /// Which error of the contract.
+        code: ErrorCode,
+        /// The text for people.
+        field: String,
+        /// The caller holds a real token whose lifetime has ended, and is told so in a header.
+        expired: bool,
+    },
+    /// The database.
+    #[error("the store failed")]
+    Store(#[from] sqlx::Error),
+    /// A file of the data directory.
+    #[error("{0} failed")]
+    File(&'static str, #[source] io::Error),
+    /// The operating system gave no random bytes.
+    #[error("the random generator failed")]
+    Random(#[from] getrandom::Error),
+    /// A bug of ours.
+    #[error("{0}")]
+    Fault(&'static str),
+}
+
+impl Error {
+    /// A refusal with a text for people.
+    pub fn refused(code: ErrorCode, field: impl Into<String>) -> Self {
+        Self::Refused { code, field: text::harmless(&field.into()), expired: false }
+    }
+
+    /// The one answer for a token that is unknown, expired, withdrawn or deleted.
+    #[must_use]
+    pub fn forbidden(expired: bool) -> Self {
+        Self::Refused { code: ErrorCode::Forbidden, field: FIELD_FORBIDDEN.to_owned(), expired }
+    }
+
+    /// The store is held by somebody else, or full of work: coming again helps.
+    fn is_overload(&self) -> bool {
+        // SQLITE_BUSY is the low byte; the rest says which kind.
+        const BUSY: u32 = 5;
+        match self {
+            Self::Store(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
+            Self::Store(sqlx::Error::Database(error)) => {
+                error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == BUSY)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (body, expired) = match self {
+            Self::Refused { code, field, expired } => (ErrorBody::new(code, field), expired),
+            error => {
+                let causes = causes(&error);
+                tracing::error!(?causes, "request failed: {error}");
+                let body = if error.is_overload() {
+                    ErrorBody::new(ErrorCode::ServiceUnavailable, "the platform is overloaded or stopping: try again")
+                } else {
+                    let field = "the platform failed; its log has the details under this request id";
+                    ErrorBody::new(ErrorCode::InternalServerError, field)
+                };
+                (body, false)
+            }
+        };
+        let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        if expired {
+            headers.insert(headers::REFUSAL, HeaderValue::from_static(headers::REFUSAL_EXPIRED));
+        }
+        response
+    }
+}
+
+/// The texts of an error's causes, outermost first.
+pub(crate) fn causes(error: &dyn StdError) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_platforms_own_failure_tells_the_caller_nothing() {
+        let response = Error::Fault("secret details").into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let response = Error::Store(sqlx::Error::PoolTimedOut).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+}

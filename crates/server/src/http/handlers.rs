@@ -1,0 +1,58 @@
+//! The handlers: from a call to its service function, one for each verb.
+
+use mlplatform_protocol::{
+    Page, TokenInfo,
+    routes::{
+        CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteToken, GetProjectTokensInfo, Healthz, WhoAmI,
+    },
+    tokens::{CreatedRefreshToken, CreatedRegisterToken, Health, Session},
+};
+
+use super::{Api, Call};
+use crate::{
+    Result,
+    service::{redeem, register_tokens, sessions, tokens},
+};
+
+/// Every route of the contract. Which one a handler is for is said by the type of its argument.
+pub(super) fn api() -> Api {
+    Api::default()
+        .mount(healthz)
+        .mount(create_session)
+        .mount(create_register_token)
+        .mount(create_refresh_token)
+        .mount(delete_token)
+        .mount(who_am_i)
+        .mount(get_project_tokens_info)
+}
+
+async fn healthz(_: Call<Healthz>) -> Result<Health> {
+    Ok(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+}
+
+async fn create_session(call: Call<CreateSession>) -> Result<Session> {
+    sessions::create_session(&call.app, &call.visit, call.request).await
+}
+
+async fn create_register_token(call: Call<CreateRegisterToken>) -> Result<CreatedRegisterToken> {
+    let caller = call.caller()?.clone();
+    register_tokens::create_register_token(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn create_refresh_token(call: Call<CreateRefreshToken>) -> Result<CreatedRefreshToken> {
+    redeem::create_refresh_token(&call.app, &call.visit, call.key.as_ref(), call.request).await
+}
+
+async fn delete_token(call: Call<DeleteToken>) -> Result<()> {
+    let caller = call.caller()?.clone();
+    tokens::delete_token(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn who_am_i(call: Call<WhoAmI>) -> Result<TokenInfo> {
+    // Read with the session a moment ago: there is nothing newer to ask.
+    call.caller().map(|caller| caller.info().clone())
+}
+
+async fn get_project_tokens_info(call: Call<GetProjectTokensInfo>) -> Result<Page<TokenInfo>> {
+    tokens::get_project_tokens_info(&call.app, call.request).await
+}

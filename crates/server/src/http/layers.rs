@@ -1,0 +1,65 @@
+//! What holds for every request: an id, a line in the log, headers that forbid caching and guessing, a bound on how
+//! many run at once, and an answer even when a handler panics.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::{
+    extract::{ConnectInfo, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, header};
+use mlplatform_protocol::{ErrorCode, headers};
+use tracing::Instrument;
+
+use crate::{
+    Error,
+    app::{App, Visit},
+    text,
+};
+
+/// The outermost layer: makes the request known, logs its end.
+pub(super) async fn identify(mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    // An IPv4 client of a socket for both is shown as what it is.
+    let address = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.0.ip().to_canonical().to_string());
+    let visit = Arc::new(Visit::new(address));
+    request.extensions_mut().insert(Arc::clone(&visit));
+    let (method, path) = (text::harmless(request.method().as_str()), text::harmless(request.uri().path()));
+    let span = tracing::error_span!("request", id = visit.request_id());
+    let mut response = next.run(request).instrument(span).await;
+    let all = response.headers_mut();
+    all.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    all.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(visit.request_id()) {
+        all.insert(headers::REQUEST_ID, id);
+    }
+    tracing::info!(
+        "{method} {path} {} {} ms {} {}",
+        response.status().as_u16(),
+        began.elapsed().as_millis(),
+        visit.request_id(),
+        visit.caller().unwrap_or("-"),
+    );
+    response
+}
+
+/// Runs the handler as a task of its own: when the client hangs up, what was begun is still finished and its audit's
+/// mark written; when it panics, there is an answer. Its slot is free again when the work is done, not when the client
+/// has lost patience.
+pub(super) async fn contain(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Ok(slot) = app.slots().try_acquire_owned() else {
+        let text = "the platform has too many requests at once: try again after the seconds in Retry-After";
+        return Error::refused(ErrorCode::ServiceUnavailable, text).into_response();
+    };
+    let work = async move {
+        let response = next.run(request).await;
+        drop(slot);
+        response
+    };
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(response) => response,
+        Err(_) => Error::Fault("the handler panicked").into_response(),
+    }
+}

@@ -1,0 +1,149 @@
+//! HTTP: from a request to a service function and back.
+//!
+//! A handler is registered by the type of its [`Endpoint`], with [`Api::mount`]. Method, path, access, success status
+//! and the types of request and answer come from there, so that this crate holds no path, and a handler cannot forget
+//! the access check: it runs only after it, and before a byte of the body is read.
+
+mod credential;
+mod handlers;
+mod input;
+mod layers;
+mod query;
+
+use std::{future::Future, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, on},
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use mlplatform_protocol::{Access, Endpoint, ErrorCode, Repeat, headers};
+
+use crate::{
+    Error, Result,
+    app::{App, Visit},
+    service::{
+        key::Key,
+        sessions::{self, Caller},
+    },
+};
+
+/// A request of a known kind, let in and understood.
+pub(crate) struct Call<E: Endpoint> {
+    pub(crate) app: App,
+    pub(crate) visit: Arc<Visit>,
+    pub(crate) request: E::Request,
+    pub(crate) key: Option<Key>,
+    caller: Option<Caller>,
+}
+
+impl<E: Endpoint> Call<E> {
+    /// Who calls. Only a public route has nobody, and it does not ask.
+    pub(crate) fn caller(&self) -> Result<&Caller> {
+        self.caller.as_ref().ok_or(Error::Fault("the handler of a public route asked for its caller"))
+    }
+}
+
+/// The mounted routes.
+#[derive(Default)]
+pub(crate) struct Api {
+    router: Router<App>,
+    mounted: Vec<&'static str>,
+}
+
+impl Api {
+    /// Registers the handler of an endpoint.
+    pub(crate) fn mount<E, H, F>(mut self, handler: H) -> Self
+    where
+        E: Endpoint + 'static,
+        H: Fn(Call<E>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<E::Response>> + Send + 'static,
+    {
+        let Ok(method) = MethodFilter::try_from(E::ROUTE.method) else { return self };
+        let respond = move |State(app): State<App>, request: Request| {
+            let handler = handler.clone();
+            async move { answer::<E, H, F>(app, request, handler).await.unwrap_or_else(Error::into_response) }
+        };
+        self.router = self.router.route(E::ROUTE.path, on(method, respond));
+        self.mounted.push(E::ROUTE.name);
+        self
+    }
+}
+
+async fn answer<E, H, F>(app: App, request: Request, handler: H) -> Result<Response>
+where
+    E: Endpoint,
+    H: Fn(Call<E>) -> F,
+    F: Future<Output = Result<E::Response>>,
+{
+    let route = E::ROUTE;
+    let visit = request.extensions().get::<Arc<Visit>>();
+    let visit = Arc::clone(visit.ok_or(Error::Fault("a request came around the outer layer"))?);
+    let caller = match route.access {
+        Access::Public => None,
+        Access::User | Access::Administrator => {
+            let credential = credential::read(request.headers())?;
+            Some(sessions::authenticate(&app, &visit, &route, credential).await?)
+        }
+    };
+    let key = match route.repeat {
+        Repeat::Harmless => None,
+        Repeat::Keyed => Key::read(
+            single(request.headers(), headers::IDEMPOTENCY_KEY)?,
+            single(request.headers(), headers::IDEMPOTENCY_ATTEMPT)?,
+        )?,
+    };
+    let request = input::read::<E>(request, app.limits().body).await?;
+    let answer = handler(Call { app, visit, request, key, caller }).await?;
+    let status = StatusCode::from_u16(route.success).map_err(|_| Error::Fault("a route's success is no status"))?;
+    Ok(if status == StatusCode::NO_CONTENT { status.into_response() } else { (status, Json(answer)).into_response() })
+}
+
+/// A header that may come once: of two, each side of a proxy might believe another.
+fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8]>> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().map(HeaderValue::as_bytes);
+    match values.next() {
+        None => Ok(value),
+        Some(_) => Err(Error::refused(ErrorCode::BadRequest, format!("the header {name} came twice: send it once"))),
+    }
+}
+
+/// The whole service: every route, and around them what holds for all requests.
+pub(crate) fn service(app: &App) -> Router {
+    handlers::api()
+        .router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn_with_state(app.clone(), layers::contain))
+        .layer(middleware::from_fn(layers::identify))
+        .with_state(app.clone())
+}
+
+async fn no_route(request: Request) -> Error {
+    let (method, path) = (request.method(), request.uri().path());
+    let text = format!("there is no {method} {path} here: is the platform's address right, and is it of this version?");
+    Error::refused(ErrorCode::NotFound, text)
+}
+
+async fn no_method(request: Request) -> Error {
+    let (method, path) = (request.method(), request.uri().path());
+    Error::refused(ErrorCode::MethodNotAllowed, format!("{path} is not for {method}: the header Allow says for what"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_of_the_contract_is_mounted() {
+        let mut mounted = handlers::api().mounted;
+        let mut routes: Vec<_> = mlplatform_protocol::ROUTES.iter().map(|route| route.name).collect();
+        mounted.sort_unstable();
+        routes.sort_unstable();
+        assert_eq!(mounted, routes);
+    }
+}

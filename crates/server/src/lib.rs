@@ -1,0 +1,42 @@
+//! The ML platform on one machine: the token service over SQLite, served by axum.
+//!
+//! ```text
+//! main, cli        the command: flags, logs, signals
+//! server           a listener, a configuration and a shutdown become a running platform
+//! listen, tls      which addresses may be listened on, and with which certificate
+//! http             from a request to a service function and back; no rules of the platform
+//! service          the rules of the platform; no HTTP
+//! app              what requests share; a change = one transaction with its audit rows
+//! audit            the chain of who did what
+//! store, data_dir  SQLite, and the folder that everything lives in
+//! ```
+//!
+//! The wire itself (paths, messages, error texts that scripts match on) is the crate `mlplatform-protocol`. A Rust test
+//! starts the whole with [`Server::start`] on a listener of its own.
+
+pub mod audit;
+pub mod service;
+
+mod app;
+mod clock;
+mod data_dir;
+mod error;
+mod http;
+mod listen;
+mod server;
+mod start;
+mod store;
+mod text;
+mod tls;
+
+pub use app::{App, Limits, Visit};
+pub use clock::Clock;
+pub use data_dir::{DataDir, DirLock};
+pub use error::{Error, Result};
+pub use listen::bind;
+pub use server::{Config, Ready, Server};
+pub use service::admin::admin_token;
+pub use start::StartError;
+pub use store::Store;
+pub use text::harmless;
+pub use tls::TlsFiles;

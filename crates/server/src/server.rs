@@ -1,0 +1,149 @@
+//! A listener, a configuration and a shutdown become a running platform.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    time::Duration,
+};
+
+use axum_server::{
+    Handle,
+    accept::DefaultAcceptor,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
+use hyper_util::rt::TokioTimer;
+use serde::Serialize;
+
+use crate::{
+    App, Clock, DataDir, DirLock, Limits, StartError, TlsFiles, audit::Audit, http, listen::Prompt, service::admin,
+    store::Store,
+};
+
+/// An HTTP/2 connection is asked whether it is still there this often …
+const PING_EVERY: Duration = Duration::from_secs(30);
+/// … and closed when it has not answered for this long.
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a platform is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// With it, HTTPS is spoken, and nothing else.
+    pub tls: Option<TlsFiles>,
+    /// How much and how long.
+    pub limits: Limits,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Config {
+    /// The defaults, in that directory.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), tls: None, limits: Limits::default(), clock: Clock::default() }
+    }
+}
+
+/// What whoever started the platform wants to know: printed as one line of JSON.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ready {
+    /// Where it listens.
+    pub url: String,
+    /// The file with the newest Administrator token that was made on this machine.
+    pub admin_token_file: PathBuf,
+}
+
+/// A platform whose store is open and whose listener is bound: connections already queue.
+pub struct Server {
+    app: App,
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+    ready: Ready,
+    _lock: DirLock,
+}
+
+impl Server {
+    /// Takes the data directory, opens the store in it, makes the first Administrator token on the first start.
+    ///
+    /// # Errors
+    /// When anything of that cannot be done; the text says what to do about it.
+    pub async fn start(listener: TcpListener, config: Config) -> Result<Self, StartError> {
+        let tls = config.tls.as_ref().map(TlsFiles::load).transpose()?.map(RustlsConfig::from_config);
+        let failed = |error| StartError::System("the listener failed", error);
+        listener.set_nonblocking(true).map_err(failed)?;
+        let url = url(listener.local_addr().map_err(failed)?, tls.is_some());
+        let dir = DataDir::create(&config.data_dir)?;
+        let lock = dir.lock()?;
+        let store = Store::open(&dir).await?;
+        let audit = Audit::open(&dir, store.is_fresh().await?)?;
+        let ready = Ready { url, admin_token_file: dir.admin_token() };
+        let app = App::new(dir, store, audit, config.clock, config.limits);
+        admin::bootstrap(&app).await?;
+        Ok(Self { app, listener, tls, ready, _lock: lock })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Answers requests until `shutdown`, then finishes those in flight, for a while, and closes the store.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
+        let (handle, drain) = (Handle::new(), self.app.limits().drain);
+        let stopping = handle.clone();
+        tokio::spawn(async move {
+            shutdown.await;
+            tracing::info!("stopping: requests in flight have {} seconds", drain.as_secs());
+            stopping.graceful_shutdown(Some(drain));
+        });
+        let failed = |error| StartError::System("the listener failed", error);
+        let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
+        let service = http::service(&self.app).into_make_service_with_connect_info::<SocketAddr>();
+        let patience = self.app.limits().head;
+        let builder = server.http_builder();
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(patience);
+        let mut http2 = builder.http2();
+        http2.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_PATIENCE);
+        let served = match self.tls {
+            Some(tls) => {
+                let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience);
+                server.acceptor(Prompt::new(acceptor, patience)).serve(service).await
+            }
+            None => server.acceptor(Prompt::new(DefaultAcceptor::new(), patience)).serve(service).await,
+        };
+        // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
+        if tokio::time::timeout(drain, self.app.store().close()).await.is_err() {
+            tracing::warn!("the store was busy for too long to be closed: its log is read at the next start");
+        }
+        tracing::info!("stopped");
+        served.map_err(failed)
+    }
+}
+
+/// A socket for all addresses is shown as the one that surely leads to it from here.
+fn url(address: SocketAddr, tls: bool) -> String {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        let loopback = if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(loopback);
+    }
+    format!("{}://{address}", if tls { "https" } else { "http" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        assert_eq!(url("127.0.0.1:8765".parse().unwrap(), false), "http://127.0.0.1:8765");
+        assert_eq!(url("[::1]:8765".parse().unwrap(), true), "https://[::1]:8765");
+        assert_eq!(url("0.0.0.0:1".parse().unwrap(), true), "https://127.0.0.1:1");
+        assert_eq!(url("[::]:1".parse().unwrap(), true), "https://[::1]:1");
+    }
+}

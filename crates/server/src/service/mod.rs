@@ -1,0 +1,10 @@
+//! What the platform does, apart from HTTP: one function per method, one file per resource. Handlers call these, and
+//! whatever else comes to speak to people (pages, commands) calls the same.
+
+pub mod admin;
+pub mod key;
+pub mod redeem;
+pub mod register_tokens;
+pub mod secret;
+pub mod sessions;
+pub mod tokens;

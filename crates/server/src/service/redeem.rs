@@ -1,0 +1,192 @@
+//! Redeeming: a registration token becomes an access token, exactly once.
+//!
+//! What decides is one guarded `UPDATE` that must change one row, never a check before it. The access token and the
+//! audit row are written in the same transaction: a crash at any moment leaves the registration token redeemable, or
+//! redeemed with its access token there.
+//!
+//! The answer may be lost on its way, and with it the only copy of a secret. So the same caller may ask again for a
+//! minute, with the same idempotency key and a higher attempt: if the access token was never used, it is withdrawn and
+//! another is issued. No secret is ever sent twice, because none is kept.
+
+use mlplatform_protocol::{
+    ErrorCode,
+    error::already_redeemed,
+    tokens::{CreateRefreshTokenRequest, CreatedRefreshToken},
+};
+use serde_json::{Value, json};
+use sqlx::FromRow;
+
+use super::{
+    key::Key,
+    secret::{Digest, digest},
+    sessions::role,
+    tokens::{self, End, NewToken},
+};
+use crate::{
+    Error, Result,
+    app::{App, Change, Visit},
+    audit::{Event, Outcome},
+    clock::timestamp,
+};
+
+const ACTION: &str = "create_refresh_token";
+/// How long after the redeeming a lost answer can be asked for again: 60 seconds, in microseconds.
+const RETRY_WINDOW: i64 = 60 * 1_000_000;
+
+/// What the registration token grants; whoever redeems it changes nothing of this.
+#[derive(FromRow)]
+struct Grant {
+    id: String,
+    client_name: String,
+    role: String,
+    access_lifetime: Option<i64>,
+    issuer_id: String,
+    issuer_name: String,
+}
+
+/// Why it could not be redeemed.
+#[derive(FromRow)]
+struct State {
+    #[sqlx(flatten)]
+    grant: Grant,
+    redeemed_at: Option<i64>,
+    redeem_key: Option<Digest>,
+    redeem_attempt: Option<i64>,
+    withdrawn_at: Option<i64>,
+}
+
+/// `create_refresh_token`.
+///
+/// # Errors
+/// `Forbidden` for a registration token that is unknown, expired or withdrawn; "already redeemed at" for one that was;
+/// a conflict while a living token has the name (the registration token stays redeemable) or for an old attempt.
+pub async fn create_refresh_token(
+    app: &App,
+    visit: &Visit,
+    key: Option<&Key>,
+    request: CreateRefreshTokenRequest,
+) -> Result<CreatedRefreshToken> {
+    let presented = digest(request.register_token.expose());
+    let mut change = app.change(visit).await?;
+    change.savepoint().await?;
+    if let Some(grant) = claim(&mut change, &presented, key).await? {
+        return issue(change, grant, None).await;
+    }
+    let Some(state) = find(&mut change, &presented).await? else {
+        return Err(refuse(change, None, "unknown", Error::forbidden(false)).await);
+    };
+    let id = state.grant.id.clone();
+    if state.withdrawn_at.is_some() {
+        return Err(refuse(change, Some(&id), "withdrawn", Error::forbidden(false)).await);
+    }
+    let Some(redeemed_at) = state.redeemed_at else {
+        return Err(refuse(change, Some(&id), "expired", Error::forbidden(true)).await);
+    };
+    if let Some(key) = key
+        && state.redeem_key.as_ref() == Some(&key.digest)
+    {
+        if key.number() <= state.redeem_attempt.unwrap_or_default() {
+            let text = "this attempt was answered already, and its secret is not sent twice: send a higher Idempotency-Attempt";
+            return Err(refuse(change, Some(&id), "old attempt", Error::refused(ErrorCode::Conflict, text)).await);
+        }
+        let in_time = change.now().as_microsecond().saturating_sub(redeemed_at) <= RETRY_WINDOW;
+        if in_time && let Some(unused) = unused(&mut change, &id).await? {
+            sqlx::query("UPDATE register_tokens SET redeem_attempt = ? WHERE id = ?")
+                .bind(key.number())
+                .bind(&id)
+                .execute(change.connection())
+                .await?;
+            return issue(change, state.grant, Some(unused)).await;
+        }
+    }
+    Err(replay(change, &id, redeemed_at).await)
+}
+
+/// Marks the registration token as redeemed, if it can be: this decides every race.
+async fn claim(change: &mut Change<'_>, presented: &Digest, key: Option<&Key>) -> Result<Option<Grant>> {
+    let now = change.now().as_microsecond();
+    let grants: Vec<Grant> = sqlx::query_as(
+        "UPDATE register_tokens SET redeemed_at = ?, redeem_key = ?, redeem_attempt = ? \
+         WHERE digest = ? AND redeemed_at IS NULL AND withdrawn_at IS NULL AND expires_at > ? \
+         RETURNING id, client_name, role, access_lifetime, issuer_id, issuer_name",
+    )
+    .bind(now)
+    .bind(key.map(|key| &key.digest))
+    .bind(key.map(Key::number))
+    .bind(presented)
+    .bind(now)
+    .fetch_all(change.connection())
+    .await?;
+    Ok(grants.into_iter().next())
+}
+
+async fn find(change: &mut Change<'_>, presented: &Digest) -> Result<Option<State>> {
+    let state = sqlx::query_as(
+        "SELECT id, client_name, role, access_lifetime, issuer_id, issuer_name, \
+         redeemed_at, redeem_key, redeem_attempt, withdrawn_at FROM register_tokens WHERE digest = ?",
+    )
+    .bind(presented)
+    .fetch_optional(change.connection())
+    .await?;
+    Ok(state)
+}
+
+/// The access token made with that registration token, if it still stands and nobody has used it.
+async fn unused(change: &mut Change<'_>, register_token_id: &str) -> Result<Option<String>> {
+    let id = sqlx::query_scalar(
+        "SELECT id FROM tokens WHERE register_token_id = ? AND deleted_at IS NULL AND first_used_at IS NULL",
+    )
+    .bind(register_token_id)
+    .fetch_optional(change.connection())
+    .await?;
+    Ok(id)
+}
+
+/// Makes the access token, in place of the one whose answer was lost if there is one, and commits.
+async fn issue(mut change: Change<'_>, grant: Grant, instead_of: Option<String>) -> Result<CreatedRefreshToken> {
+    let name = grant.client_name.as_str();
+    if let Some(lost) = &instead_of {
+        tokens::end(&mut change, lost, End::Superseded, None, None).await?;
+        let detail = json!({"reason": End::Superseded.name(), "register_token": grant.id});
+        change.record(event(Some(lost), Outcome::Done, detail)).await?;
+    }
+    tokens::end_expired_namesake(&mut change, ACTION, name).await?;
+    let new = NewToken {
+        name,
+        role: role(&grant.role)?,
+        issuer: Some((&grant.issuer_id, &grant.issuer_name)),
+        register_token_id: Some(&grant.id),
+        lifetime: grant.access_lifetime,
+    };
+    let Some((refresh_token, info)) = tokens::insert(&mut change, new).await? else {
+        change.undo().await?;
+        return Err(refuse(change, Some(&grant.id), "name taken", tokens::name_taken(name)).await);
+    };
+    let detail = json!({"name": name, "role": info.role, "exp": info.exp, "register_token": grant.id});
+    change.record(event(Some(&info.id), Outcome::Done, detail)).await?;
+    change.commit().await?;
+    Ok(CreatedRefreshToken { refresh_token, info })
+}
+
+/// Whoever comes second holds the real secret, so it is told when; the issuer must be able to see it.
+async fn replay(mut change: Change<'_>, id: &str, redeemed_at: i64) -> Error {
+    let counted: Result<_, sqlx::Error> =
+        sqlx::query("UPDATE register_tokens SET replay_count = replay_count + 1, last_replay_at = ? WHERE id = ?")
+            .bind(change.now().as_microsecond())
+            .bind(id)
+            .execute(change.connection())
+            .await;
+    if let Err(error) = counted {
+        return error.into();
+    }
+    let error = Error::refused(ErrorCode::Forbidden, already_redeemed(timestamp(redeemed_at)));
+    change.refuse(event(Some(id), Outcome::Replay, json!({"reason": "already redeemed"})), error).await
+}
+
+async fn refuse(change: Change<'_>, subject: Option<&str>, reason: &'static str, error: Error) -> Error {
+    change.refuse(event(subject, Outcome::Refused, json!({"reason": reason})), error).await
+}
+
+fn event(subject: Option<&str>, outcome: Outcome, detail: Value) -> Event<'_> {
+    Event { action: ACTION, actor: None, subject, outcome, detail }
+}

@@ -1,0 +1,153 @@
+//! Sessions: an access token is exchanged for a secret of a few minutes, so that the long-lived value crosses the wire
+//! for that exchange alone.
+//!
+//! They live in the store. Every request reads its session together with the token behind it, and nothing is cached:
+//! a token that is deleted ends its sessions at the next request, on every server that shares the store.
+
+use mlplatform_protocol::{
+    Access, ErrorCode, Open, Role, Route, TokenInfo, TokenKind,
+    error::missing_scope,
+    token::{Shape, shape},
+    tokens::{CreateSessionRequest, Session},
+};
+use serde_json::json;
+
+use super::{
+    secret::{digest, mint},
+    tokens,
+};
+use crate::{
+    Error, Result,
+    app::{App, Change, Visit},
+    audit::{Event, Outcome},
+    clock::micros,
+};
+
+/// Expired sessions that one exchange removes: more than one exchange adds, so they do not pile up, and little enough
+/// not to be noticed.
+const PURGED_AT_ONCE: i64 = 100;
+
+/// Who makes a request: a living token that was read just now.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    info: TokenInfo,
+}
+
+impl Caller {
+    /// The token's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.info.id
+    }
+
+    /// The token's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.info.name
+    }
+
+    /// All of it: `who_am_i`.
+    #[must_use]
+    pub fn info(&self) -> &TokenInfo {
+        &self.info
+    }
+
+    fn may(&self, access: Access) -> bool {
+        matches!(self.info.role, Open::Known(role) if access.allows(role))
+    }
+}
+
+/// `create_session`: exchanges an access token. Successful ones leave no audit row; the token's first use is marked.
+///
+/// # Errors
+/// One answer for every token that is not good: the audit knows why.
+pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequest) -> Result<Session> {
+    let presented = digest(request.refresh_token.expose());
+    let mut change = app.change(visit).await?;
+    let now = change.now().as_microsecond();
+    let found: Option<(String, Option<i64>, Option<String>)> =
+        sqlx::query_as("SELECT id, expires_at, delete_reason FROM tokens WHERE digest = ?")
+            .bind(&presented)
+            .fetch_optional(change.connection())
+            .await?;
+    let (id, expires_at) = match found {
+        None => return Err(refuse(change, None, "unknown").await),
+        Some((id, _, Some(reason))) => return Err(refuse(change, Some(&id), &reason).await),
+        Some((id, Some(end), None)) if end <= now => return Err(refuse(change, Some(&id), "expired").await),
+        Some((id, expires_at, None)) => (id, expires_at),
+    };
+    visit.identify(&id);
+    let minted = mint(TokenKind::Session)?;
+    let longest = now.saturating_add(micros(app.limits().session));
+    let ends_at = expires_at.map_or(longest, |end| end.min(longest));
+    sqlx::query("DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= ? LIMIT ?)")
+        .bind(now)
+        .bind(PURGED_AT_ONCE)
+        .execute(change.connection())
+        .await?;
+    sqlx::query("INSERT INTO sessions (digest, token_id, created_at, expires_at) VALUES (?, ?, ?, ?)")
+        .bind(&minted.digest)
+        .bind(&id)
+        .bind(now)
+        .bind(ends_at)
+        .execute(change.connection())
+        .await?;
+    sqlx::query("UPDATE tokens SET first_used_at = ? WHERE id = ? AND first_used_at IS NULL")
+        .bind(now)
+        .bind(&id)
+        .execute(change.connection())
+        .await?;
+    change.commit().await?;
+    let seconds = u64::try_from(ends_at.saturating_sub(now) / 1_000_000).unwrap_or_default();
+    Ok(Session { session_token: minted.value, expires_in: seconds.max(1) })
+}
+
+async fn refuse(change: Change<'_>, subject: Option<&str>, reason: &str) -> Error {
+    let detail = json!({"reason": reason});
+    let event = Event { action: "create_session", actor: None, subject, outcome: Outcome::Refused, detail };
+    change.refuse(event, Error::forbidden(reason == "expired")).await
+}
+
+/// Lets a request in: its session must be good, its token alive, its role high enough.
+///
+/// # Errors
+/// 401 when the session is not good (an exchange heals it), 403 when the role is too low.
+pub async fn authenticate(app: &App, visit: &Visit, route: &Route, credential: Option<&str>) -> Result<Caller> {
+    let credential = credential.ok_or_else(|| {
+        unauthorized("a session token is missing: exchange your access token (create_session), then send the answer's session_token as 'Authorization: Bearer …'")
+    })?;
+    let Some(info) = tokens::of_session(app, &digest(credential)).await? else {
+        return Err(match shape(credential) {
+            Shape::Whole(kind) | Shape::Damaged(kind) if kind != TokenKind::Session => unauthorized(&format!(
+                "this is a value of the kind {}: exchange an access token for a session token (create_session), and send that",
+                kind.noun()
+            )),
+            _ => ended(),
+        });
+    };
+    let caller = Caller { info };
+    visit.identify(caller.id());
+    if caller.may(route.access) {
+        return Ok(caller);
+    }
+    let scope = route.access.scope().unwrap_or_default();
+    let detail = json!({"reason": "role", "scope": scope});
+    let event =
+        Event { action: route.name, actor: Some(caller.id()), subject: None, outcome: Outcome::Refused, detail };
+    let error = Error::refused(ErrorCode::Forbidden, missing_scope(caller.name(), scope));
+    Err(app.change(visit).await?.refuse(event, error).await)
+}
+
+/// The refusal that an exchange heals.
+pub(crate) fn ended() -> Error {
+    unauthorized("the session is unknown or has ended: exchange your access token again (create_session)")
+}
+
+fn unauthorized(text: &str) -> Error {
+    Error::refused(ErrorCode::Unauthorized, text)
+}
+
+/// The role column of a row that we wrote ourselves.
+pub(crate) fn role(name: &str) -> Result<Role> {
+    Role::from_name(name).ok_or(Error::Fault("the store holds a role that this version does not know"))
+}

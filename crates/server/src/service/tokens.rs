@@ -1,0 +1,311 @@
+//! Access tokens: what is known of them, the list, deleting.
+
+use mlplatform_protocol::{
+    ErrorCode, Open, Page, PageRequest, Role, Secret, TokenInfo,
+    page::{DEFAULT_LIMIT, MAX_LIMIT},
+    tokens::DeleteTokenRequest,
+};
+use serde_json::json;
+use sqlx::FromRow;
+
+use super::{
+    key::Key,
+    secret::{Digest, mint},
+    sessions::Caller,
+};
+use crate::{
+    Error, Result,
+    app::{App, Change, Visit},
+    audit::{Event, Outcome},
+    clock::timestamp,
+};
+
+/// The columns that a [`TokenInfo`] is made of.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct TokenRow {
+    seq: i64,
+    id: String,
+    name: String,
+    role: String,
+    issuer_name: String,
+    created_at: i64,
+    expires_at: Option<i64>,
+}
+
+impl From<TokenRow> for TokenInfo {
+    fn from(row: TokenRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            role: Role::from_name(&row.role).map_or(Open::Unknown(row.role), Open::Known),
+            issuer_name: row.issuer_name,
+            exp: row.expires_at.map(timestamp),
+            created_at: timestamp(row.created_at),
+        }
+    }
+}
+
+/// What a new access token is made of.
+pub(crate) struct NewToken<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) role: Role,
+    /// Id and name of the token behind it; `None`: the platform itself.
+    pub(crate) issuer: Option<(&'a str, &'a str)>,
+    pub(crate) register_token_id: Option<&'a str>,
+    /// In microseconds; `None`: it never expires.
+    pub(crate) lifetime: Option<i64>,
+}
+
+/// The issuer's name of tokens that the platform itself makes.
+pub(crate) const PLATFORM: &str = "mlplatform-server";
+
+/// Why a token ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// An Administrator deleted it.
+    Deleted,
+    /// Its lifetime was over, and another token needed its name.
+    Expired,
+    /// A command on the machine made a new one of that name.
+    Replaced,
+    /// The answer that carried it was lost, and another was issued.
+    Superseded,
+}
+
+impl End {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Expired => "expired",
+            Self::Replaced => "replaced",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// `get_project_tokens_info`: the living access tokens, in the order of their making.
+///
+/// # Errors
+/// When the page asked for is none, or the store fails.
+pub async fn get_project_tokens_info(app: &App, request: PageRequest) -> Result<Page<TokenInfo>> {
+    let refused = |text: String| Error::refused(ErrorCode::BadRequest, text);
+    let limit = request.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(refused(format!("limit: {limit} is not a size of a page: give 1 to {MAX_LIMIT}")));
+    }
+    let after = match &request.cursor {
+        None => 0,
+        Some(cursor) => i64::from_str_radix(cursor, 16).ok().filter(|seq| *seq >= 0).ok_or_else(|| {
+            refused(format!("cursor: '{cursor}' is none of ours: pass the next_cursor of the page before as it came"))
+        })?,
+    };
+    let mut rows: Vec<TokenRow> = sqlx::query_as(
+        "SELECT seq, id, name, role, issuer_name, created_at, expires_at FROM tokens \
+         WHERE seq > ? AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?) ORDER BY seq LIMIT ?",
+    )
+    .bind(after)
+    .bind(app.clock().now().as_microsecond())
+    // One more than asked for tells whether there is a next page.
+    .bind(i64::from(limit) + 1)
+    .fetch_all(&mut *app.read().await?)
+    .await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next_cursor = rows.last().filter(|_| more).map(|row| format!("{:x}", row.seq));
+    Ok(Page { items: rows.into_iter().map(TokenInfo::from).collect(), next_cursor })
+}
+
+/// `delete_token`: ends a living token with its sessions, and withdraws what it issued and nobody redeemed.
+///
+/// # Errors
+/// When there is no such token, or the store fails.
+pub async fn delete_token(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    key: Option<&Key>,
+    request: DeleteTokenRequest,
+) -> Result<()> {
+    const ACTION: &str = "delete_token";
+    let name = request.token_name.as_str();
+    let mut change = app.change_by(visit, caller).await?;
+    if let Some(key) = key {
+        let done: Option<String> =
+            sqlx::query_scalar("SELECT name FROM tokens WHERE deleted_by = ? AND delete_key = ?")
+                .bind(caller.id())
+                .bind(&key.digest)
+                .fetch_optional(change.connection())
+                .await?;
+        match done {
+            // A namesake made since then is another token: the intention was about the first.
+            Some(done) if done == name => return Ok(()),
+            Some(done) => {
+                let text = format!("this Idempotency-Key deleted the token '{done}': send a new key for '{name}'");
+                return Err(Error::refused(ErrorCode::Conflict, text));
+            }
+            None => {}
+        }
+    }
+    let event = |outcome, detail| Event { action: ACTION, actor: Some(caller.id()), subject: None, outcome, detail };
+    let id: Option<String> = sqlx::query_scalar(
+        "SELECT id FROM tokens WHERE name = ? AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?)",
+    )
+    .bind(name)
+    .bind(change.now().as_microsecond())
+    .fetch_optional(change.connection())
+    .await?;
+    let Some(id) = id else {
+        let text = format!("there is no living token named '{name}': get_project_tokens_info lists those there are");
+        let event = event(Outcome::Refused, json!({"reason": "unknown name", "name": name}));
+        return Err(change.refuse(event, Error::refused(ErrorCode::NotFound, text)).await);
+    };
+    let sessions = end(&mut change, &id, End::Deleted, Some(caller.id()), key).await?;
+    let detail = json!({"name": name, "sessions_ended": sessions});
+    change.record(Event { subject: Some(&id), ..event(Outcome::Done, detail) }).await?;
+    withdraw_issued(&mut change, &id, caller.id()).await?;
+    change.commit().await
+}
+
+/// Ends a living token with its sessions; gives how many there were.
+pub(crate) async fn end(
+    change: &mut Change<'_>,
+    id: &str,
+    why: End,
+    by: Option<&str>,
+    key: Option<&Key>,
+) -> Result<u64> {
+    let ended = sqlx::query(
+        "UPDATE tokens SET deleted_at = ?, deleted_by = ?, delete_reason = ?, delete_key = ? \
+         WHERE id = ? AND deleted_at IS NULL",
+    )
+    .bind(change.now().as_microsecond())
+    .bind(by)
+    .bind(why.name())
+    .bind(key.map(|key| &key.digest))
+    .bind(id)
+    .execute(change.connection())
+    .await?;
+    if ended.rows_affected() != 1 {
+        return Err(Error::Fault("a living token was not there to be ended"));
+    }
+    let sessions = sqlx::query("DELETE FROM sessions WHERE token_id = ?").bind(id).execute(change.connection()).await?;
+    Ok(sessions.rows_affected())
+}
+
+/// Withdraws the registration tokens that a token issued and nobody redeemed: who is dismissed keeps no door.
+pub(crate) async fn withdraw_issued(
+    change: &mut Change<'_>,
+    issuer: &str,
+    actor: impl Into<Option<&str>>,
+) -> Result<()> {
+    let actor = actor.into();
+    let withdrawn: Vec<String> = sqlx::query_scalar(
+        "UPDATE register_tokens SET withdrawn_at = ?, withdraw_reason = 'issuer_deleted' \
+         WHERE issuer_id = ? AND redeemed_at IS NULL AND withdrawn_at IS NULL RETURNING id",
+    )
+    .bind(change.now().as_microsecond())
+    .bind(issuer)
+    .fetch_all(change.connection())
+    .await?;
+    for id in withdrawn {
+        let detail = json!({"reason": "issuer_deleted"});
+        let event =
+            Event { action: "withdraw_register_token", actor, subject: Some(&id), outcome: Outcome::Done, detail };
+        change.record(event).await?;
+    }
+    Ok(())
+}
+
+/// Makes an access token; `None`: a living one has the name, as the unique index says.
+pub(crate) async fn insert(change: &mut Change<'_>, new: NewToken<'_>) -> Result<Option<(Secret, TokenInfo)>> {
+    let minted = mint(mlplatform_protocol::TokenKind::Access)?;
+    let created_at = change.now().as_microsecond();
+    let row = TokenRow {
+        seq: 0,
+        id: minted.id,
+        name: new.name.to_owned(),
+        role: new.role.name().to_owned(),
+        issuer_name: new.issuer.map_or(PLATFORM, |(_, name)| name).to_owned(),
+        created_at,
+        expires_at: new.lifetime.map(|lifetime| created_at.saturating_add(lifetime)),
+    };
+    let inserted = sqlx::query(
+        "INSERT INTO tokens (id, digest, name, role, issuer_id, issuer_name, register_token_id, created_at, expires_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&row.id)
+    .bind(&minted.digest)
+    .bind(&row.name)
+    .bind(&row.role)
+    .bind(new.issuer.map(|(id, _)| id))
+    .bind(&row.issuer_name)
+    .bind(new.register_token_id)
+    .bind(row.created_at)
+    .bind(row.expires_at)
+    .execute(change.connection())
+    .await;
+    match inserted {
+        Ok(_) => Ok(Some((minted.value, row.into()))),
+        Err(sqlx::Error::Database(error))
+            if error.is_unique_violation() && error.message().ends_with("tokens.name") =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends the token of that name if its lifetime is over: only a living one holds its name against others.
+pub(crate) async fn end_expired_namesake(change: &mut Change<'_>, action: &'static str, name: &str) -> Result<()> {
+    let expired: Option<String> =
+        sqlx::query_scalar("SELECT id FROM tokens WHERE name = ? AND deleted_at IS NULL AND expires_at <= ?")
+            .bind(name)
+            .bind(change.now().as_microsecond())
+            .fetch_optional(change.connection())
+            .await?;
+    if let Some(id) = expired {
+        let sessions = end(change, &id, End::Expired, None, None).await?;
+        let detail = json!({"reason": End::Expired.name(), "name": name, "sessions_ended": sessions});
+        change.record(Event { action, actor: None, subject: Some(&id), outcome: Outcome::Done, detail }).await?;
+    }
+    Ok(())
+}
+
+/// Whether a living token has that name.
+pub(crate) async fn is_name_taken(change: &mut Change<'_>, name: &str) -> Result<bool> {
+    let taken = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM tokens WHERE name = ? AND deleted_at IS NULL \
+         AND (expires_at IS NULL OR expires_at > ?))",
+    )
+    .bind(name)
+    .bind(change.now().as_microsecond())
+    .fetch_one(change.connection())
+    .await?;
+    Ok(taken)
+}
+
+/// The refusal for a name that a living token has.
+pub(crate) fn name_taken(name: &str) -> Error {
+    let text = format!(
+        "a living token is named '{name}': delete it first (delete_token), or make a registration token with another name"
+    );
+    Error::refused(ErrorCode::Conflict, text)
+}
+
+/// A session's token, read together with it.
+pub(crate) async fn of_session(app: &App, session: &Digest) -> Result<Option<TokenInfo>> {
+    let now = app.clock().now().as_microsecond();
+    let row: Option<TokenRow> = sqlx::query_as(
+        "SELECT t.seq, t.id, t.name, t.role, t.issuer_name, t.created_at, t.expires_at \
+         FROM sessions s JOIN tokens t ON t.id = s.token_id \
+         WHERE s.digest = ? AND s.expires_at > ? AND t.deleted_at IS NULL \
+         AND (t.expires_at IS NULL OR t.expires_at > ?)",
+    )
+    .bind(session)
+    .bind(now)
+    .bind(now)
+    .fetch_optional(&mut *app.read().await?)
+    .await?;
+    Ok(row.map(TokenInfo::from))
+}

@@ -1,0 +1,82 @@
+//! Why a server does not start: each text names the thing, the cause and the remedy.
+
+use std::{io, path::PathBuf};
+
+/// Nothing was served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder cannot be used.
+    #[error("cannot {action} the data directory '{}': {source}; give a folder that you may write to with --data-dir", path.display())]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A server works on it.
+    #[error(
+        "the data directory '{}' is in use by {}: stop that server, or give another --data-dir",
+        path.display(),
+        pid.map_or_else(|| "another server".to_owned(), |pid| format!("process {pid}"))
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The holder.
+        pid: Option<u32>,
+    },
+    /// Nobody has served from it yet.
+    #[error("there is no platform in '{}': run `mlplatform-server serve` on that data directory first, or give the right --data-dir", path.display())]
+    NoStore {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another version's store.
+    #[error("the store in '{}' {problem}", path.display())]
+    Version {
+        /// The folder.
+        path: PathBuf,
+        /// What to do.
+        problem: String,
+    },
+    /// The database cannot be opened or written.
+    #[error("cannot use the store in '{}': {source}; is the disk full, or the folder read-only?", path.display())]
+    Store {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: sqlx::Error,
+    },
+    /// The audit cannot go on.
+    #[error("the audit in '{}' cannot go on: {problem}", path.display())]
+    Audit {
+        /// The folder.
+        path: PathBuf,
+        /// What to do.
+        problem: String,
+    },
+    /// The address cannot be listened on, or must not be.
+    #[error("cannot listen on '{address}': {problem}")]
+    Listen {
+        /// As it was given.
+        address: String,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// The certificate or its key.
+    #[error("cannot use the TLS file '{}': {problem}", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A service function failed while the platform was set up.
+    #[error("{0}{causes}", causes = crate::error::causes(.0).iter().map(|cause| format!(": {cause}")).collect::<String>())]
+    Service(#[from] crate::Error),
+    /// The system failed.
+    #[error("{0}: {1}")]
+    System(&'static str, #[source] io::Error),
+}
