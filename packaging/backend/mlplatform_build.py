@@ -29,7 +29,7 @@ OLDEST_PYTHON = (3, 9)
 # Set to 1, it has the sources compiled though the wheel would fit.
 FROM_SOURCE = "MLPLATFORM_BUILD_FROM_SOURCE"
 
-Settings = Optional[Dict[str, Any]]  # noqa: UP006, UP045 - evaluated when the file is read, see above
+Settings = Optional[Dict[str, Any]]  # noqa: UP006 - evaluated when the file is read, see above
 
 
 class Machine(NamedTuple):
@@ -177,7 +177,9 @@ def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: S
     folder = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(wheel) as content:
         members = [member for member in content.namelist() if member.startswith(f"{folder}/")]
-        content.extractall(metadata_directory, [member for member in members if not member.endswith("/RECORD")])
+        for member in members:
+            if not member.endswith("/RECORD"):
+                content.extract(member, metadata_directory)
     return folder
 
 
@@ -186,9 +188,7 @@ def prepare_metadata_for_build_editable(metadata_directory: str, config_settings
     return str(_maturin().prepare_metadata_for_build_editable(metadata_directory, config_settings))
 
 
-def build_wheel(
-    wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
-) -> str:
+def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
     """The ready wheel where it fits, else one that maturin builds."""
     wheel, _ = ready_wheel()
     if wheel is None:
@@ -226,10 +226,10 @@ def pack(files: dict[str, bytes], top: str, modified: int) -> bytes:
     """A .tar.gz whose bytes depend on nothing but the arguments."""
     buffer = BytesIO()
     # filename and mtime would otherwise end up in gzip's header
-    with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=9, mtime=0) as compressed:
-        with tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for name in sorted(files):
-                member = tarfile.TarInfo(f"{top}/{name}")
-                member.size, member.mtime, member.mode = len(files[name]), modified, 0o644
-                archive.addfile(member, BytesIO(files[name]))
+    compressed = gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=9, mtime=0)
+    with compressed, tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in sorted(files):
+            member = tarfile.TarInfo(f"{top}/{name}")
+            member.size, member.mtime, member.mode = len(files[name]), modified, 0o644
+            archive.addfile(member, BytesIO(files[name]))
     return buffer.getvalue()
