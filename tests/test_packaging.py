@@ -262,14 +262,15 @@ def test_installs_offline_and_without_cargo(
         installed = _run(python, "-m", "pip", "install", "--force-reinstall", package, **environment)
         assert installed.returncode == 0, installed.stdout
         smoke = _run(python, "-I", "-W", "error", "-c", SMOKE, **environment)
-        assert (smoke.returncode, smoke.stdout) == (0, "User Administrator\n")
+        assert (smoke.returncode, smoke.stdout) == (0, "USER ADMIN\n")
     with capsys.disabled():
         print(f"\n{interpreter} ({interpreter.path}): {ARCHIVE.name} and the wheel install and work")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("interpreter", [i for i in interpreters() if i.version < (3, 9)], ids=str)
+@pytest.mark.parametrize("interpreter", [i for i in interpreters() if (3, 7) <= i.version < (3, 9)], ids=str)
 def test_old_pythons_get_a_sentence(interpreter: Interpreter, tmp_path: Path) -> None:
+    """From 3.7 on; the pip that comes with 3.6 knows no backends of this kind."""
     refused = _run(_venv(interpreter, tmp_path), "-m", "pip", "install", ARCHIVE, **_environment(tmp_path))
     assert refused.returncode != 0
     assert "mlplatform-client needs Python 3.9 or later" in refused.stdout
@@ -323,4 +324,4 @@ def test_where_the_wheel_does_not_fit_the_archive_compiles() -> None:
     with zipfile.ZipFile(wheel) as content_of_wheel:
         content_of_wheel.extractall(folder / "installed")  # noqa: S202 - ours
     smoke = _run(sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(folder / 'installed')!r}){SMOKE}")
-    assert (smoke.returncode, smoke.stdout) == (0, "User Administrator\n")
+    assert (smoke.returncode, smoke.stdout) == (0, "USER ADMIN\n")
