@@ -8,7 +8,7 @@ use std::{
 
 use axum_server::{
     Handle,
-    accept::DefaultAcceptor,
+    accept::NoDelayAcceptor,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use hyper_util::rt::TokioTimer;
@@ -111,10 +111,10 @@ impl Server {
         http2.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_PATIENCE);
         let served = match self.tls {
             Some(tls) => {
-                let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience);
+                let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience).acceptor(NoDelayAcceptor::new());
                 server.acceptor(Prompt::new(acceptor, patience)).serve(service).await
             }
-            None => server.acceptor(Prompt::new(DefaultAcceptor::new(), patience)).serve(service).await,
+            None => server.acceptor(Prompt::new(NoDelayAcceptor::new(), patience)).serve(service).await,
         };
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
         if tokio::time::timeout(drain, self.app.store().close()).await.is_err() {

@@ -12,10 +12,16 @@ const AT_ONCE: i32 = 130;
 pub(crate) fn listen(stdin_too: bool) -> Result<impl Future<Output = ()> + Send + 'static, StartError> {
     let mut signals = Signals::install().map_err(|error| StartError::System("signals cannot be received", error))?;
     let end = if stdin_too { Some(end_of_stdin()?) } else { None };
+    let end = async {
+        match end {
+            Some(end) => drop(end.await),
+            None => std::future::pending().await,
+        }
+    };
     Ok(async move {
         tokio::select! {
             () = signals.next() => {}
-            Some(()) = async { Some(end?.await.unwrap_or_default()) } => tracing::info!("standard input has ended"),
+            () = end => tracing::info!("standard input has ended"),
         }
         tokio::spawn(async move {
             signals.next().await;

@@ -43,9 +43,10 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     fn of(pairs: &[(&'static str, &'static str)]) -> Option<Option<String>> {
-        let pairs = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let mut headers = HeaderMap::new();
-        pairs.for_each(|(name, value)| drop(headers.append(name, value)));
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
         read(&headers).ok().map(|token| token.map(str::to_owned))
     }
 
