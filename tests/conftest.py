@@ -39,7 +39,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
         yield platform
     kept = [path for path in Path(platform.data_dir).rglob("*") if path.is_file() and path.name != "admin-token"]
     assert any(path.name == "server.log" for path in kept)
-    assert any(path.suffix == ".db" for path in kept)
+    assert any(path.suffix == ".sqlite3" for path in kept)
     for path in kept:
         found = TOKEN.search(path.read_bytes().decode("latin-1"))
         assert not found, f"{path} holds a token"

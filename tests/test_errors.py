@@ -176,7 +176,7 @@ def test_settings_say_where_they_came_from(
 
 def test_a_missing_ca_bundle_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLP_CA_BUNDLE", "/nowhere/ca.pem")
-    with pytest.raises(ConfigurationException, match="MLP_CA_BUNDLE.*PEM"):
+    with pytest.raises(ConfigurationException, match=r"MLP_CA_BUNDLE.*PEM"):
         MLPlatform("a token", url="https://platform.example").who_am_i()
 
 

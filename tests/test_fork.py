@@ -54,7 +54,7 @@ def test_used_object_works_in_child_and_parent(newcomer: Newcomer, platform: Loc
 
 
 def test_fork_while_other_threads_call(newcomer: Newcomer, platform: LocalPlatform) -> None:
-    name, token = newcomer()
+    _, token = newcomer()
     mlp = MLPlatform(token, url=platform.url)
     done = threading.Event()
     failures: list[BaseException] = []

@@ -35,9 +35,7 @@ def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
         assert type(platform.admin_token) is TokenStr
         assert platform.admin_token not in repr(platform)
         admin = MLPlatform(platform.admin_token, url=platform.url)
-        token = admin.create_refresh_token(
-            admin.create_register_token("kept", "1h", token_type=MLPTokenType.USER)
-        )
+        token = admin.create_refresh_token(admin.create_register_token("kept", "1h", token_type=MLPTokenType.USER))
         pid = platform.pid
     assert _ends(pid, 1)
     with LocalPlatform(str(tmp_path)) as platform:
@@ -56,7 +54,9 @@ def test_a_temporary_platform_leaves_nothing() -> None:
 
 @pytest.mark.parametrize("end", ["exit", "kill"])
 def test_the_server_ends_with_its_parent(end: str) -> None:
-    script = "from mlplatform_client.local import *\nplatform = LocalPlatform()\nprint(platform.pid, flush=True)\ninput()"
+    script = (
+        "from mlplatform_client.local import *\nplatform = LocalPlatform()\nprint(platform.pid, flush=True)\ninput()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:

@@ -57,13 +57,12 @@ def test_create_register_token_call_forms(
 def test_create_refresh_token_call_forms(admin: MLPlatform, platform: LocalPlatform) -> None:
     """By position and by keyword, without a token, and with white space around what was pasted."""
     nobody = MLPlatform(url=platform.url)
-    for number, redeem in enumerate(
-        (
-            lambda token: nobody.create_refresh_token(token),
-            lambda token: nobody.create_refresh_token(register_token=token),
-            lambda token: nobody.create_refresh_token(f"  {token}\n"),
-        )
-    ):
+    forms: list[Callable[[str], TokenStr]] = [
+        lambda token: nobody.create_refresh_token(token),
+        lambda token: nobody.create_refresh_token(register_token=token),
+        lambda token: nobody.create_refresh_token(f"  {token}\n"),
+    ]
+    for number, redeem in enumerate(forms):
         name = f"redeemed {number}"
         refresh_token = redeem(admin.create_register_token(name, "1h", token_type=USER))
         assert TOKEN.fullmatch(refresh_token)
@@ -123,8 +122,10 @@ def test_delete_token(admin: MLPlatform, newcomer: Newcomer, platform: LocalPlat
     name, token = newcomer()
     colleague = MLPlatform(token, url=platform.url)
     colleague.who_am_i()
-    deleted = admin.delete_token(token_name=name) if by_keyword else admin.delete_token(name)
-    assert deleted is None
+    call: Callable[[], object] = (
+        (lambda: admin.delete_token(token_name=name)) if by_keyword else (lambda: admin.delete_token(name))
+    )
+    assert call() is None
     assert name not in [info.name for info in admin.get_project_tokens_info()]
     with pytest.raises(ForbiddenException) as caught:
         colleague.who_am_i()
@@ -322,9 +323,11 @@ def test_1024_redeems_from_32_threads_give_one_token(admin: MLPlatform, platform
         outcomes = [outcome for outcomes in pool.map(redeem, range(32)) for outcome in outcomes]
     assert len(outcomes) == 1024
     assert outcomes.count("redeemed") == 1
-    assert outcomes.count("registration token was already redeemed") + outcomes.count(
-        "registration token was already redeeme"
-    ) == 1023
+    assert (
+        outcomes.count("registration token was already redeemed")
+        + outcomes.count("registration token was already redeeme")
+        == 1023
+    )
     assert [info.name for info in admin.get_project_tokens_info()].count("raced for") == 1
 
 

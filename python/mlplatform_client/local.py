@@ -129,7 +129,7 @@ def _find_program() -> str:
 
 def _read_ready(process: subprocess.Popen[bytes], log: str) -> dict[str, str]:
     """Wait for the one line that says that the server listens."""
-    assert process.stdout is not None
+    assert process.stdout is not None  # noqa: S101 - PIPE makes one, which the type does not say
     # A server that hangs before it is ready is ended, which ends the wait for its line.
     watchdog = threading.Timer(_START_SECONDS, process.kill)
     watchdog.daemon = True

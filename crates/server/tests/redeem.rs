@@ -1,4 +1,11 @@
 //! Once and only once: races, lost answers, names.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -65,7 +72,10 @@ async fn a_lost_answer_is_issued_anew() {
     assert_eq!(platform.exchange(&first).await.field(), "Forbidden");
     assert_eq!(platform.exchange(&second).await.field(), "Forbidden");
     assert_eq!(platform.exchange(&third).await.status, 201);
-    assert_eq!(platform.rows("SELECT delete_reason FROM tokens WHERE name = 'anna'").await, ["superseded", "superseded", ""]);
+    assert_eq!(
+        platform.rows("SELECT delete_reason FROM tokens WHERE name = 'anna'").await,
+        ["superseded", "superseded", ""]
+    );
     platform.verify_audit().await;
 }
 
@@ -187,7 +197,10 @@ async fn an_expired_token_gives_its_name_away() {
     assert_eq!(platform.exchange(&new).await.status, 201);
     let refused = platform.exchange(&old).await;
     assert_eq!((refused.field(), refused.header("x-token-refusal")), ("Forbidden", Some("expired")));
-    assert_eq!(platform.rows("SELECT delete_reason FROM tokens WHERE name = 'anna' ORDER BY seq").await, ["expired", ""]);
+    assert_eq!(
+        platform.rows("SELECT delete_reason FROM tokens WHERE name = 'anna' ORDER BY seq").await,
+        ["expired", ""]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

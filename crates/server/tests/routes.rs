@@ -1,4 +1,11 @@
 //! Every route, every refusal, over a real socket.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -255,7 +262,12 @@ async fn a_deleted_administrator_keeps_no_door() {
     assert_eq!(platform.redeem(&open).send().await.field(), "Forbidden");
     assert_eq!(platform.register(&boris, "x", json!({})).send().await.status, 401);
     assert_eq!(platform.exchange(&friend).await.status, 201, "what was redeemed stands");
-    assert_eq!(platform.rows("SELECT count(*) FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE t.name = 'boris'").await, ["0"]);
+    assert_eq!(
+        platform
+            .rows("SELECT count(*) FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE t.name = 'boris'")
+            .await,
+        ["0"]
+    );
     // The last Administrator may go too.
     assert_eq!(platform.delete(&admin, "admin").send().await.status, 204);
     assert_eq!(platform.delete(&admin, "friend").send().await.status, 401);
@@ -279,7 +291,8 @@ async fn deleting_what_is_not_there() {
 async fn names_of_any_script_come_back_as_they_went() {
     let platform = Platform::start().await;
     let admin = platform.admin_session().await;
-    for name in ["..", "a/b?c=d&e#f%20", "Анна", "नमस्ते", "'; DROP TABLE tokens; --", "<script>", "🙂"] {
+    for name in ["..", "a/b?c=d&e#f%20", "Анна", "नमस्ते", "'; DROP TABLE tokens; --", "<script>", "🙂"]
+    {
         let session = platform.session(&platform.token(&admin, name, json!({})).await).await;
         assert_eq!(platform.who_am_i(&session).await.text("name"), name);
         let refused = platform.delete(&session, "admin").send().await;
@@ -303,7 +316,9 @@ async fn a_long_list_comes_in_pages() {
         let mut request = request.as_object().unwrap().clone();
         request.extend(cursor.map(|cursor| ("cursor".to_owned(), cursor)));
         let page = platform.ask::<GetProjectTokensInfo>(Value::Object(request)).session(&admin).send().await;
-        names.extend(page.body["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()));
+        names.extend(
+            page.body["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()),
+        );
         pages += 1;
         // Made between two pages: it belongs to the last one, and moves none of the others.
         if pages == 1 {

@@ -186,8 +186,9 @@ _BY_KIND: dict[str, type[MLPlatformException]] = {
 def from_native(kind: str, message: str, details: dict[str, object], causes: list[str]) -> MLPlatformException:
     """Make the exception for an error of the Rust core, which calls this."""
     if kind == "refused":
-        by_status = _BY_STATUS.get(details["status"], MLPlatformException)  # type: ignore[call-overload]
-        cls = BY_ERROR_CODE.get(str(details["error_code"]), by_status)
+        status = details["status"]
+        by_status = _BY_STATUS.get(status) if isinstance(status, int) else None
+        cls = BY_ERROR_CODE.get(str(details["error_code"])) or by_status or MLPlatformException
     else:
         cls = _BY_KIND[kind]
     exception = cls(message, **details)
