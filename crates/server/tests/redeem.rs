@@ -207,11 +207,18 @@ async fn an_expired_token_gives_its_name_away() {
 async fn one_name_many_registration_tokens_at_once() {
     let platform = Arc::new(Platform::start().await);
     let admin = platform.admin_session().await;
-    let mut racers = Vec::new();
+    // All of them first: once one is redeemed, the name is taken and no other can be made.
+    let mut register_tokens = Vec::new();
     for _ in 0..20 {
-        let (platform, register_token) = (platform.clone(), platform.registered(&admin, "anna").await);
-        racers.push(tokio::spawn(async move { platform.redeem(&register_token).send().await.status }));
+        register_tokens.push(platform.registered(&admin, "anna").await);
     }
+    let racers: Vec<_> = register_tokens
+        .into_iter()
+        .map(|register_token| {
+            let platform = platform.clone();
+            tokio::spawn(async move { platform.redeem(&register_token).send().await.status })
+        })
+        .collect();
     let mut statuses = Vec::new();
     for racer in racers {
         statuses.push(racer.await.unwrap());
