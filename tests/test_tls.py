@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from mlplatform_client import MLPlatform
+from mlplatform_client import MLPlatform, TokenStr
 from mlplatform_client.core.exceptions import ConfigurationException, ConnectionException
 from mlplatform_client.local import _find_program
 
@@ -28,21 +28,21 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def secure(authority: Path) -> Iterator[tuple[str, str]]:
+def secure(authority: Path) -> Iterator[tuple[str, TokenStr]]:
     """Address and Administrator's token of a server with TLS."""
     command = [_find_program(), "serve", "--data-dir", str(authority / "data"), "--listen", "127.0.0.1:0"]
     command += ["--tls-cert", str(authority / "cert.pem"), "--tls-key", str(authority / "key.pem")]
     with subprocess.Popen([*command, "--exit-on-stdin-eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         ready = json.loads(server.stdout.readline())
-        yield ready["url"], Path(ready["admin_token_file"]).read_text().strip()
+        yield ready["url"], TokenStr(Path(ready["admin_token_file"]).read_text().strip())
         assert server.stdin is not None
         server.stdin.close()
     assert server.returncode == 0
 
 
 def test_an_own_authority_is_named_by_argument_or_variable(
-    secure: tuple[str, str], authority: Path, monkeypatch: pytest.MonkeyPatch
+    secure: tuple[str, TokenStr], authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, token = secure
     assert url.startswith("https://")
@@ -51,7 +51,7 @@ def test_an_own_authority_is_named_by_argument_or_variable(
     assert MLPlatform(token, url=url).who_am_i().name == "admin"
 
 
-def test_an_unknown_authority_is_told_at_once_with_the_remedy(secure: tuple[str, str]) -> None:
+def test_an_unknown_authority_is_told_at_once_with_the_remedy(secure: tuple[str, TokenStr]) -> None:
     url, token = secure
     with pytest.raises(ConnectionException, match="certificate is not trusted") as caught:
         MLPlatform(token, url=url).who_am_i()
@@ -59,13 +59,13 @@ def test_an_unknown_authority_is_told_at_once_with_the_remedy(secure: tuple[str,
     assert "MLP_CA_BUNDLE" in str(caught.value.hint)
 
 
-def test_a_file_without_certificates_is_no_bundle(secure: tuple[str, str], authority: Path) -> None:
+def test_a_file_without_certificates_is_no_bundle(secure: tuple[str, TokenStr], authority: Path) -> None:
     url, token = secure
     with pytest.raises(ConfigurationException, match="holds no certificate"):
         MLPlatform(token, url=url, ca_bundle=authority / "key.pem").who_am_i()
 
 
-def test_plain_http_to_a_tls_port_fails_clearly(secure: tuple[str, str]) -> None:
+def test_plain_http_to_a_tls_port_fails_clearly(secure: tuple[str, TokenStr]) -> None:
     url, token = secure
     with pytest.raises(ConnectionException):
         MLPlatform(token, url=url.replace("https", "http")).who_am_i(timeout=5)

@@ -316,11 +316,14 @@ fn classify(problem: &reqwest::Error, causes: &[String]) -> Problem {
     }
 }
 
+/// The error and its causes, outermost first. An I/O error does not name what it wraps as its source (and connectors
+/// wrap one in another), so that is looked into here.
 fn chain<'a>(problem: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     let mut next = Some(problem);
     std::iter::from_fn(move || {
         let error = next?;
-        next = error.source();
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = wrapped.map(|wrapped| wrapped as &(dyn StdError + 'static)).or_else(|| error.source());
         Some(error)
     })
 }
@@ -336,15 +339,9 @@ fn io_kind(problem: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {
     chain(problem).find_map(|error| error.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)
 }
 
-/// rustls' error is wrapped in an I/O error, which does not name it as its source.
 fn has_certificate_error(problem: &(dyn StdError + 'static)) -> bool {
-    let is_certificate = |error: &rustls::Error| {
+    chain(problem).filter_map(|error| error.downcast_ref::<rustls::Error>()).any(|error| {
         matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
-    };
-    chain(problem).any(|error| {
-        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        error.downcast_ref::<rustls::Error>().is_some_and(is_certificate)
-            || inside.and_then(|inside| inside.downcast_ref::<rustls::Error>()).is_some_and(is_certificate)
     })
 }
 
