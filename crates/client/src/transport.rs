@@ -340,9 +340,9 @@ fn io_kind(problem: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {
 }
 
 fn has_certificate_error(problem: &(dyn StdError + 'static)) -> bool {
-    chain(problem).filter_map(|error| error.downcast_ref::<rustls::Error>()).any(|error| {
-        matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
-    })
+    chain(problem)
+        .filter_map(|error| error.downcast_ref::<rustls::Error>())
+        .any(|error| matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }
 
 fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {
