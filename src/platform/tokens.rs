@@ -1,95 +1,16 @@
-//! `MLPlatform`: a few lines for each method; what they mean is in `crates/client`.
+//! The token methods.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use mlplatform_client::protocol::{Secret, TokenInfo};
+use pyo3::{prelude::*, types::PyDict};
 
-use mlplatform_client::{
-    Client, Config, Error, Given,
-    protocol::{Secret, TokenInfo},
-};
-use pyo3::{
-    exceptions::{PyTypeError, PyUserWarning},
-    prelude::*,
-    types::PyDict,
-};
-
+use super::MLPlatform;
 use crate::{
-    arguments, errors,
-    runtime::{self, ProcessLocal},
+    arguments,
     serializers::auth::{MLPTokenInfo, token_str},
 };
 
-/// A connection to the ML platform.
-///
-/// Making one sends nothing; the first call does. One object may be used from several threads and after a
-/// ``fork``. It is a context manager: at the end of the ``with`` block it is closed.
-///
-/// Parameters
-/// ----------
-/// refresh_token : str, optional
-///     The access token (also called refresh token). White space around it is stripped. Default: the
-///     environment variable ``MLP_REFRESH_TOKEN``. Without one, only ``create_refresh_token`` can be called.
-/// url : str, optional
-///     Address of the platform. Default: ``MLP_URL``, else ``https://msk.cloud.vk.ru/infra/mlplatform``.
-/// ca_bundle : str or os.PathLike, optional
-///     PEM file of certificate authorities; these are trusted, and no others. Default: ``MLP_CA_BUNDLE``,
-///     else the authorities of the system, else bundled ones.
-/// timeout : float, optional
-///     Seconds for a whole call, retries included; 0 < timeout <= 86400. Default: ``MLP_TIMEOUT``, else 60.
-///     Each method takes ``timeout=`` for itself alone, too.
-/// allow_http : bool, optional
-///     Let tokens cross a closed network over ``http://``, with a warning. Never needed for this machine's
-///     own addresses. Default: ``MLP_ALLOW_HTTP``, else ``False``.
-///
-/// Raises
-/// ------
-/// ConfigurationException
-///     A setting has a value that cannot be meant; the message says where the value came from.
-///
-/// Examples
-/// --------
-/// >>> mlp = MLPlatform("<access token>")
-/// >>> print(mlp.who_am_i())
-#[pyclass(frozen, module = "mlplatform_client")]
-pub(crate) struct MLPlatform {
-    config: Config,
-    client: ProcessLocal<Client>,
-    closed: AtomicBool,
-}
-
 #[pymethods]
 impl MLPlatform {
-    #[new]
-    #[pyo3(signature = (refresh_token=None, *, url=None, ca_bundle=None, timeout=None, allow_http=None))]
-    fn new(
-        py: Python<'_>,
-        refresh_token: Option<&str>,
-        url: Option<String>,
-        ca_bundle: Option<std::path::PathBuf>,
-        timeout: Option<f64>,
-        allow_http: Option<bool>,
-    ) -> PyResult<Self> {
-        let given = Given {
-            url,
-            refresh_token: refresh_token.map(Secret::from_pasted),
-            ca_bundle: ca_bundle.map(|path| path.to_string_lossy().into_owned()),
-            timeout,
-            allow_http,
-        };
-        let config = Config::resolve(given, |variable| std::env::var(variable).ok())
-            .map_err(|error| errors::raise(py, &error))?;
-        if config.plain_http {
-            let warning = format!("tokens cross the network to {} unencrypted, as allow_http says", config.url);
-            warn(py, &warning)?;
-        }
-        Ok(Self { config, client: ProcessLocal::new(), closed: AtomicBool::new(false) })
-    }
-
     /// Make a one-time registration token, which a colleague redeems for an access token.
     ///
     /// Name, role and lifetime of that access token are set here; whoever redeems cannot change them. A
@@ -281,66 +202,4 @@ impl MLPlatform {
             self.call(py, |client| async move { client.get_project_tokens_info(timeout).await })?;
         infos.iter().map(|info| MLPTokenInfo::from_protocol(py, info)).collect()
     }
-
-    /// End this object's open connections. Calls that are under way in other threads fail with
-    /// ``ClosedException``; a later call connects anew. Nothing on the platform is stopped.
-    #[pyo3(signature = (**kwargs))]
-    fn stop(&self, py: Python<'_>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
-        for (key, _) in kwargs.into_iter().flatten().filter(|(key, _)| !key.eq("timeout").unwrap_or_default()) {
-            warn(py, &format!("stop() ignores the keyword argument '{key}'"))?;
-        }
-        if let Some(client) = self.client.take(py) {
-            client.stop();
-        }
-        Ok(())
-    }
-
-    /// ``stop()``, for good: later calls raise ``ClosedException``. May be called twice.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.closed.store(true, Ordering::SeqCst);
-        self.stop(py, None)
-    }
-
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    #[pyo3(signature = (*_exc_info))]
-    fn __exit__(&self, py: Python<'_>, _exc_info: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.close(py)
-    }
-
-    fn __repr__(&self) -> String {
-        let token = if self.config.refresh_token.is_some() { "given" } else { "none" };
-        format!("<MLPlatform url='{}' refresh_token={token}>", self.config.url)
-    }
-
-    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let name = slf.get_type().name()?;
-        Err(PyTypeError::new_err(format!(
-            "{name} cannot be pickled or copied: it holds a token and open connections; make one where it is needed \
-             ({name}() reads MLP_REFRESH_TOKEN and MLP_URL)"
-        )))
-    }
-}
-
-impl MLPlatform {
-    /// Every call goes through here: this process' client, the wait, the errors.
-    fn call<T, F>(&self, py: Python<'_>, verb: impl FnOnce(Arc<Client>) -> F) -> PyResult<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(errors::raise(py, &Error::closed("this MLPlatform was closed: make another")));
-        }
-        let client = self.client.get_or_try_init(py, || Client::new(&self.config));
-        let client = client.map_err(|error| errors::raise(py, &error))?;
-        runtime::block_on(py, verb(client))
-    }
-}
-
-fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
-    let text = std::ffi::CString::new(text)?;
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
 }
