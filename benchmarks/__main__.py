@@ -1,0 +1,54 @@
+"""Runs every `benchmarks/bench_*.py`, or those that are named, and writes their sections into docs/benchmarks.md.
+
+    python -m benchmarks [NAME…]
+
+A module has `TITLE`, and `run()`, which returns the section's Markdown. A section that is not run stays as it was.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import re
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+REPORT = HERE.parent / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Written by `make bench`; nothing here is typed by hand. What is compared was measured in one run, side by side and
+interleaved, because machines differ from hour to hour: read the ratios, and the medians only beside each other.
+"""
+
+
+def sections(text: str) -> dict[str, str]:
+    """The sections of a report by their titles."""
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def main(names: list[str]) -> None:
+    known = sorted(path.stem[len("bench_") :] for path in HERE.glob("bench_*.py"))
+    unknown = set(names) - set(known)
+    if unknown:
+        raise SystemExit(f"no benchmark is named {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    written = sections(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
+    titles: dict[str, None] = {}
+    for name in known:
+        module = importlib.import_module(f"benchmarks.bench_{name}")
+        titles[module.TITLE] = None
+        if not names or name in names:
+            print(f"{module.TITLE} …", flush=True)
+            when = (
+                f"{time.strftime('%Y-%m-%d', time.gmtime())}, Python {platform.python_version()}, {platform.machine()}"
+            )
+            written[module.TITLE] = f"\n{module.run().strip()}\n\n({when})\n\n"
+            body = "".join(f"## {title}\n{written[title]}" for title in titles if title in written)
+            REPORT.write_text(f"{HEAD}\n{body}".rstrip() + "\n", encoding="utf-8")
+    print(f"written: {REPORT.relative_to(HERE.parent)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
