@@ -44,9 +44,9 @@ def main(names: list[str]) -> None:
             when = (
                 f"{time.strftime('%Y-%m-%d', time.gmtime())}, Python {platform.python_version()}, {platform.machine()}"
             )
-            written[module.TITLE] = f"\n{module.run().strip()}\n\n({when})\n\n"
-            body = "".join(f"## {title}\n{written[title]}" for title in titles if title in written)
-            REPORT.write_text(f"{HEAD}\n{body}".rstrip() + "\n", encoding="utf-8")
+            written[module.TITLE] = f"{module.run().strip()}\n\n({when})"
+            body = (f"## {title}\n\n{written[title].strip()}\n" for title in titles if title in written)
+            REPORT.write_text("\n".join([HEAD, *body]), encoding="utf-8")
     print(f"written: {REPORT.relative_to(HERE.parent)}")
 
 
