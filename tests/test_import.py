@@ -36,6 +36,7 @@ def test_help_reads_well() -> None:
     package = pydoc.plain(pydoc.render_doc(mlplatform_client))
     for said in ("create_register_token(", "MLP_REFRESH_TOKEN", "LocalPlatform", "MLPlatformException"):
         assert said in package
+    assert "expandtabs" not in package, "the methods of str bury ours"
     method = pydoc.plain(pydoc.render_doc(MLPlatform.create_register_token))
     signature = "(self, /, client_name, access_ttl, *, refresh_ttl=None, token_type, timeout=None, **kwargs)"
     assert signature in method

@@ -27,6 +27,7 @@ Whatever the package raises is an ``MLPlatformException``; ``e.hint`` says what 
 
 from mlplatform_client._native import MLPlatform, __version__
 from mlplatform_client.core.exceptions import MLPlatformException
-from mlplatform_client.core.token import TokenStr
+from mlplatform_client.core.token import TokenStr as TokenStr
 
-__all__ = ["MLPlatform", "MLPlatformException", "TokenStr", "__version__"]
+# Without TokenStr: help() would put the sixty methods of `str` between the reader and ours.
+__all__ = ["MLPlatform", "MLPlatformException", "__version__"]
