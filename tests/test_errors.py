@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
+from faults import HTML, FaultProxy, endless, http, reset, saying, silent
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import (
@@ -20,97 +18,56 @@ from mlplatform_client.core.exceptions import (
 from mlplatform_client.local import LocalPlatform
 
 
-@contextmanager
-def _answering(answer: bytes) -> Iterator[str]:
-    """A service that says the same to everybody, and closes."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.settimeout(5)
-                    try:
-                        while b"\r\n\r\n" not in connection.recv(65536):
-                            pass
-                        connection.sendall(answer)
-                    except OSError:
-                        pass
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def _http(status: str, body: bytes = b"", *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-HTML = b"<html><body>Welcome to the airport. token=secret</body></html>"
+@pytest.fixture
+def elsewhere() -> Iterator[FaultProxy]:
+    """An address where no platform is."""
+    with FaultProxy("http://127.0.0.1:9") as proxy:
+        yield proxy
 
 
 @pytest.mark.parametrize(
     ("answer", "status", "said"),
     [
-        (_http("200 OK", HTML, "Content-Type: text/html"), 200, "web page"),
-        (_http("302 Found", b"", "Location: http://portal.example/"), 302, "redirects are not followed"),
-        (_http("404 Not Found", b'{"message": "no"}', "Content-Type: application/json"), 404, "JSON of another form"),
-        (_http("403 Forbidden", HTML), 403, "web page"),
-        (_http("201 Created", b'{"session": 1}', "Content-Type: application/json"), 201, "JSON of another form"),
-        (_http("500 Internal Server Error"), 500, "sent nothing"),
-        (_http("407 Proxy Authentication Required", b"who?"), 407, "proxy wants"),
+        (http("200 OK", HTML, "Content-Type: text/html"), 200, "web page"),
+        (http("302 Found", b"", "Location: http://portal.example/"), 302, "redirects are not followed"),
+        (http("404 Not Found", b'{"message": "no"}', "Content-Type: application/json"), 404, "JSON of another form"),
+        (http("403 Forbidden", HTML), 403, "web page"),
+        (http("201 Created", b'{"session": 1}', "Content-Type: application/json"), 201, "JSON of another form"),
+        (http("500 Internal Server Error"), 500, "sent nothing"),
+        (http("407 Proxy Authentication Required", b"who?"), 407, "proxy wants"),
+        (http("504 Gateway Timeout", HTML, "Retry-After: 99"), 504, "load balancer"),
     ],
 )
-def test_somebody_else_answers(answer: bytes, status: int, said: str) -> None:
-    with _answering(answer) as url, pytest.raises(UnexpectedAnswerException, match=said) as caught:
-        MLPlatform("a token", url=url).who_am_i()
+def test_somebody_else_answers(elsewhere: FaultProxy, answer: bytes, status: int, said: str) -> None:
+    elsewhere.always(saying(answer))
+    with pytest.raises(UnexpectedAnswerException, match=said) as caught:
+        MLPlatform("a token", url=elsewhere.url).who_am_i()
     assert caught.value.status == status
-    assert url in str(caught.value)
+    assert elsewhere.url in str(caught.value)
     assert "MLP_URL" in str(caught.value.hint)
     assert "airport" not in str(caught.value)
 
 
-def test_a_captive_portal_with_an_endless_answer_is_given_up() -> None:
-    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 600
-    with _answering(endless) as url, pytest.raises(UnexpectedAnswerException, match="does not end"):
-        MLPlatform("a token", url=url).who_am_i()
+def test_a_captive_portal_with_an_endless_answer_is_given_up(elsewhere: FaultProxy) -> None:
+    elsewhere.always(endless)
+    with pytest.raises(UnexpectedAnswerException, match="does not end"):
+        MLPlatform("a token", url=elsewhere.url).who_am_i()
 
 
-def test_not_http_at_all() -> None:
-    with _answering(b"SSH-2.0-OpenSSH_9.2\r\n") as url, pytest.raises(ConnectionException) as caught:
-        MLPlatform("a token", url=url).who_am_i(timeout=5)
+def test_not_http_at_all(elsewhere: FaultProxy) -> None:
+    elsewhere.always(saying(b"SSH-2.0-OpenSSH_9.2\r\n"))
+    with pytest.raises(ConnectionException, match="does not speak HTTP") as caught:
+        MLPlatform("a token", url=elsewhere.url).who_am_i(timeout=5)
     assert caught.value.__cause__ is not None
 
 
-def test_a_server_that_comes_back_is_reached_again() -> None:
+def test_a_server_that_comes_back_is_reached_again(elsewhere: FaultProxy) -> None:
     """The first two connections break before an answer; the third brings one."""
-    seen = 0
-
-    def answers(listener: socket.socket) -> None:
-        nonlocal seen
-        for answer in (b"", b"", _http("403 Forbidden", b'{"status":403,"errorCode":"ForbiddenException"}')):
-            connection, _ = listener.accept()
-            seen += 1
-            with connection:
-                connection.recv(65536)
-                connection.sendall(answer)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=answers, args=(listener,))
-        thread.start()
-        with pytest.raises(PermissionError) as caught:
-            MLPlatform("a token", url=f"http://127.0.0.1:{listener.getsockname()[1]}").who_am_i()
-        thread.join()
-    assert (seen, caught.value.attempts) == (3, 3)  # type: ignore[attr-defined]
+    refusal = http("403 Forbidden", b'{"status":403,"errorCode":"ForbiddenException"}')
+    elsewhere.fail(reset, saying(b""), saying(refusal))
+    with pytest.raises(PermissionError) as caught:
+        MLPlatform("a token", url=elsewhere.url).who_am_i()
+    assert (elsewhere.requests, caught.value.attempts) == (3, 3)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -141,19 +98,18 @@ def test_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch, pl
     assert MLPlatform(platform.admin_token, url=platform.url).who_am_i().name == "admin"
 
 
-def test_the_timeout_holds_for_the_whole_call() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        calls: list[Callable[[], object]] = [
-            lambda: MLPlatform("a token", url=url, timeout=0.5).who_am_i(),
-            lambda: MLPlatform("a token", url=url).who_am_i(timeout=0.5),
-        ]
-        for call in calls:
-            began = time.monotonic()
-            with pytest.raises(TimeoutException, match=r"no answer within 0\.5 s") as caught:
-                call()
-            assert 0.4 < time.monotonic() - began < 2
-            assert "MLP_TIMEOUT" in str(caught.value.hint)
+def test_the_timeout_holds_for_the_whole_call(elsewhere: FaultProxy) -> None:
+    elsewhere.always(silent)
+    calls: list[Callable[[], object]] = [
+        lambda: MLPlatform("a token", url=elsewhere.url, timeout=0.5).who_am_i(),
+        lambda: MLPlatform("a token", url=elsewhere.url).who_am_i(timeout=0.5),
+    ]
+    for call in calls:
+        began = time.monotonic()
+        with pytest.raises(TimeoutException, match=r"no answer within 0\.5 s") as caught:
+            call()
+        assert 0.4 < time.monotonic() - began < 2
+        assert "MLP_TIMEOUT" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ class MLPlatform:
         *,
         url: str | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
+        client_cert: str | os.PathLike[str] | None = None,
+        client_key: str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         allow_http: bool | None = None,
     ) -> MLPlatform: ...

@@ -39,6 +39,12 @@ use crate::{
 /// ca_bundle : str or os.PathLike, optional
 ///     PEM file of certificate authorities; these are trusted, and no others. Default: ``MLP_CA_BUNDLE``,
 ///     else the authorities of the system, else bundled ones.
+/// client_cert : str or os.PathLike, optional
+///     PEM file with the certificate (and its chain) that this client shows, for platforms that demand one.
+///     Default: ``MLP_CLIENT_CERT``, else none.
+/// client_key : str or os.PathLike, optional
+///     PEM file with its private key, without a passphrase. Default: ``MLP_CLIENT_KEY``, else the key is looked
+///     for in the file of ``client_cert``.
 /// timeout : float, optional
 ///     Seconds for a whole call, retries included; 0 < timeout <= 86400. Default: ``MLP_TIMEOUT``, else 60.
 ///     Each method takes ``timeout=`` for itself alone, too.
@@ -65,19 +71,25 @@ pub(crate) struct MLPlatform {
 #[pymethods]
 impl MLPlatform {
     #[new]
-    #[pyo3(signature = (refresh_token=None, *, url=None, ca_bundle=None, timeout=None, allow_http=None))]
+    #[pyo3(signature = (refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None))]
+    #[allow(clippy::too_many_arguments, reason = "one for each setting, as keywords")]
     fn new(
         py: Python<'_>,
         refresh_token: Option<&str>,
         url: Option<String>,
         ca_bundle: Option<std::path::PathBuf>,
+        client_cert: Option<std::path::PathBuf>,
+        client_key: Option<std::path::PathBuf>,
         timeout: Option<f64>,
         allow_http: Option<bool>,
     ) -> PyResult<Self> {
+        let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
         let given = Given {
             url,
             refresh_token: refresh_token.map(Secret::from_pasted),
-            ca_bundle: ca_bundle.map(|path| path.to_string_lossy().into_owned()),
+            ca_bundle: ca_bundle.map(text),
+            client_cert: client_cert.map(text),
+            client_key: client_key.map(text),
             timeout,
             allow_http,
         };

@@ -32,6 +32,12 @@ pub const REFRESH_TOKEN: Setting =
     Setting { name: "refresh_token", variable: "MLP_REFRESH_TOKEN", default: None, secret: true };
 /// A file of certificate authorities in PEM form: these are trusted, and no others.
 pub const CA_BUNDLE: Setting = Setting { name: "ca_bundle", variable: "MLP_CA_BUNDLE", default: None, secret: false };
+/// A PEM file with the certificate that this client shows, for platforms that demand one.
+pub const CLIENT_CERT: Setting =
+    Setting { name: "client_cert", variable: "MLP_CLIENT_CERT", default: None, secret: false };
+/// A PEM file with its private key.
+pub const CLIENT_KEY: Setting =
+    Setting { name: "client_key", variable: "MLP_CLIENT_KEY", default: None, secret: false };
 /// Seconds for a whole call, retries included. A minute outlasts a restart of the platform and one slow proxy.
 pub const TIMEOUT: Setting = Setting { name: "timeout", variable: "MLP_TIMEOUT", default: Some("60"), secret: false };
 /// `1`: tokens may cross a closed network over plain http.
@@ -39,7 +45,8 @@ pub const ALLOW_HTTP: Setting =
     Setting { name: "allow_http", variable: "MLP_ALLOW_HTTP", default: Some("0"), secret: false };
 
 /// Every setting, in the order in which they are documented.
-pub const SETTINGS: [&Setting; 5] = [&URL, &REFRESH_TOKEN, &CA_BUNDLE, &TIMEOUT, &ALLOW_HTTP];
+pub const SETTINGS: [&Setting; 7] =
+    [&URL, &REFRESH_TOKEN, &CA_BUNDLE, &CLIENT_CERT, &CLIENT_KEY, &TIMEOUT, &ALLOW_HTTP];
 
 /// A day: longer waits are a mistake in the unit (milliseconds given as seconds).
 const LONGEST_TIMEOUT: f64 = 86_400.0;
@@ -53,6 +60,10 @@ pub struct Given {
     pub refresh_token: Option<Secret>,
     /// See [`CA_BUNDLE`].
     pub ca_bundle: Option<String>,
+    /// See [`CLIENT_CERT`].
+    pub client_cert: Option<String>,
+    /// See [`CLIENT_KEY`].
+    pub client_key: Option<String>,
     /// See [`TIMEOUT`].
     pub timeout: Option<f64>,
     /// See [`ALLOW_HTTP`].
@@ -68,6 +79,10 @@ pub struct Config {
     pub refresh_token: Option<Secret>,
     /// A file of certificate authorities.
     pub ca_bundle: Option<PathBuf>,
+    /// A file with the client's certificate.
+    pub client_cert: Option<PathBuf>,
+    /// A file with its private key; `None`: it stands in the same file.
+    pub client_key: Option<PathBuf>,
     /// For a whole call.
     pub timeout: Duration,
     /// Whether the address is plain http to another machine, which the caller has allowed.
@@ -126,11 +141,20 @@ impl Config {
             Some(found) => seconds(&found)?,
         };
         let ca_bundle = find(&CA_BUNDLE, given.ca_bundle).map(|found| PathBuf::from(found.value));
+        let client_cert = find(&CLIENT_CERT, given.client_cert).map(|found| PathBuf::from(found.value));
+        let client_key = find(&CLIENT_KEY, given.client_key);
+        if let (None, Some(found)) = (&client_cert, &client_key) {
+            return Err(found.error(format_args!(
+                "a key without its certificate is of no use: name that file with {}= or {}",
+                CLIENT_CERT.name, CLIENT_CERT.variable
+            )));
+        }
+        let client_key = client_key.map(|found| PathBuf::from(found.value));
         let refresh_token = given
             .refresh_token
             .or_else(|| find(&REFRESH_TOKEN, None).map(|found| Secret::from_pasted(&found.value)))
             .filter(|token| !token.expose().is_empty());
-        Ok(Self { url, refresh_token, ca_bundle, timeout, plain_http })
+        Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http })
     }
 
     /// Whether requests stay on this machine: then no proxy is asked, whatever the environment says.
@@ -231,6 +255,16 @@ mod tests {
         );
         let message = resolve(Given { timeout: Some(-1.0), ..Given::default() }, &[]).unwrap_err();
         assert!(message.starts_with("timeout is '-1' (from the argument timeout=)"), "{message}");
+    }
+
+    #[test]
+    fn a_key_needs_its_certificate() {
+        let message = resolve(Given::default(), &[("MLP_CLIENT_KEY", "key.pem")]).unwrap_err();
+        assert!(message.contains("from the environment variable MLP_CLIENT_KEY"), "{message}");
+        assert!(message.contains("client_cert= or MLP_CLIENT_CERT"), "{message}");
+        let config =
+            resolve(Given { client_cert: Some("me.pem".to_owned()), ..Given::default() }, &[("MLP_CLIENT_KEY", "k")]);
+        assert_eq!(config.unwrap().client_key.unwrap(), PathBuf::from("k"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 
 use mlplatform_protocol::{ErrorBody, ErrorCode, Route, headers};
 
-use crate::config;
+use crate::{config, failure::Problem};
 
 /// An error of a call. Cheap to clone: callers that waited for one exchange share its error.
 #[derive(Clone)]
@@ -115,42 +115,20 @@ impl Error {
         ))
     }
 
-    pub(crate) fn connection(address: &str, problem: &Problem, causes: Vec<String>) -> Self {
-        let variable = config::URL.variable;
-        let (what, hint) = match problem {
-            Problem::Name => (
-                "its name cannot be resolved",
-                format!("check the spelling of the address (url= or {variable}), the DNS server and the VPN"),
-            ),
-            Problem::Refused => (
-                "nothing listens there",
-                format!("check that the platform runs and that the port is right (url= or {variable})"),
-            ),
-            Problem::Certificate => (
-                "its certificate is not trusted",
-                format!(
-                    "if an authority of your own signed it, name that authority's PEM file with ca_bundle= or {}",
-                    config::CA_BUNDLE.variable
-                ),
-            ),
-            Problem::Proxy => (
-                "the proxy cannot be reached or refuses",
-                "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; name hosts that need no proxy in NO_PROXY".to_owned(),
-            ),
-            Problem::ConnectTimeout => (
-                "no connection was made in time",
-                "check the network, the VPN, the firewall and the proxy variables (HTTPS_PROXY, NO_PROXY)".to_owned(),
-            ),
-            Problem::Unreachable => (
-                "no connection could be made",
-                format!("check the network, the VPN and the address (url= or {variable})"),
-            ),
-            Problem::Broken => (
-                "the connection broke before the answer was complete",
-                "try again; if it lasts, check proxies and firewalls on the way".to_owned(),
-            ),
-        };
-        Self::new(Kind::Connection, format!("{address}: {what}")).hinting(hint).with(|inner| inner.causes = causes)
+    /// Time ran out during one attempt, but it was the one before that tells what is wrong.
+    pub(crate) fn following(self, earlier: Option<&Self>) -> Self {
+        let Some(Self(earlier)) = earlier else { return self };
+        self.with(|inner| {
+            inner.message = format!("{}; the attempt before it failed: {}", inner.message, earlier.message);
+            inner.hint.clone_from(&earlier.hint);
+            inner.causes.clone_from(&earlier.causes);
+        })
+    }
+
+    pub(crate) fn connection(address: &str, problem: Problem, causes: Vec<String>) -> Self {
+        Self::new(Kind::Connection, format!("{address}: {}", problem.text()))
+            .hinting(problem.hint())
+            .with(|inner| inner.causes = causes)
     }
 
     pub(crate) fn after(self, attempts: u32, request_id: Option<String>) -> Self {
@@ -211,18 +189,6 @@ impl fmt::Debug for Error {
 }
 
 impl StdError for Error {}
-
-/// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Problem {
-    Name,
-    Refused,
-    Certificate,
-    Proxy,
-    ConnectTimeout,
-    Unreachable,
-    Broken,
-}
 
 fn refusal_hint(body: &ErrorBody, expired: bool, retry_after: Option<u64>) -> Option<String> {
     let field = body.field().unwrap_or_default();

@@ -1,21 +1,22 @@
 //! One request over HTTP, sent as often as is safe, until its deadline.
 
-use std::{error::Error as StdError, time::Duration};
+use std::time::Duration;
 
 use mlplatform_protocol::{Endpoint, ErrorBody, Repeat, Route, Secret, headers};
 use reqwest::{
-    Certificate, Client as Http, RequestBuilder, Response, Url,
+    Client as Http, RequestBuilder, Response, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
     redirect,
 };
-use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    config::{self, Config},
-    error::{Error, Problem},
+    config::Config,
+    error::Error,
+    failure::{Problem, causes},
     retry::{Decision, Outcome, decide},
+    tls,
 };
 
 /// Longer than any healthy connection takes, short enough that a dead address is told within the call.
@@ -94,20 +95,27 @@ impl Transport {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         // One provider in the whole graph. When another part of the process was first, it is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let identity = match &config.client_cert {
+            Some(path) => Some(tls::identity(path, config.client_key.as_deref())?),
+            None => None,
+        };
         let builder = || {
-            let builder = Http::builder()
+            let mut builder = Http::builder()
                 .user_agent(concat!("mlplatform-client/", env!("CARGO_PKG_VERSION")))
                 .redirect(redirect::Policy::none())
                 .connect_timeout(CONNECT_TIMEOUT)
                 .read_timeout(READ_TIMEOUT)
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .tcp_nodelay(true);
+            if let Some(identity) = &identity {
+                builder = builder.identity(identity.clone());
+            }
             if config.is_loopback() { builder.no_proxy() } else { builder }
         };
         let http = match &config.ca_bundle {
-            Some(path) => builder().tls_certs_only(authorities(path)?).build(),
+            Some(path) => builder().tls_certs_only(tls::authorities(path)?).build(),
             // Machines without a store of authorities exist (slim containers): the bundled ones serve there.
-            None => builder().build().or_else(|_| builder().tls_certs_only(bundled_authorities()).build()),
+            None => builder().build().or_else(|_| builder().tls_certs_only(tls::bundled_authorities()).build()),
         };
         let http = http.map_err(|problem| {
             Error::configuration(format!(
@@ -128,13 +136,13 @@ impl Transport {
     ) -> Result<E::Response, Error> {
         let route = E::ROUTE;
         let prepared = self.prepare(&route, request, bearer)?;
+        let mut last = None;
         loop {
             let builder = prepared.try_clone().ok_or_else(|| Error::internal("a request that cannot be repeated"))?;
             let sending = self.send(attempts.next(builder));
             let Ok(attempt) = timeout_at(deadline.at(), sending).await else {
-                return Err(deadline
-                    .passed(&format!("attempt {} of {}", attempts.made, route.name))
-                    .after(attempts.made, None));
+                let doing = format!("attempt {} of {}", attempts.made, route.name);
+                return Err(deadline.passed(&doing).following(last.as_ref()).after(attempts.made, None));
             };
             let (outcome, ending) = match attempt {
                 Attempt::Failure { outcome, error } => (outcome, Err(error.after(attempts.made, None))),
@@ -147,9 +155,10 @@ impl Transport {
                 }
             };
             match decide(attempts.made, outcome, deadline.left(), chance()) {
-                Decision::Again { pause, .. } => sleep(pause).await,
                 Decision::Stop { .. } => return ending,
+                Decision::Again { pause, .. } => sleep(pause).await,
             }
+            last = ending.err();
         }
     }
 
@@ -203,13 +212,8 @@ impl Transport {
     fn failure(&self, problem: reqwest::Error) -> Attempt {
         let problem = problem.without_url();
         let causes = causes(&problem);
-        let what = classify(&problem, &causes);
-        let outcome = match what {
-            Problem::Certificate => Outcome::Hopeless,
-            Problem::Broken => Outcome::Lost,
-            _ => Outcome::NotConnected,
-        };
-        Attempt::Failure { outcome, error: Error::connection(&self.address(), &what, causes) }
+        let what = Problem::of(&problem, &causes);
+        Attempt::Failure { outcome: what.outcome(), error: Error::connection(&self.address(), what, causes) }
     }
 
     fn read<E: Endpoint>(
@@ -240,6 +244,8 @@ impl Transport {
             "it redirects elsewhere (a portal, a sign-in page or a missing 's' in http); redirects are not followed, because a token would go along"
         } else if status == 407 {
             "a proxy wants a user name and password (write them into HTTPS_PROXY, or name the host in NO_PROXY)"
+        } else if matches!(status, 502..=504) {
+            "a proxy or load balancer in front of it says that the platform behind is out of reach; try again later"
         } else if kind.starts_with("text/html") || body.trim_ascii_start().starts_with(b"<") {
             "it sent a web page (a portal, a proxy, or another service at this address)"
         } else if body.is_empty() {
@@ -267,82 +273,6 @@ async fn read_body(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::E
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
-}
-
-fn authorities(path: &std::path::Path) -> Result<Vec<Certificate>, Error> {
-    let fail = |problem: String| {
-        let config::Setting { name, variable, .. } = config::CA_BUNDLE;
-        Error::configuration(format!(
-            "{name} is '{}' (from the argument {name}= or the environment variable {variable}): {problem}; \
-             name a file with the certificates of your authorities in PEM form",
-            path.display()
-        ))
-    };
-    let pem = std::fs::read(path).map_err(|problem| fail(problem.to_string()))?;
-    let found: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| fail("it holds a certificate that cannot be read".to_owned()))?;
-    if found.is_empty() {
-        return Err(fail("it holds no certificate".to_owned()));
-    }
-    found
-        .iter()
-        .map(|der| {
-            Certificate::from_der(der).map_err(|_| fail("it holds a certificate that cannot be read".to_owned()))
-        })
-        .collect()
-}
-
-fn bundled_authorities() -> Vec<Certificate> {
-    webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
-}
-
-fn classify(problem: &reqwest::Error, causes: &[String]) -> Problem {
-    let says = |text: &str| causes.iter().any(|cause| cause.contains(text));
-    if has_certificate_error(problem) {
-        Problem::Certificate
-    } else if says("tunnel error") || says("proxy") {
-        Problem::Proxy
-    } else if problem.is_dns() {
-        Problem::Name
-    } else if !problem.is_connect() {
-        Problem::Broken
-    } else if problem.is_timeout() {
-        Problem::ConnectTimeout
-    } else if io_kind(problem) == Some(std::io::ErrorKind::ConnectionRefused) {
-        Problem::Refused
-    } else {
-        Problem::Unreachable
-    }
-}
-
-/// The error and its causes, outermost first. An I/O error does not name what it wraps as its source (and connectors
-/// wrap one in another), so that is looked into here.
-fn chain<'a>(problem: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    let mut next = Some(problem);
-    std::iter::from_fn(move || {
-        let error = next?;
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = wrapped.map(|wrapped| wrapped as &(dyn StdError + 'static)).or_else(|| error.source());
-        Some(error)
-    })
-}
-
-/// reqwest's `Display` leaves the causes out, and they are what helps.
-fn causes(problem: &(dyn StdError + 'static)) -> Vec<String> {
-    let mut texts: Vec<String> = chain(problem).map(ToString::to_string).collect();
-    texts.dedup();
-    texts
-}
-
-fn io_kind(problem: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {
-    chain(problem).find_map(|error| error.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)
-}
-
-fn has_certificate_error(problem: &(dyn StdError + 'static)) -> bool {
-    chain(problem)
-        .filter_map(|error| error.downcast_ref::<rustls::Error>())
-        .any(|error| matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }
 
 fn text_of(headers: &HeaderMap, name: &str) -> Option<String> {

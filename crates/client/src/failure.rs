@@ -1,0 +1,203 @@
+//! Why there is no answer: what the network, TLS and proxies said, told apart by what the user can do about it.
+
+use std::{error::Error as StdError, io};
+
+use rustls::{AlertDescription, CertificateError};
+
+use crate::{
+    config::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, URL},
+    retry::Outcome,
+};
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Problem {
+    Name,
+    Refused,
+    UnknownAuthority,
+    OtherHost,
+    Expired,
+    NotYetValid,
+    Certificate,
+    ClientCertificate,
+    NotTls,
+    NotHttp,
+    Proxy,
+    ProxyCredentials,
+    ConnectTimeout,
+    Unreachable,
+    Broken,
+}
+
+impl Problem {
+    /// Reads it off an error of reqwest, which wraps those of hyper, of rustls and of the system.
+    pub(crate) fn of(problem: &reqwest::Error, causes: &[String]) -> Self {
+        let says = |text: &str| causes.iter().any(|cause| cause.contains(text));
+        if let Some(tls) = chain(problem).find_map(|error| error.downcast_ref::<rustls::Error>())
+            && let Some(found) = Self::of_tls(tls, problem.is_connect())
+        {
+            found
+        } else if says("proxy authorization required") {
+            Self::ProxyCredentials
+        } else if says("tunnel error") || says("proxy") {
+            Self::Proxy
+        } else if problem.is_dns() {
+            Self::Name
+        } else if says("invalid HTTP") {
+            Self::NotHttp
+        } else if !problem.is_connect() {
+            Self::Broken
+        } else if problem.is_timeout() {
+            Self::ConnectTimeout
+        } else if io_kind(problem) == Some(io::ErrorKind::ConnectionRefused) {
+            Self::Refused
+        } else {
+            Self::Unreachable
+        }
+    }
+
+    fn of_tls(error: &rustls::Error, connecting: bool) -> Option<Self> {
+        use AlertDescription as Alert;
+        match error {
+            rustls::Error::InvalidCertificate(why) => Some(match why {
+                CertificateError::UnknownIssuer => Self::UnknownAuthority,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::OtherHost,
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+                _ => Self::Certificate,
+            }),
+            rustls::Error::NoCertificatesPresented => Some(Self::Certificate),
+            // With TLS 1.3 this comes instead of the answer, when the connection seems to stand already.
+            rustls::Error::AlertReceived(
+                Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied,
+            ) => Some(Self::ClientCertificate),
+            rustls::Error::InvalidMessage(_) if connecting => Some(Self::NotTls),
+            _ => None,
+        }
+    }
+
+    /// Whether another attempt may help.
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::UnknownAuthority
+            | Self::OtherHost
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::Certificate
+            | Self::ClientCertificate
+            | Self::NotTls
+            | Self::ProxyCredentials => Outcome::Hopeless,
+            Self::Broken | Self::NotHttp => Outcome::Lost,
+            Self::Name | Self::Refused | Self::Proxy | Self::ConnectTimeout | Self::Unreachable => {
+                Outcome::NotConnected
+            }
+        }
+    }
+
+    /// What happened, to be read after the address.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Name => "its name cannot be resolved",
+            Self::Refused => "nothing listens there",
+            Self::UnknownAuthority => "its certificate is not trusted: no known authority has signed it",
+            Self::OtherHost => "its certificate is not trusted: it was issued for another host",
+            Self::Expired => "its certificate is not trusted: it has expired",
+            Self::NotYetValid => "its certificate is not trusted: it is not valid yet",
+            Self::Certificate => "its certificate is not trusted",
+            Self::ClientCertificate => "it does not let this client in without a client certificate that it accepts",
+            Self::NotTls => "it does not speak TLS (https://)",
+            Self::NotHttp => "what answers there does not speak HTTP",
+            Self::Proxy => "the proxy cannot be reached or refuses",
+            Self::ProxyCredentials => "the proxy wants a user name and password, or does not accept those it got",
+            Self::ConnectTimeout => "no connection was made in time",
+            Self::Unreachable => "no connection could be made",
+            Self::Broken => "the connection broke before the answer was complete",
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(self) -> String {
+        let (url, ca_bundle) = (URL.variable, CA_BUNDLE.variable);
+        match self {
+            Self::Name => format!("check the spelling of the address (url= or {url}), the DNS server and the VPN"),
+            Self::Refused => format!("check that the platform runs and that the port is right (url= or {url})"),
+            Self::UnknownAuthority | Self::Certificate => format!(
+                "if an authority of your own signed it (the platform's, or that of a proxy which opens TLS), name that \
+                 authority's PEM file with {}= or {ca_bundle}; if not, somebody may be in between",
+                CA_BUNDLE.name
+            ),
+            Self::OtherHost => format!(
+                "use the host name that the certificate was issued for (url= or {url}); below, it is told which those are; \
+                 if the address is right, its administrator has to issue a certificate for it"
+            ),
+            Self::Expired => {
+                "tell the platform's administrator that the certificate has to be renewed; if other sites fail too, \
+                 check this machine's clock"
+                    .to_owned()
+            }
+            Self::NotYetValid => "check this machine's clock, then the platform's certificate".to_owned(),
+            Self::ClientCertificate => format!(
+                "name the PEM file of a certificate that was issued for you with {}= or {}, and that of its key with {}= \
+                 or {}; if they are given, check that they are meant for this platform and have not expired",
+                CLIENT_CERT.name, CLIENT_CERT.variable, CLIENT_KEY.name, CLIENT_KEY.variable
+            ),
+            Self::NotTls => format!(
+                "check the port (url= or {url}); a platform without TLS has an address that begins with http://, and is \
+                 meant for its own machine alone"
+            ),
+            Self::NotHttp => format!(
+                "check the port (url= or {url}); if the platform there uses TLS, its address begins with https://"
+            ),
+            Self::Proxy => {
+                "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (http:// or https:// proxies; not SOCKS); name hosts that \
+                 need no proxy in NO_PROXY"
+                    .to_owned()
+            }
+            Self::ProxyCredentials => {
+                "write them into the variable, HTTPS_PROXY=http://user:password@proxy:port, with other characters than \
+                 letters and digits percent-encoded; or name the platform's host in NO_PROXY"
+                    .to_owned()
+            }
+            Self::ConnectTimeout => {
+                "check the network, the VPN, the firewall and the proxy variables (HTTPS_PROXY, NO_PROXY)".to_owned()
+            }
+            Self::Unreachable => format!("check the network, the VPN and the address (url= or {url})"),
+            // Some servers hang up without a word on who comes without TLS, or without the certificate that they want.
+            Self::Broken => format!(
+                "try again; if it lasts, check proxies and firewalls on the way, whether the address should begin with \
+                 https:// (url= or {url}), and whether a client certificate is demanded ({}=)",
+                CLIENT_CERT.name
+            ),
+        }
+    }
+}
+
+/// The error and its causes, outermost first. An I/O error does not name what it wraps as its source (and connectors
+/// wrap one in another), so that is looked into here.
+fn chain<'a>(problem: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(problem);
+    std::iter::from_fn(move || {
+        let error = next?;
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = wrapped.map(|wrapped| wrapped as &(dyn StdError + 'static)).or_else(|| error.source());
+        Some(error)
+    })
+}
+
+/// reqwest's `Display` leaves the causes out, and they are what helps.
+pub(crate) fn causes(problem: &(dyn StdError + 'static)) -> Vec<String> {
+    let mut texts: Vec<String> = chain(problem).map(ToString::to_string).collect();
+    texts.dedup();
+    texts
+}
+
+fn io_kind(problem: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    chain(problem).find_map(|error| error.downcast_ref::<io::Error>()).map(io::Error::kind)
+}
