@@ -17,8 +17,9 @@ from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import ClosedException
 
 WAITS = """
-import sys, time
+import signal, sys, time
 from mlplatform_client import MLPlatform
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background (`make &`) has it ignored
 mlp = MLPlatform("a token", url=sys.argv[1])
 print("calling", flush=True)
 try:
