@@ -2,17 +2,18 @@
 
 use mlplatform_client::{
     config::SETTINGS,
-    protocol::{ErrorCode, ROUTES, Role, token},
+    protocol::{ErrorCode, ROUTES, RegisterTokenState, Role, token},
 };
 use pyo3::{prelude::*, types::PyDict};
 
-/// The tables of the protocol: ``roles``, ``error_codes``, ``routes``, ``settings`` and ``token_pattern``.
+/// The tables of the protocol: ``roles``, ``register_token_states``, ``error_codes``, ``routes``, ``settings`` and ``token_pattern``.
 ///
 /// The package's own tests and documentation are checked against it; it is not meant for users.
 #[pyfunction]
 pub(crate) fn contract(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let contract = PyDict::new(py);
     contract.set_item("roles", Role::ALL.map(Role::name))?;
+    contract.set_item("register_token_states", RegisterTokenState::ALL.map(RegisterTokenState::name))?;
     contract
         .set_item("error_codes", ErrorCode::ALL.iter().map(|code| (code.name(), code.status())).collect::<Vec<_>>())?;
     let routes = ROUTES.iter().map(|route| {

@@ -17,7 +17,7 @@ mod _native {
     #[pymodule_export]
     use super::platform::MLPlatform;
     #[pymodule_export]
-    use super::serializers::auth::MLPTokenInfo;
+    use super::serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "Python's name for it")]

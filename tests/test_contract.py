@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import inspect
 
+import pytest
+
 from mlplatform_client import MLPlatform
 from mlplatform_client._native import contract
 from mlplatform_client.core import exceptions
@@ -17,16 +19,16 @@ from mlplatform_client.core.exceptions import (
     UnauthorizedException,
     from_native,
 )
-from mlplatform_client.serializers.auth import MLPTokenType
+from mlplatform_client.serializers.auth import MLPRegisterTokenState, MLPTokenType
 
 
-def test_roles() -> None:
-    assert [kind.value for kind in MLPTokenType] == contract()["roles"]
-    assert issubclass(MLPTokenType, str)
-    assert issubclass(MLPTokenType, enum.Enum)
-    for kind in MLPTokenType:
-        assert f"{kind}" == str(kind) == "%s" % kind == kind.value == kind  # noqa: UP031
-        assert f"{kind:>8}" == kind.value.rjust(8)
+@pytest.mark.parametrize(("cls", "table"), [(MLPTokenType, "roles"), (MLPRegisterTokenState, "register_token_states")])
+def test_enumerations_are_texts(cls: type[enum.Enum], table: str) -> None:
+    assert [member.value for member in cls] == contract()[table]
+    assert issubclass(cls, str)
+    for member in cls:
+        assert f"{member}" == str(member) == "%s" % member == member.value == member  # noqa: UP031
+        assert f"{member:>9}" == member.value.rjust(9)
 
 
 def test_every_error_code_is_a_class() -> None:

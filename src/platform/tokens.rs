@@ -1,12 +1,12 @@
 //! The token methods.
 
-use mlplatform_client::protocol::{Secret, TokenInfo};
+use mlplatform_client::protocol::{RegisterTokenInfo, Secret, TokenInfo};
 use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
 use crate::{
     arguments,
-    serializers::auth::{MLPTokenInfo, token_str},
+    serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo, token_str},
 };
 
 #[pymethods]
@@ -71,6 +71,80 @@ impl MLPlatform {
             client.create_register_token(&client_name, access_ttl, refresh_ttl, role, timeout).await
         })?;
         token_str(py, &token)
+    }
+
+    /// The registration tokens of the platform and what became of them, oldest first.
+    ///
+    /// All that were ever made: those that wait to be redeemed, and those that were redeemed, expired or withdrawn.
+    /// ``replay_count`` is not 0 where a second redeem was tried: somebody else has seen the value.
+    ///
+    /// Parameters
+    /// ----------
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// list of MLPRegisterTokenInfo
+    ///     All of them; the pages of a long list are fetched one after another.
+    ///
+    /// Raises
+    /// ------
+    /// ForbiddenException
+    ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
+    ///
+    /// Examples
+    /// --------
+    /// >>> from mlplatform_client.serializers.auth import MLPRegisterTokenState
+    /// >>> for info in mlp.get_register_tokens_info():
+    /// ...     if info.state == MLPRegisterTokenState.WAITING:
+    /// ...         print(info)
+    #[pyo3(signature = (*, timeout=None, **kwargs))]
+    fn get_register_tokens_info(
+        &self,
+        py: Python<'_>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<MLPRegisterTokenInfo>> {
+        arguments::refuse_unknown("get_register_tokens_info", &["timeout"], kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let infos: Vec<RegisterTokenInfo> =
+            self.call(py, |client| async move { client.get_register_tokens_info(timeout).await })?;
+        infos.iter().map(|info| MLPRegisterTokenInfo::from_protocol(py, info)).collect()
+    }
+
+    /// Withdraw a registration token that nobody has redeemed; from then on nobody can.
+    ///
+    /// Withdrawing one that was withdrawn before, or has expired, is no error.
+    ///
+    /// Parameters
+    /// ----------
+    /// token_id : str
+    ///     Its id (``tok_…``), as ``get_register_tokens_info`` lists it; not its value.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     No registration token ever had that id.
+    /// ConflictException
+    ///     It was redeemed: ``delete_token`` ends the access token that was made with it.
+    /// BadRequestException
+    ///     This is no id, but a token's value, say. Also a ``ValueError``.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
+    #[pyo3(signature = (token_id, *, timeout=None, **kwargs))]
+    fn delete_register_token(
+        &self,
+        py: Python<'_>,
+        token_id: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        arguments::refuse_unknown("delete_register_token", &["token_id", "timeout"], kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        self.call(py, |client| async move { client.delete_register_token(&token_id, timeout).await })
     }
 
     /// Redeem a registration token for an access token.

@@ -1,9 +1,9 @@
 //! `mlplatform_client.serializers.auth`
 
-use mlplatform_client::protocol::{Open, Role, Secret, TokenInfo};
-use pyo3::{prelude::*, sync::PyOnceLock, types::PyTuple};
+use mlplatform_client::protocol::{Open, RegisterTokenInfo, RegisterTokenState, Role, Secret, TokenInfo};
+use pyo3::{prelude::*, sync::PyOnceLock};
 
-use super::datetime;
+use super::{datetime, optional_datetime, text, timedelta};
 
 /// What may be known of an access token: everything but its value.
 ///
@@ -24,6 +24,12 @@ use super::datetime;
 ///     When it ends (aware, UTC); ``None``: never.
 /// created_at : datetime.datetime
 ///     When it was made (aware, UTC).
+/// issuer_id : str or None
+///     Id of that issuer, which no other token ever has; ``None``: the platform itself.
+/// last_used_at : datetime.datetime or None
+///     When a request was last made with it (aware, UTC); ``None``: never yet.
+/// last_used_address : str or None
+///     From which address.
 #[pyclass(frozen, get_all, module = "mlplatform_client.serializers.auth")]
 #[derive(Debug)]
 pub(crate) struct MLPTokenInfo {
@@ -33,54 +39,43 @@ pub(crate) struct MLPTokenInfo {
     issuer_name: String,
     exp: Py<PyAny>,
     created_at: Py<PyAny>,
+    issuer_id: Option<String>,
+    last_used_at: Py<PyAny>,
+    last_used_address: Option<String>,
 }
+
+value!(MLPTokenInfo: id, name, r#type, issuer_name, exp, created_at, issuer_id, last_used_at, last_used_address);
 
 #[pymethods]
 impl MLPTokenInfo {
     #[new]
+    #[pyo3(signature = (id, name, r#type, issuer_name, exp, created_at, issuer_id=None, last_used_at=None, last_used_address=None))]
+    #[allow(clippy::too_many_arguments, reason = "one for each field")]
     fn new(
+        py: Python<'_>,
         id: String,
         name: String,
         r#type: Py<PyAny>,
         issuer_name: String,
         exp: Py<PyAny>,
         created_at: Py<PyAny>,
+        issuer_id: Option<String>,
+        last_used_at: Option<Py<PyAny>>,
+        last_used_address: Option<String>,
     ) -> Self {
-        Self { id, name, r#type, issuer_name, exp, created_at }
+        let last_used_at = last_used_at.unwrap_or_else(|| py.None());
+        Self { id, name, r#type, issuer_name, exp, created_at, issuer_id, last_used_at, last_used_address }
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
-        let text = |value: &Py<PyAny>| value.bind(py).str().map(|text| text.to_string());
         Ok(format!(
             "Token {}:\n\tid: {}\n\ttype: {}\n\tissuer_name: {}\n\texp: {}",
             self.name,
             self.id,
-            text(&self.r#type)?,
+            text(&self.r#type, py)?,
             self.issuer_name,
-            text(&self.exp)?
+            text(&self.exp, py)?
         ))
-    }
-
-    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let values = slf.get().values(slf.py())?;
-        let fields = ["id", "name", "type", "issuer_name", "exp", "created_at"].iter().zip(values.iter());
-        let fields = fields.map(|(field, value)| Ok(format!("{field}={}", value.repr()?)));
-        Ok(format!("MLPTokenInfo({})", fields.collect::<PyResult<Vec<_>>>()?.join(", ")))
-    }
-
-    fn __eq__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let py = slf.py();
-        let Ok(other) = other.cast::<Self>() else { return Ok(py.NotImplemented()) };
-        let equal = slf.get().values(py)?.eq(other.get().values(py)?)?;
-        Ok(equal.into_pyobject(py)?.to_owned().into_any().unbind())
-    }
-
-    fn __hash__(slf: &Bound<'_, Self>) -> PyResult<isize> {
-        slf.get().values(slf.py())?.hash()
-    }
-
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
-        Ok((slf.get_type().into_any(), slf.get().values(slf.py())?))
     }
 }
 
@@ -91,24 +86,188 @@ impl MLPTokenInfo {
             name: info.name.clone(),
             r#type: token_type(py, &info.role)?,
             issuer_name: info.issuer_name.clone(),
-            exp: info.exp.map_or_else(|| Ok(py.None()), |exp| datetime(py, exp))?,
+            exp: optional_datetime(py, info.exp)?,
             created_at: datetime(py, info.created_at)?,
+            issuer_id: info.issuer_id.clone(),
+            last_used_at: optional_datetime(py, info.last_used_at)?,
+            last_used_address: info.last_used_address.clone(),
         })
-    }
-
-    /// In the order of the constructor.
-    fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        (&self.id, &self.name, &self.r#type, &self.issuer_name, &self.exp, &self.created_at).into_pyobject(py)
     }
 }
 
-/// The member of `MLPTokenType`, which is a Python enumeration.
+/// What may be known of a registration token: everything but its value.
+///
+/// Printed, it is ``Register token <client_name>:`` and indented lines, of which those that say what became of it
+/// stand only where there is something to say. Two infos are equal when all their attributes are; they can be pickled.
+///
+/// Attributes
+/// ----------
+/// id : str
+///     Public id (``tok_…``), unrelated to the value; ``delete_register_token`` takes it.
+/// client_name : str
+///     Name of the access token that is made with it.
+/// type : MLPTokenType
+///     Role of that access token. A role that only a newer platform knows is a plain ``str``.
+/// issuer_name : str
+///     Name of the token that made it.
+/// created_at : datetime.datetime
+///     When it was made (aware, UTC), as are the other times.
+/// exp : datetime.datetime
+///     Until when it can be redeemed.
+/// refresh_ttl : datetime.timedelta or None
+///     Lifetime of the access token, from its making; ``None``: it never expires.
+/// state : MLPRegisterTokenState
+///     In what state it is. A state that only a newer platform knows is a plain ``str``.
+/// redeemed_at : datetime.datetime or None
+///     When it was redeemed.
+/// redeemed_address : str or None
+///     From which address.
+/// redeemed_token_id, redeemed_token_name : str or None
+///     The access token that was made with it, whether that still lives or not.
+/// withdrawn_at : datetime.datetime or None
+///     When it was withdrawn: by ``delete_register_token``, with its issuer, or because the answer that carried it
+///     was lost and another was made in its place.
+/// replay_count : int
+///     How often somebody tried to redeem it again.
+/// last_replay_at : datetime.datetime or None
+///     When that was tried last.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.auth")]
+#[derive(Debug)]
+pub(crate) struct MLPRegisterTokenInfo {
+    id: String,
+    client_name: String,
+    r#type: Py<PyAny>,
+    issuer_name: String,
+    created_at: Py<PyAny>,
+    exp: Py<PyAny>,
+    refresh_ttl: Py<PyAny>,
+    state: Py<PyAny>,
+    redeemed_at: Py<PyAny>,
+    redeemed_address: Option<String>,
+    redeemed_token_id: Option<String>,
+    redeemed_token_name: Option<String>,
+    withdrawn_at: Py<PyAny>,
+    replay_count: u64,
+    last_replay_at: Py<PyAny>,
+}
+
+value!(
+    MLPRegisterTokenInfo: id, client_name, r#type, issuer_name, created_at, exp, refresh_ttl, state, redeemed_at,
+    redeemed_address, redeemed_token_id, redeemed_token_name, withdrawn_at, replay_count, last_replay_at,
+);
+
+#[pymethods]
+impl MLPRegisterTokenInfo {
+    #[new]
+    #[allow(clippy::too_many_arguments, reason = "one for each field")]
+    fn new(
+        id: String,
+        client_name: String,
+        r#type: Py<PyAny>,
+        issuer_name: String,
+        created_at: Py<PyAny>,
+        exp: Py<PyAny>,
+        refresh_ttl: Py<PyAny>,
+        state: Py<PyAny>,
+        redeemed_at: Py<PyAny>,
+        redeemed_address: Option<String>,
+        redeemed_token_id: Option<String>,
+        redeemed_token_name: Option<String>,
+        withdrawn_at: Py<PyAny>,
+        replay_count: u64,
+        last_replay_at: Py<PyAny>,
+    ) -> Self {
+        Self {
+            id,
+            client_name,
+            r#type,
+            issuer_name,
+            created_at,
+            exp,
+            refresh_ttl,
+            state,
+            redeemed_at,
+            redeemed_address,
+            redeemed_token_id,
+            redeemed_token_name,
+            withdrawn_at,
+            replay_count,
+            last_replay_at,
+        }
+    }
+
+    fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let mut lines = vec![
+            format!("Register token {}:", self.client_name),
+            format!("id: {}", self.id),
+            format!("type: {}", text(&self.r#type, py)?),
+            format!("issuer_name: {}", self.issuer_name),
+            format!("exp: {}", text(&self.exp, py)?),
+            format!("refresh_ttl: {}", text(&self.refresh_ttl, py)?),
+            format!("state: {}", text(&self.state, py)?),
+        ];
+        if !self.redeemed_at.is_none(py) {
+            lines.push(format!("redeemed_at: {}", text(&self.redeemed_at, py)?));
+            lines.extend(self.redeemed_address.iter().map(|address| format!("redeemed_address: {address}")));
+        }
+        if !self.withdrawn_at.is_none(py) {
+            lines.push(format!("withdrawn_at: {}", text(&self.withdrawn_at, py)?));
+        }
+        if self.replay_count > 0 {
+            lines.push(format!("replay_count: {}", self.replay_count));
+            lines.push(format!("last_replay_at: {}", text(&self.last_replay_at, py)?));
+        }
+        Ok(lines.join("\n\t"))
+    }
+}
+
+impl MLPRegisterTokenInfo {
+    pub(crate) fn from_protocol(py: Python<'_>, info: &RegisterTokenInfo) -> PyResult<Self> {
+        let refresh_ttl = info.refresh_ttl.map(|lifetime| timedelta(py, lifetime.duration())).transpose()?;
+        Ok(Self {
+            id: info.id.clone(),
+            client_name: info.client_name.clone(),
+            r#type: token_type(py, &info.role)?,
+            issuer_name: info.issuer_name.clone(),
+            created_at: datetime(py, info.created_at)?,
+            exp: datetime(py, info.exp)?,
+            refresh_ttl: refresh_ttl.unwrap_or_else(|| py.None()),
+            state: state(py, &info.state)?,
+            redeemed_at: optional_datetime(py, info.redeemed_at)?,
+            redeemed_address: info.redeemed_address.clone(),
+            redeemed_token_id: info.redeemed_token_id.clone(),
+            redeemed_token_name: info.redeemed_token_name.clone(),
+            withdrawn_at: optional_datetime(py, info.withdrawn_at)?,
+            replay_count: info.replay_count,
+            last_replay_at: optional_datetime(py, info.last_replay_at)?,
+        })
+    }
+}
+
+/// The member of `MLPTokenType`.
 fn token_type(py: Python<'_>, role: &Open<Role>) -> PyResult<Py<PyAny>> {
     static MLP_TOKEN_TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    match role {
-        Open::Known(role) => {
-            let class = MLP_TOKEN_TYPE.import(py, "mlplatform_client.serializers.auth", "MLPTokenType")?;
-            Ok(class.call1((role.name(),))?.unbind())
+    member(py, &MLP_TOKEN_TYPE, "MLPTokenType", role, Role::name)
+}
+
+/// The member of `MLPRegisterTokenState`.
+fn state(py: Python<'_>, state: &Open<RegisterTokenState>) -> PyResult<Py<PyAny>> {
+    static MLP_REGISTER_TOKEN_STATE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    member(py, &MLP_REGISTER_TOKEN_STATE, "MLPRegisterTokenState", state, RegisterTokenState::name)
+}
+
+/// The member of an enumeration, which is written in Python; what it does not know stays a text.
+fn member<T: Copy>(
+    py: Python<'_>,
+    class: &'static PyOnceLock<Py<PyAny>>,
+    class_name: &str,
+    value: &Open<T>,
+    name: impl Fn(T) -> &'static str,
+) -> PyResult<Py<PyAny>> {
+    match value {
+        Open::Known(value) => {
+            let class = class.import(py, "mlplatform_client.serializers.auth", class_name)?;
+            Ok(class.call1((name(*value),))?.unbind())
         }
         Open::Unknown(text) => Ok(text.into_pyobject(py)?.into_any().unbind()),
     }

@@ -1,9 +1,62 @@
 //! Value classes, one file for each Python submodule of `mlplatform_client.serializers`.
 
-pub(crate) mod auth;
+use std::time::Duration;
 
 use mlplatform_client::protocol::Timestamp;
 use pyo3::{prelude::*, sync::PyOnceLock};
+
+/// What makes a class a value: its fields, in the order of its constructor, are what `repr` shows, what equality and
+/// hash are of, and what is pickled.
+macro_rules! value {
+    ($class:ident: $($field:ident),* $(,)?) => {
+        impl $class {
+            const FIELDS: &[&str] = &[$(stringify!($field),)*];
+
+            /// In the order of the constructor.
+            fn values<'py>(&self, py: pyo3::Python<'py>) -> pyo3::PyResult<pyo3::Bound<'py, pyo3::types::PyTuple>> {
+                let values = [$(pyo3::IntoPyObjectExt::into_bound_py_any(&self.$field, py)?,)*];
+                pyo3::types::PyTuple::new(py, values)
+            }
+        }
+
+        #[pymethods]
+        impl $class {
+            fn __repr__(slf: &pyo3::Bound<'_, Self>) -> pyo3::PyResult<String> {
+                use pyo3::types::{PyAnyMethods, PyTupleMethods, PyTypeMethods};
+                let values = slf.get().values(slf.py())?;
+                let fields = Self::FIELDS.iter().zip(values.iter()).map(|(field, value)| {
+                    Ok(format!("{}={}", field.trim_start_matches("r#"), value.repr()?))
+                });
+                let fields = fields.collect::<pyo3::PyResult<Vec<_>>>()?.join(", ");
+                Ok(format!("{}({fields})", slf.get_type().name()?))
+            }
+
+            fn __eq__(
+                slf: &pyo3::Bound<'_, Self>,
+                other: &pyo3::Bound<'_, pyo3::PyAny>,
+            ) -> pyo3::PyResult<pyo3::Py<pyo3::PyAny>> {
+                use pyo3::types::PyAnyMethods;
+                let py = slf.py();
+                let Ok(other) = other.cast::<Self>() else { return Ok(py.NotImplemented()) };
+                let equal = slf.get().values(py)?.eq(other.get().values(py)?)?;
+                pyo3::IntoPyObjectExt::into_py_any(equal, py)
+            }
+
+            fn __hash__(slf: &pyo3::Bound<'_, Self>) -> pyo3::PyResult<isize> {
+                use pyo3::types::PyAnyMethods;
+                slf.get().values(slf.py())?.hash()
+            }
+
+            fn __reduce__<'py>(
+                slf: &pyo3::Bound<'py, Self>,
+            ) -> pyo3::PyResult<(pyo3::Bound<'py, pyo3::types::PyType>, pyo3::Bound<'py, pyo3::types::PyTuple>)> {
+                use pyo3::types::PyAnyMethods;
+                Ok((slf.get_type(), slf.get().values(slf.py())?))
+            }
+        }
+    };
+}
+pub(crate) mod auth;
 
 /// An aware `datetime.datetime` in UTC.
 fn datetime(py: Python<'_>, at: Timestamp) -> PyResult<Py<PyAny>> {
@@ -11,4 +64,21 @@ fn datetime(py: Python<'_>, at: Timestamp) -> PyResult<Py<PyAny>> {
     // Python 3.9's `fromisoformat` reads no 'Z' and no other number of decimals.
     let text = at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string();
     Ok(DATETIME.import(py, "datetime", "datetime")?.call_method1("fromisoformat", (text,))?.unbind())
+}
+
+/// The same, or `None`.
+fn optional_datetime(py: Python<'_>, at: Option<Timestamp>) -> PyResult<Py<PyAny>> {
+    at.map_or_else(|| Ok(py.None()), |at| datetime(py, at))
+}
+
+/// A `datetime.timedelta`, to the microsecond.
+fn timedelta(py: Python<'_>, length: Duration) -> PyResult<Py<PyAny>> {
+    static TIMEDELTA: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let parts = (0, length.as_secs(), length.subsec_micros());
+    Ok(TIMEDELTA.import(py, "datetime", "timedelta")?.call1(parts)?.unbind())
+}
+
+/// As Python prints it.
+fn text(value: &Py<PyAny>, py: Python<'_>) -> PyResult<String> {
+    value.bind(py).str().map(|text| text.to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mlplatform_protocol::{Access, Endpoint};
+use mlplatform_protocol::{Access, Endpoint, Page, PageRequest, page::MAX_LIMIT};
 use tokio::sync::watch;
 
 use crate::{
@@ -52,6 +52,24 @@ impl Client {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => Err(Error::closed("the call was ended by stop() or close()")),
             result = self.authorized::<E>(request, deadline) => result,
+        }
+    }
+
+    /// All items of a list, page after page; the deadline holds for all of them together.
+    pub(crate) async fn call_pages<E, T>(&self, deadline: Deadline) -> Result<Vec<T>, Error>
+    where
+        E: Endpoint<Request = PageRequest, Response = Page<T>>,
+    {
+        let mut all = Vec::new();
+        let mut request = PageRequest { limit: Some(MAX_LIMIT), cursor: None };
+        loop {
+            let page = self.call::<E>(&request, deadline).await?;
+            all.extend(page.items);
+            match page.next_cursor {
+                // A cursor that comes back would turn in a circle for ever.
+                Some(cursor) if request.cursor.as_ref() != Some(&cursor) => request.cursor = Some(cursor),
+                _ => return Ok(all),
+            }
         }
     }
 

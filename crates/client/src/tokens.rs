@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use mlplatform_protocol::{
-    Lifetime, PageRequest, Role, Secret, TokenInfo, TokenKind, TokenName,
-    page::MAX_LIMIT,
-    routes::{CreateRefreshToken, CreateRegisterToken, DeleteToken, GetProjectTokensInfo, WhoAmI},
+    Lifetime, RegisterTokenInfo, Role, Secret, TokenId, TokenInfo, TokenKind, TokenName,
+    routes::{
+        CreateRefreshToken, CreateRegisterToken, DeleteRegisterToken, DeleteToken, GetProjectTokensInfo,
+        GetRegisterTokensInfo, WhoAmI,
+    },
     token::{self, Shape},
-    tokens::{CreateRefreshTokenRequest, CreateRegisterTokenRequest, DeleteTokenRequest, Nothing},
+    tokens::{
+        CreateRefreshTokenRequest, CreateRegisterTokenRequest, DeleteRegisterTokenRequest, DeleteTokenRequest, Nothing,
+    },
 };
 
 use crate::{Client, Error, session::damaged};
@@ -28,6 +32,23 @@ impl Client {
         let client_name = TokenName::new(client_name).map_err(|problem| Error::argument("client_name", problem))?;
         let request = CreateRegisterTokenRequest { client_name, access_ttl, refresh_ttl, token_type };
         Ok(self.call::<CreateRegisterToken>(&request, self.deadline(timeout)).await?.register_token)
+    }
+
+    /// All registration tokens that were ever made; `timeout` holds for all pages together.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn get_register_tokens_info(&self, timeout: Option<Duration>) -> Result<Vec<RegisterTokenInfo>, Error> {
+        self.call_pages::<GetRegisterTokensInfo, _>(self.deadline(timeout)).await
+    }
+
+    /// Withdraws a registration token that nobody has redeemed.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn delete_register_token(&self, token_id: &str, timeout: Option<Duration>) -> Result<(), Error> {
+        let token_id = TokenId::new(token_id).map_err(|problem| Error::argument("token_id", problem))?;
+        self.call::<DeleteRegisterToken>(&DeleteRegisterTokenRequest { token_id }, self.deadline(timeout)).await
     }
 
     /// Redeems a registration token and returns the access token's value. Sends no credential, and does not adopt
@@ -83,17 +104,6 @@ impl Client {
     /// # Errors
     /// See [`crate::Kind`].
     pub async fn get_project_tokens_info(&self, timeout: Option<Duration>) -> Result<Vec<TokenInfo>, Error> {
-        let mut all = Vec::new();
-        let mut request = PageRequest { limit: Some(MAX_LIMIT), cursor: None };
-        let deadline = self.deadline(timeout);
-        loop {
-            let page = self.call::<GetProjectTokensInfo>(&request, deadline).await?;
-            all.extend(page.items);
-            match page.next_cursor {
-                // A cursor that comes back would turn in a circle for ever.
-                Some(cursor) if request.cursor.as_ref() != Some(&cursor) => request.cursor = Some(cursor),
-                _ => return Ok(all),
-            }
-        }
+        self.call_pages::<GetProjectTokensInfo, _>(self.deadline(timeout)).await
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Whatever both sides must agree on is written here, once: which routes there are ([`routes`]),
 //! what travels over them ([`tokens`], [`page`]), how a refusal looks ([`error`]), what a token
-//! ([`token`]), a token's name ([`name`]) and a lifetime ([`lifetime`]) look like. The crate does no I/O
+//! ([`token`]), its public id ([`id`]), its name ([`name`]) and a lifetime ([`lifetime`]) look like. The crate does no I/O
 //! and knows neither side.
 
 pub mod error;
 pub mod headers;
+pub mod id;
 pub mod lifetime;
 pub mod name;
 pub mod open;
@@ -16,6 +17,7 @@ pub mod token;
 pub mod tokens;
 
 pub use error::{ErrorBody, ErrorCode};
+pub use id::TokenId;
 pub use jiff::Timestamp;
 pub use lifetime::Lifetime;
 pub use name::TokenName;
@@ -23,4 +25,4 @@ pub use open::Open;
 pub use page::{Page, PageRequest};
 pub use routes::{Access, Endpoint, Origin, ROUTES, Repeat, Route};
 pub use token::{Secret, TokenKind};
-pub use tokens::{Role, TokenInfo};
+pub use tokens::{RegisterTokenInfo, RegisterTokenState, Role, TokenInfo};

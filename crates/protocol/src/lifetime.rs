@@ -80,6 +80,12 @@ impl Lifetime {
         Self::from_nanos(duration.as_nanos(), given)
     }
 
+    /// The lifetime of that length; `None` when it is under a second or too long.
+    #[must_use]
+    pub fn from_duration(duration: Duration) -> Option<Self> {
+        Self::from_nanos(duration.as_nanos(), String::new).ok()
+    }
+
     fn from_nanos(nanos: u128, given: impl FnOnce() -> String) -> Result<Self, LifetimeError> {
         if nanos < SECOND {
             return Err(LifetimeError::TooShort { given: given() });

@@ -123,6 +123,10 @@ routes! {
     CreateSession "create_session": POST "/v1_0/sessions", Public, Harmless, Project, 201, CreateSessionRequest => Session;
     /// Makes a registration token.
     CreateRegisterToken "create_register_token": POST "/v1_0/register-tokens", Administrator, Keyed, Project, 201, CreateRegisterTokenRequest => CreatedRegisterToken;
+    /// The registration tokens, whatever became of them.
+    GetRegisterTokensInfo "get_register_tokens_info": GET "/v1_0/register-tokens", Administrator, Harmless, Project, 200, PageRequest => Page<RegisterTokenInfo>;
+    /// Withdraws a registration token by its id. Once more changes nothing.
+    DeleteRegisterToken "delete_register_token": DELETE "/v1_0/register-tokens", Administrator, Harmless, Project, 204, DeleteRegisterTokenRequest => ();
     /// Redeems a registration token for an access token.
     CreateRefreshToken "create_refresh_token": POST "/v1_0/tokens", Public, Keyed, Project, 201, CreateRefreshTokenRequest => CreatedRefreshToken;
     /// Deletes an access token by its name.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Lifetime, Open, Secret, TokenName};
+use crate::{Lifetime, Open, Secret, TokenId, TokenName};
 
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -96,6 +96,80 @@ pub struct CreatedRefreshToken {
     pub info: TokenInfo,
 }
 
+/// In what state a registration token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RegisterTokenState {
+    /// It can be redeemed.
+    Waiting,
+    /// It was redeemed; an access token was made with it.
+    Redeemed,
+    /// Nobody redeemed it in time.
+    Expired,
+    /// It was withdrawn: by hand, with its issuer, or because the answer that carried it was lost.
+    Withdrawn,
+}
+
+impl RegisterTokenState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Redeemed, Self::Expired, Self::Withdrawn];
+
+    /// As it stands on the wire; Python's `MLPRegisterTokenState` has the same values.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "WAITING",
+            Self::Redeemed => "REDEEMED",
+            Self::Expired => "EXPIRED",
+            Self::Withdrawn => "WITHDRAWN",
+        }
+    }
+}
+
+/// What may be known of a registration token: all but its value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegisterTokenInfo {
+    /// `tok_…`
+    pub id: String,
+    /// Name of the access token that is made with it.
+    pub client_name: String,
+    /// Role of that access token.
+    #[serde(rename = "type")]
+    pub role: Open<Role>,
+    /// Name of the token that made it.
+    pub issuer_name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Until when it can be redeemed.
+    pub exp: Timestamp,
+    /// Lifetime of the access token, from its making; `None`: it never expires.
+    pub refresh_ttl: Option<Lifetime>,
+    /// In what state it is.
+    pub state: Open<RegisterTokenState>,
+    /// When it was redeemed.
+    pub redeemed_at: Option<Timestamp>,
+    /// From which address it was redeemed.
+    pub redeemed_address: Option<String>,
+    /// Id of the access token that was made with it.
+    pub redeemed_token_id: Option<String>,
+    /// Name of that access token.
+    pub redeemed_token_name: Option<String>,
+    /// When it was withdrawn.
+    pub withdrawn_at: Option<Timestamp>,
+    /// How often somebody tried to redeem it again.
+    pub replay_count: u64,
+    /// When that was tried last.
+    pub last_replay_at: Option<Timestamp>,
+}
+
+/// `delete_register_token`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRegisterTokenRequest {
+    /// Its public id. In the query, as the name of an access token that is deleted.
+    pub token_id: TokenId,
+}
+
 /// `delete_token`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,6 +199,12 @@ pub struct TokenInfo {
     pub exp: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// Id of that issuer, which no other token ever has; `None`: the platform itself.
+    pub issuer_id: Option<String>,
+    /// When a request was last made with it; `None`: never yet.
+    pub last_used_at: Option<Timestamp>,
+    /// From which address.
+    pub last_used_address: Option<String>,
 }
 
 /// `healthz`: it answers, so it is up.

@@ -185,6 +185,11 @@ impl Change<'_> {
         self.now
     }
 
+    /// Where the request came from.
+    pub(crate) fn address(&self) -> &str {
+        &self.visit.address
+    }
+
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.tx
     }

@@ -44,7 +44,7 @@ impl Store {
             source,
         })?;
         let store = Self::connect(dir, &path).await?;
-        match MIGRATIONS.run(&store.writer).await {
+        match store.migrate().await {
             Ok(()) => Ok(store),
             Err(MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => Err(StartError::Version {
                 path: dir.path().to_owned(),
@@ -54,6 +54,15 @@ impl Store {
             Err(MigrateError::Execute(source)) => Err(failed(dir, source)),
             Err(error) => Err(StartError::Version { path: dir.path().to_owned(), problem: format!("fails: {error}") }),
         }
+    }
+
+    /// With foreign keys off: a migration that makes a table anew drops the one that others refer to.
+    async fn migrate(&self) -> Result<(), MigrateError> {
+        let mut writer = self.writer.acquire().await?;
+        sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut *writer).await?;
+        MIGRATIONS.run(&mut *writer).await?;
+        sqlx::query("PRAGMA foreign_keys = ON").execute(&mut *writer).await?;
+        Ok(())
     }
 
     /// Opens a database that a server has made, as it is: a command must not change its form under a running server.
@@ -145,4 +154,21 @@ async fn checkpoint(connection: &mut SqliteConnection) {
 
 fn failed(dir: &DataDir, source: sqlx::Error) -> StartError {
     StartError::Store { path: dir.path().to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Migrations run without them.
+    #[tokio::test]
+    async fn references_between_tables_are_enforced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&DataDir::create(folder.path()).unwrap()).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let insert =
+            "INSERT INTO sessions (digest, token_id, created_at, expires_at) VALUES (zeroblob(32), 'nobody', 1, 2)";
+        let error = sqlx::query(insert).execute(&mut *tx).await.unwrap_err();
+        assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
+    }
 }

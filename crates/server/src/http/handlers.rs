@@ -1,9 +1,10 @@
 //! The handlers: from a call to its service function, one for each verb.
 
 use mlplatform_protocol::{
-    Page, TokenInfo,
+    Page, RegisterTokenInfo, TokenInfo,
     routes::{
-        CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteToken, GetProjectTokensInfo, Healthz, WhoAmI,
+        CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteRegisterToken, DeleteToken, GetProjectTokensInfo,
+        GetRegisterTokensInfo, Healthz, WhoAmI,
     },
     tokens::{CreatedRefreshToken, CreatedRegisterToken, Health, Session},
 };
@@ -20,6 +21,8 @@ pub(super) fn api() -> Api {
         .mount(healthz)
         .mount(create_session)
         .mount(create_register_token)
+        .mount(get_register_tokens_info)
+        .mount(delete_register_token)
         .mount(create_refresh_token)
         .mount(delete_token)
         .mount(who_am_i)
@@ -37,6 +40,15 @@ async fn create_session(call: Call<CreateSession>) -> Result<Session> {
 async fn create_register_token(call: Call<CreateRegisterToken>) -> Result<CreatedRegisterToken> {
     let caller = call.caller()?.clone();
     register_tokens::create_register_token(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn get_register_tokens_info(call: Call<GetRegisterTokensInfo>) -> Result<Page<RegisterTokenInfo>> {
+    register_tokens::get_register_tokens_info(&call.app, call.request).await
+}
+
+async fn delete_register_token(call: Call<DeleteRegisterToken>) -> Result<()> {
+    let caller = call.caller()?.clone();
+    register_tokens::delete_register_token(&call.app, &call.visit, &caller, call.request).await
 }
 
 async fn create_refresh_token(call: Call<CreateRefreshToken>) -> Result<CreatedRefreshToken> {

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod key;
+mod page;
 pub mod redeem;
 pub mod register_tokens;
 pub mod secret;

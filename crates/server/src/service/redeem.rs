@@ -106,11 +106,12 @@ pub async fn create_refresh_token(
 async fn claim(change: &mut Change<'_>, presented: &Digest, key: Option<&Key>) -> Result<Option<Grant>> {
     let now = change.now().as_microsecond();
     let grants: Vec<Grant> = sqlx::query_as(
-        "UPDATE register_tokens SET redeemed_at = ?, redeem_key = ?, redeem_attempt = ? \
+        "UPDATE register_tokens SET redeemed_at = ?, redeemed_address = ?, redeem_key = ?, redeem_attempt = ? \
          WHERE digest = ? AND redeemed_at IS NULL AND withdrawn_at IS NULL AND expires_at > ? \
          RETURNING id, client_name, role, access_lifetime, issuer_id, issuer_name",
     )
     .bind(now)
+    .bind(change.address().to_owned())
     .bind(key.map(|key| &key.digest))
     .bind(key.map(Key::number))
     .bind(presented)
@@ -131,10 +132,12 @@ async fn find(change: &mut Change<'_>, presented: &Digest) -> Result<Option<Stat
     Ok(state)
 }
 
-/// The access token made with that registration token, if it still stands and nobody has used it.
+/// The access token made with that registration token, if it still stands and nobody has used it or given it another
+/// secret.
 async fn unused(change: &mut Change<'_>, register_token_id: &str) -> Result<Option<String>> {
     let id = sqlx::query_scalar(
-        "SELECT id FROM tokens WHERE register_token_id = ? AND deleted_at IS NULL AND first_used_at IS NULL",
+        "SELECT id FROM tokens t WHERE register_token_id = ? AND deleted_at IS NULL AND NOT EXISTS \
+         (SELECT 1 FROM token_secrets s WHERE s.token_id = t.id AND (s.first_used_at IS NOT NULL OR s.rotated_by IS NOT NULL))",
     )
     .bind(register_token_id)
     .fetch_optional(change.connection())

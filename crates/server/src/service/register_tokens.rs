@@ -1,14 +1,16 @@
 //! Registration tokens: one-time secrets that an Administrator makes and somebody else redeems.
 
+use std::time::Duration;
+
 use mlplatform_protocol::{
-    ErrorCode, Lifetime, TokenKind,
+    ErrorCode, Lifetime, Open, Page, PageRequest, RegisterTokenInfo, RegisterTokenState, Role, TokenKind,
     token::{Shape, shape},
-    tokens::{CreateRegisterTokenRequest, CreatedRegisterToken},
+    tokens::{CreateRegisterTokenRequest, CreatedRegisterToken, DeleteRegisterTokenRequest},
 };
 use serde_json::json;
 use sqlx::FromRow;
 
-use super::{key::Key, secret::mint, sessions::Caller, tokens};
+use super::{key::Key, page::Window, secret::mint, sessions::Caller, tokens};
 use crate::{
     Error, Result,
     app::{App, Change, Visit},
@@ -17,6 +19,8 @@ use crate::{
 };
 
 const ACTION: &str = "create_register_token";
+/// What the audit calls it when a registration token ends with something else: the answer that carried it, its issuer.
+pub(crate) const WITHDRAW: &str = "withdraw_register_token";
 
 /// What an earlier attempt with the same key made.
 #[derive(FromRow)]
@@ -59,7 +63,7 @@ pub async fn create_register_token(
         if let Some(problem) = problem(&earlier, key, same) {
             return Err(refuse(change, caller, Some(&earlier.id), name, problem).await);
         }
-        withdraw(&mut change, caller, &earlier.id).await?;
+        withdraw(&mut change, WITHDRAW, caller, &earlier.id, "superseded").await?;
     }
     if tokens::is_name_taken(&mut change, name).await? {
         let detail = json!({"reason": "name taken", "name": name});
@@ -131,15 +135,21 @@ fn problem(earlier: &Earlier, key: &Key, same: bool) -> Option<&'static str> {
     }
 }
 
-async fn withdraw(change: &mut Change<'_>, caller: &Caller, id: &str) -> Result<()> {
-    sqlx::query("UPDATE register_tokens SET withdrawn_at = ?, withdraw_reason = 'superseded' WHERE id = ?")
+async fn withdraw(
+    change: &mut Change<'_>,
+    action: &'static str,
+    caller: &Caller,
+    id: &str,
+    reason: &'static str,
+) -> Result<()> {
+    sqlx::query("UPDATE register_tokens SET withdrawn_at = ?, withdrawn_by = ?, withdraw_reason = ? WHERE id = ?")
         .bind(change.now().as_microsecond())
+        .bind(caller.id())
+        .bind(reason)
         .bind(id)
         .execute(change.connection())
         .await?;
-    let action = "withdraw_register_token";
-    let detail = json!({"reason": "superseded"});
-    change.record(Event { action, ..event(caller, Some(id), Outcome::Done, detail) }).await
+    change.record(Event { action, ..event(caller, Some(id), Outcome::Done, json!({"reason": reason})) }).await
 }
 
 async fn refuse(change: Change<'_>, caller: &Caller, subject: Option<&str>, name: &str, why: &'static str) -> Error {
@@ -150,4 +160,127 @@ async fn refuse(change: Change<'_>, caller: &Caller, subject: Option<&str>, name
 
 fn event<'a>(caller: &'a Caller, subject: Option<&'a str>, outcome: Outcome, detail: serde_json::Value) -> Event<'a> {
     Event { action: ACTION, actor: Some(caller.id()), subject, outcome, detail }
+}
+
+/// What is shown of a registration token, and what became of it.
+#[derive(FromRow)]
+struct Known {
+    seq: i64,
+    id: String,
+    client_name: String,
+    role: String,
+    issuer_name: String,
+    created_at: i64,
+    expires_at: i64,
+    access_lifetime: Option<i64>,
+    redeemed_at: Option<i64>,
+    redeemed_address: Option<String>,
+    token_id: Option<String>,
+    token_name: Option<String>,
+    withdrawn_at: Option<i64>,
+    replay_count: i64,
+    last_replay_at: Option<i64>,
+    expired: bool,
+}
+
+impl From<Known> for RegisterTokenInfo {
+    fn from(row: Known) -> Self {
+        let state = if row.redeemed_at.is_some() {
+            RegisterTokenState::Redeemed
+        } else if row.withdrawn_at.is_some() {
+            RegisterTokenState::Withdrawn
+        } else if row.expired {
+            RegisterTokenState::Expired
+        } else {
+            RegisterTokenState::Waiting
+        };
+        Self {
+            id: row.id,
+            client_name: row.client_name,
+            role: Role::from_name(&row.role).map_or(Open::Unknown(row.role), Open::Known),
+            issuer_name: row.issuer_name,
+            created_at: timestamp(row.created_at),
+            exp: timestamp(row.expires_at),
+            refresh_ttl: row.access_lifetime.and_then(lifetime),
+            state: state.into(),
+            redeemed_at: row.redeemed_at.map(timestamp),
+            redeemed_address: row.redeemed_address,
+            redeemed_token_id: row.token_id,
+            redeemed_token_name: row.token_name,
+            withdrawn_at: row.withdrawn_at.map(timestamp),
+            replay_count: u64::try_from(row.replay_count).unwrap_or_default(),
+            last_replay_at: row.last_replay_at.map(timestamp),
+        }
+    }
+}
+
+fn lifetime(micros: i64) -> Option<Lifetime> {
+    Lifetime::from_duration(Duration::from_micros(u64::try_from(micros).ok()?))
+}
+
+/// `get_register_tokens_info`: all that were ever made, in the order of their making. Of the access tokens that were
+/// made with one, the one whose answer was not lost is shown.
+///
+/// # Errors
+/// When the page asked for is none, or the store fails.
+pub async fn get_register_tokens_info(app: &App, request: PageRequest) -> Result<Page<RegisterTokenInfo>> {
+    let window = Window::read(&request)?;
+    let rows: Vec<Known> = sqlx::query_as(
+        "SELECT r.seq, r.id, r.client_name, r.role, r.issuer_name, r.created_at, r.expires_at, r.access_lifetime, \
+         r.redeemed_at, r.redeemed_address, t.id AS token_id, t.name AS token_name, r.withdrawn_at, r.replay_count, \
+         r.last_replay_at, r.expires_at <= ? AS expired \
+         FROM register_tokens r LEFT JOIN tokens t ON t.register_token_id = r.id \
+         AND t.delete_reason IS NOT 'superseded' WHERE r.seq > ? ORDER BY r.seq LIMIT ?",
+    )
+    .bind(app.clock().now().as_microsecond())
+    .bind(window.after)
+    .bind(window.rows())
+    .fetch_all(&mut *app.read().await?)
+    .await?;
+    Ok(window.page(rows, |row| row.seq))
+}
+
+/// `delete_register_token`: withdraws one that nobody redeemed. One that was withdrawn before stays as it is, so that a
+/// request whose answer was lost can simply be sent again; one that has expired is withdrawn too: no clock that is set
+/// back revives it.
+///
+/// # Errors
+/// When there is none of that id, or it was redeemed: then an access token is what has to be deleted.
+pub async fn delete_register_token(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    request: DeleteRegisterTokenRequest,
+) -> Result<()> {
+    const ACTION: &str = "delete_register_token";
+    let id = request.token_id.as_str();
+    let mut change = app.change_by(visit, caller).await?;
+    let found: Option<(String, Option<i64>, Option<i64>)> =
+        sqlx::query_as("SELECT client_name, redeemed_at, withdrawn_at FROM register_tokens WHERE id = ?")
+            .bind(id)
+            .fetch_optional(change.connection())
+            .await?;
+    let refused = |subject, detail| Event { action: ACTION, ..event(caller, subject, Outcome::Refused, detail) };
+    match found {
+        None => {
+            let text = format!(
+                "there is no registration token with the id '{id}': get_register_tokens_info lists all there are"
+            );
+            let event = refused(None, json!({"reason": "unknown id", "id": id}));
+            Err(change.refuse(event, Error::refused(ErrorCode::NotFound, text)).await)
+        }
+        Some((name, Some(redeemed_at), _)) => {
+            let text = format!(
+                "the registration token '{id}' was redeemed at {}: delete_token ends the access token '{name}' that was made with it",
+                timestamp(redeemed_at)
+            );
+            let event = refused(Some(id), json!({"reason": "redeemed"}));
+            Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await)
+        }
+        Some((_, None, Some(_))) => Ok(()),
+        Some((_, None, None)) => {
+            withdraw(&mut change, ACTION, caller, id, "deleted").await?;
+            change.commit().await
+        }
+    }
 }

@@ -11,10 +11,11 @@ use mlplatform_protocol::{
     tokens::{CreateSessionRequest, Session},
 };
 use serde_json::json;
+use sqlx::FromRow;
 
 use super::{
     secret::{digest, mint},
-    tokens,
+    tokens::{self, TokenRow, columns},
 };
 use crate::{
     Error, Result,
@@ -57,6 +58,16 @@ impl Caller {
     }
 }
 
+/// The token of a secret that was presented.
+#[derive(FromRow)]
+struct Presented {
+    #[sqlx(flatten)]
+    token: TokenRow,
+    delete_reason: Option<String>,
+    /// Of the secret, where a newer one was made.
+    ends_at: Option<i64>,
+}
+
 /// `create_session`: exchanges an access token. Successful ones leave no audit row; the token's first use is marked.
 ///
 /// # Errors
@@ -65,21 +76,31 @@ pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequ
     let presented = digest(request.refresh_token.expose());
     let mut change = app.change(visit).await?;
     let now = change.now().as_microsecond();
-    let found: Option<(String, Option<i64>, Option<String>)> =
-        sqlx::query_as("SELECT id, expires_at, delete_reason FROM tokens WHERE digest = ?")
-            .bind(&presented)
-            .fetch_optional(change.connection())
-            .await?;
-    let (id, expires_at) = match found {
-        None => return Err(refuse(change, None, "unknown").await),
-        Some((id, _, Some(reason))) => return Err(refuse(change, Some(&id), &reason).await),
-        Some((id, Some(end), None)) if end <= now => return Err(refuse(change, Some(&id), "expired").await),
-        Some((id, expires_at, None)) => (id, expires_at),
+    let found: Option<Presented> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        ", t.delete_reason, s.ends_at FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ?"
+    ))
+    .bind(&presented)
+    .fetch_optional(change.connection())
+    .await?;
+    let Some(Presented { token, delete_reason, ends_at }) = found else {
+        return Err(refuse(change, None, "unknown").await);
     };
-    visit.identify(&id);
+    let is_over = |end: Option<i64>| end.is_some_and(|end| end <= now);
+    let reason = match delete_reason {
+        Some(reason) => Some(reason),
+        None if is_over(token.expires_at) => Some("expired".to_owned()),
+        None if is_over(ends_at) => Some("rotated".to_owned()),
+        None => None,
+    };
+    if let Some(reason) = reason {
+        return Err(refuse(change, Some(&token.id), &reason).await);
+    }
+    visit.identify(&token.id);
     let minted = mint(TokenKind::Session)?;
     let longest = now.saturating_add(micros(app.limits().session));
-    let ends_at = expires_at.map_or(longest, |end| end.min(longest));
+    let ends_at = [token.expires_at, ends_at].into_iter().flatten().fold(longest, i64::min);
     sqlx::query("DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= ? LIMIT ?)")
         .bind(now)
         .bind(PURGED_AT_ONCE)
@@ -87,14 +108,14 @@ pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequ
         .await?;
     sqlx::query("INSERT INTO sessions (digest, token_id, created_at, expires_at) VALUES (?, ?, ?, ?)")
         .bind(&minted.digest)
-        .bind(&id)
+        .bind(&token.id)
         .bind(now)
         .bind(ends_at)
         .execute(change.connection())
         .await?;
-    sqlx::query("UPDATE tokens SET first_used_at = ? WHERE id = ? AND first_used_at IS NULL")
+    sqlx::query("UPDATE token_secrets SET first_used_at = ? WHERE digest = ? AND first_used_at IS NULL")
         .bind(now)
-        .bind(&id)
+        .bind(&presented)
         .execute(change.connection())
         .await?;
     change.commit().await?;

@@ -1,15 +1,13 @@
 //! Access tokens: what is known of them, the list, deleting.
 
-use mlplatform_protocol::{
-    ErrorCode, Open, Page, PageRequest, Role, Secret, TokenInfo,
-    page::{DEFAULT_LIMIT, MAX_LIMIT},
-    tokens::DeleteTokenRequest,
-};
+use mlplatform_protocol::{ErrorCode, Open, Page, PageRequest, Role, Secret, TokenInfo, tokens::DeleteTokenRequest};
 use serde_json::json;
 use sqlx::FromRow;
 
 use super::{
     key::Key,
+    page::Window,
+    register_tokens::WITHDRAW,
     secret::{Digest, mint},
     sessions::Caller,
 };
@@ -20,17 +18,29 @@ use crate::{
     clock::timestamp,
 };
 
-/// The columns that a [`TokenInfo`] is made of.
+/// What a [`TokenInfo`] is made of.
 #[derive(Clone, Debug, FromRow)]
 pub(crate) struct TokenRow {
-    seq: i64,
-    id: String,
-    name: String,
-    role: String,
-    issuer_name: String,
-    created_at: i64,
-    expires_at: Option<i64>,
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) role: String,
+    pub(crate) issuer_id: Option<String>,
+    pub(crate) issuer_name: String,
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) last_used_at: Option<i64>,
+    pub(crate) last_used_address: Option<String>,
 }
+
+/// The columns of a [`TokenRow`], of the table `tokens` as `t`.
+macro_rules! columns {
+    () => {
+        "t.seq, t.id, t.name, t.role, t.issuer_id, t.issuer_name, t.created_at, t.expires_at, \
+         t.last_used_at, t.last_used_address"
+    };
+}
+pub(crate) use columns;
 
 impl From<TokenRow> for TokenInfo {
     fn from(row: TokenRow) -> Self {
@@ -41,6 +51,9 @@ impl From<TokenRow> for TokenInfo {
             issuer_name: row.issuer_name,
             exp: row.expires_at.map(timestamp),
             created_at: timestamp(row.created_at),
+            issuer_id: row.issuer_id,
+            last_used_at: row.last_used_at.map(timestamp),
+            last_used_address: row.last_used_address,
         }
     }
 }
@@ -88,32 +101,19 @@ impl End {
 /// # Errors
 /// When the page asked for is none, or the store fails.
 pub async fn get_project_tokens_info(app: &App, request: PageRequest) -> Result<Page<TokenInfo>> {
-    let refused = |text: String| Error::refused(ErrorCode::BadRequest, text);
-    let limit = request.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(refused(format!("limit: {limit} is not a size of a page: give 1 to {MAX_LIMIT}")));
-    }
-    let after = match &request.cursor {
-        None => 0,
-        Some(cursor) => i64::from_str_radix(cursor, 16).ok().filter(|seq| *seq >= 0).ok_or_else(|| {
-            refused(format!("cursor: '{cursor}' is none of ours: pass the next_cursor of the page before as it came"))
-        })?,
-    };
-    let mut rows: Vec<TokenRow> = sqlx::query_as(
-        "SELECT seq, id, name, role, issuer_name, created_at, expires_at FROM tokens \
-         WHERE seq > ? AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?) ORDER BY seq LIMIT ?",
-    )
-    .bind(after)
+    let window = Window::read(&request)?;
+    let rows: Vec<TokenRow> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM tokens t WHERE t.seq > ? AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?) \
+         ORDER BY t.seq LIMIT ?",
+    ))
+    .bind(window.after)
     .bind(app.clock().now().as_microsecond())
-    // One more than asked for tells whether there is a next page.
-    .bind(i64::from(limit) + 1)
+    .bind(window.rows())
     .fetch_all(&mut *app.read().await?)
     .await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next_cursor = rows.last().filter(|_| more).map(|row| format!("{:x}", row.seq));
-    Ok(Page { items: rows.into_iter().map(TokenInfo::from).collect(), next_cursor })
+    Ok(window.page(rows, |row| row.seq))
 }
 
 /// `delete_token`: ends a living token with its sessions, and withdraws what it issued and nobody redeemed.
@@ -201,17 +201,17 @@ pub(crate) async fn withdraw_issued(
 ) -> Result<()> {
     let actor = actor.into();
     let withdrawn: Vec<String> = sqlx::query_scalar(
-        "UPDATE register_tokens SET withdrawn_at = ?, withdraw_reason = 'issuer_deleted' \
+        "UPDATE register_tokens SET withdrawn_at = ?, withdrawn_by = ?, withdraw_reason = 'issuer_deleted' \
          WHERE issuer_id = ? AND redeemed_at IS NULL AND withdrawn_at IS NULL RETURNING id",
     )
     .bind(change.now().as_microsecond())
+    .bind(actor)
     .bind(issuer)
     .fetch_all(change.connection())
     .await?;
     for id in withdrawn {
         let detail = json!({"reason": "issuer_deleted"});
-        let event =
-            Event { action: "withdraw_register_token", actor, subject: Some(&id), outcome: Outcome::Done, detail };
+        let event = Event { action: WITHDRAW, actor, subject: Some(&id), outcome: Outcome::Done, detail };
         change.record(event).await?;
     }
     Ok(())
@@ -226,19 +226,21 @@ pub(crate) async fn insert(change: &mut Change<'_>, new: NewToken<'_>) -> Result
         id: minted.id,
         name: new.name.to_owned(),
         role: new.role.name().to_owned(),
+        issuer_id: new.issuer.map(|(id, _)| id.to_owned()),
         issuer_name: new.issuer.map_or(PLATFORM, |(_, name)| name).to_owned(),
         created_at,
         expires_at: new.lifetime.map(|lifetime| created_at.saturating_add(lifetime)),
+        last_used_at: None,
+        last_used_address: None,
     };
     let inserted = sqlx::query(
-        "INSERT INTO tokens (id, digest, name, role, issuer_id, issuer_name, register_token_id, created_at, expires_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO tokens (id, name, role, issuer_id, issuer_name, register_token_id, created_at, expires_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&row.id)
-    .bind(&minted.digest)
     .bind(&row.name)
     .bind(&row.role)
-    .bind(new.issuer.map(|(id, _)| id))
+    .bind(&row.issuer_id)
     .bind(&row.issuer_name)
     .bind(new.register_token_id)
     .bind(row.created_at)
@@ -246,14 +248,21 @@ pub(crate) async fn insert(change: &mut Change<'_>, new: NewToken<'_>) -> Result
     .execute(change.connection())
     .await;
     match inserted {
-        Ok(_) => Ok(Some((minted.value, row.into()))),
+        Ok(_) => {}
         Err(sqlx::Error::Database(error))
             if error.is_unique_violation() && error.message().ends_with("tokens.name") =>
         {
-            Ok(None)
+            return Ok(None);
         }
-        Err(error) => Err(error.into()),
+        Err(error) => return Err(error.into()),
     }
+    sqlx::query("INSERT INTO token_secrets (digest, token_id, created_at) VALUES (?, ?, ?)")
+        .bind(&minted.digest)
+        .bind(&row.id)
+        .bind(row.created_at)
+        .execute(change.connection())
+        .await?;
+    Ok(Some((minted.value, row.into())))
 }
 
 /// Ends the token of that name if its lifetime is over: only a living one holds its name against others.
@@ -296,12 +305,12 @@ pub(crate) fn name_taken(name: &str) -> Error {
 /// A session's token, read together with it.
 pub(crate) async fn of_session(app: &App, session: &Digest) -> Result<Option<TokenInfo>> {
     let now = app.clock().now().as_microsecond();
-    let row: Option<TokenRow> = sqlx::query_as(
-        "SELECT t.seq, t.id, t.name, t.role, t.issuer_name, t.created_at, t.expires_at \
-         FROM sessions s JOIN tokens t ON t.id = s.token_id \
-         WHERE s.digest = ? AND s.expires_at > ? AND t.deleted_at IS NULL \
-         AND (t.expires_at IS NULL OR t.expires_at > ?)",
-    )
+    let row: Option<TokenRow> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ? AND s.expires_at > ? \
+         AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
+    ))
     .bind(session)
     .bind(now)
     .bind(now)

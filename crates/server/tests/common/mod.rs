@@ -8,7 +8,10 @@ use std::{
 
 use mlplatform_protocol::{
     Endpoint, headers,
-    routes::{CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteToken, WhoAmI},
+    routes::{
+        CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteRegisterToken, DeleteToken,
+        GetRegisterTokensInfo, WhoAmI,
+    },
 };
 use mlplatform_server::{
     Clock, Config, DataDir, Limits, Server, TlsFiles,
@@ -187,6 +190,17 @@ impl Platform {
 
     pub fn delete(&self, session: &str, name: &str) -> Ask {
         self.ask::<DeleteToken>(json!({"token_name": name})).session(session)
+    }
+
+    /// Every registration token, as an Administrator sees it.
+    pub async fn register_tokens(&self, session: &str) -> Vec<Value> {
+        let list = self.ask::<GetRegisterTokensInfo>(json!({"limit": 1000})).session(session).send().await;
+        assert_eq!((list.status, list.body.get("next_cursor")), (200, None));
+        list.body["items"].as_array().unwrap().clone()
+    }
+
+    pub fn delete_register_token(&self, session: &str, id: &str) -> Ask {
+        self.ask::<DeleteRegisterToken>(json!({"token_id": id})).session(session)
     }
 
     pub async fn who_am_i(&self, session: &str) -> Answer {
