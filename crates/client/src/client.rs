@@ -41,6 +41,29 @@ impl Client {
         Deadline::after(timeout.unwrap_or(self.timeout))
     }
 
+    /// All items of a list, page after page; the deadline holds for all of them together. `request` says what is asked
+    /// besides the page.
+    pub(crate) async fn call_pages<E, T>(
+        &self,
+        request: impl Fn(PageRequest) -> E::Request,
+        deadline: Deadline,
+    ) -> Result<Vec<T>, Error>
+    where
+        E: Endpoint<Response = Page<T>>,
+    {
+        let mut all = Vec::new();
+        let mut page = PageRequest { limit: Some(MAX_LIMIT), cursor: None };
+        loop {
+            let answer = self.call::<E>(&request(page.clone()), deadline).await?;
+            all.extend(answer.items);
+            match answer.next_cursor {
+                // A cursor that comes back would turn in a circle for ever.
+                Some(cursor) if page.cursor.as_ref() != Some(&cursor) => page.cursor = Some(cursor),
+                _ => return Ok(all),
+            }
+        }
+    }
+
     /// One call, from the session to the answer.
     pub(crate) async fn call<E: Endpoint>(
         &self,
@@ -52,24 +75,6 @@ impl Client {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => Err(Error::closed("the call was ended by stop() or close()")),
             result = self.authorized::<E>(request, deadline) => result,
-        }
-    }
-
-    /// All items of a list, page after page; the deadline holds for all of them together.
-    pub(crate) async fn call_pages<E, T>(&self, deadline: Deadline) -> Result<Vec<T>, Error>
-    where
-        E: Endpoint<Request = PageRequest, Response = Page<T>>,
-    {
-        let mut all = Vec::new();
-        let mut request = PageRequest { limit: Some(MAX_LIMIT), cursor: None };
-        loop {
-            let page = self.call::<E>(&request, deadline).await?;
-            all.extend(page.items);
-            match page.next_cursor {
-                // A cursor that comes back would turn in a circle for ever.
-                Some(cursor) if request.cursor.as_ref() != Some(&cursor) => request.cursor = Some(cursor),
-                _ => return Ok(all),
-            }
         }
     }
 

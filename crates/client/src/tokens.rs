@@ -39,7 +39,7 @@ impl Client {
     /// # Errors
     /// See [`crate::Kind`].
     pub async fn get_register_tokens_info(&self, timeout: Option<Duration>) -> Result<Vec<RegisterTokenInfo>, Error> {
-        self.call_pages::<GetRegisterTokensInfo, _>(self.deadline(timeout)).await
+        self.call_pages::<GetRegisterTokensInfo, _>(|page| page, self.deadline(timeout)).await
     }
 
     /// Withdraws a registration token that nobody has redeemed.
@@ -104,6 +104,6 @@ impl Client {
     /// # Errors
     /// See [`crate::Kind`].
     pub async fn get_project_tokens_info(&self, timeout: Option<Duration>) -> Result<Vec<TokenInfo>, Error> {
-        self.call_pages::<GetProjectTokensInfo, _>(self.deadline(timeout)).await
+        self.call_pages::<GetProjectTokensInfo, _>(|page| page, self.deadline(timeout)).await
     }
 }

@@ -1,10 +1,11 @@
 //! The contract between `mlplatform-client` and `mlplatform-server`, as code.
 //!
 //! Whatever both sides must agree on is written here, once: which routes there are ([`routes`]),
-//! what travels over them ([`tokens`], [`page`]), how a refusal looks ([`error`]), what a token
+//! what travels over them ([`tokens`], [`clusters`], [`page`]), how a refusal looks ([`error`]), what a token
 //! ([`token`]), its public id ([`id`]), its name ([`name`]) and a lifetime ([`lifetime`]) look like. The crate does no I/O
 //! and knows neither side.
 
+pub mod clusters;
 pub mod error;
 pub mod headers;
 pub mod id;
@@ -16,6 +17,7 @@ pub mod routes;
 pub mod token;
 pub mod tokens;
 
+pub use clusters::{ClusterInfo, ClusterStatus, Minutes};
 pub use error::{ErrorBody, ErrorCode};
 pub use id::TokenId;
 pub use jiff::Timestamp;

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{page::*, tokens::*};
+use crate::{clusters::*, page::*, tokens::*};
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +135,24 @@ routes! {
     WhoAmI "who_am_i": GET "/v1_0/tokens/self", User, Harmless, Project, 200, Nothing => TokenInfo;
     /// The living access tokens.
     GetProjectTokensInfo "get_project_tokens_info": GET "/v1_0/tokens", Administrator, Harmless, Project, 200, PageRequest => Page<TokenInfo>;
+    /// Makes a cluster. The slash at the end is the vendor's.
+    CreateCluster "create_cluster": POST "/v1_0/magnum/", Administrator, Keyed, Vendor, 201, CreateClusterRequest => ClusterInfo;
+    /// The clusters.
+    GetClusters "get_clusters": GET "/v1_0/magnum/", User, Harmless, Project, 200, PageRequest => Page<ClusterInfo>;
+    /// A cluster.
+    GetClusterInfo "get_cluster_info": GET "/v1_0/magnum/{cluster_id}", User, Harmless, Vendor, 200, ClusterRequest => ClusterInfo;
+    /// Deletes a cluster.
+    DeleteCluster "delete_cluster": DELETE "/v1_0/magnum/{cluster_id}", Administrator, Keyed, Vendor, 204, ClusterRequest => ();
+    /// Says when an inactive cluster is deleted.
+    SetClusterDeleteTime "set_cluster_delete_time": POST "/v1_0/magnum/{cluster_id}/delete-time", Administrator, Harmless, Project, 200, ClusterTimeRequest => ClusterInfo;
+    /// An inactive cluster is not deleted any more.
+    RemoveClusterDeleteTime "remove_cluster_delete_time": DELETE "/v1_0/magnum/{cluster_id}/delete-time", Administrator, Harmless, Project, 200, ClusterRequest => ClusterInfo;
+    /// Says when an inactive cluster is suspended.
+    SetClusterSuspendTime "set_cluster_suspend_time": POST "/v1_0/magnum/{cluster_id}/suspend-time", Administrator, Harmless, Project, 200, ClusterTimeRequest => ClusterInfo;
+    /// An inactive cluster is not suspended any more.
+    RemoveClusterSuspendTime "remove_cluster_suspend_time": DELETE "/v1_0/magnum/{cluster_id}/suspend-time", Administrator, Harmless, Project, 200, ClusterRequest => ClusterInfo;
+    /// Starts a suspended cluster.
+    WakeUpCluster "wake_up_cluster": POST "/v1_0/magnum/{cluster_id}/wake-up", Administrator, Keyed, Project, 204, ClusterRequest => ();
 }
 
 /// All but what RFC 3986 leaves unreserved is escaped.

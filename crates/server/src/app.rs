@@ -2,6 +2,7 @@
 //! with its audit rows.
 
 use std::{
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
 use tokio::sync::Semaphore;
 
 use crate::{
-    Clock, DataDir, Error, Result,
+    Clock, DataDir, Error, Result, StartError,
     audit::{Audit, Event, NewMark, Whence},
     service::sessions::Caller,
     store::Store,
@@ -64,6 +65,14 @@ impl App {
     pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.requests));
         Self { inner: Arc::new(Inner { dir, store, audit, clock, limits, slots }) }
+    }
+
+    /// For a command on the machine: works beside a server that serves the same directory.
+    pub(crate) async fn beside(data_dir: &Path, clock: Clock) -> Result<Self, StartError> {
+        let dir = DataDir::existing(data_dir)?;
+        let store = Store::open_as_it_is(&dir).await?;
+        let audit = Audit::open(&dir, false)?;
+        Ok(Self::new(dir, store, audit, clock, Limits::default()))
     }
 
     /// Where its files are.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
-use mlplatform_server::TlsFiles;
+use mlplatform_server::{Capacity, Memory, TlsFiles};
 use tracing::level_filters::LevelFilter;
 
 /// The ML platform on one machine.
@@ -28,6 +28,39 @@ pub(crate) enum Command {
     /// Works while a server runs on the directory. The old token of that name, its sessions and the registration
     /// tokens that it made and nobody redeemed end at once.
     AdminToken(Directory),
+    /// Add a cluster, or list those there are
+    ///
+    /// Works while a server runs on the directory.
+    #[command(subcommand)]
+    Cluster(Cluster),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cluster {
+    /// Add a cluster that runs at once, and print its id
+    Add(ClusterAdd),
+    /// List the clusters, one a line
+    List(Directory),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClusterAdd {
+    /// Letters, digits, '-', '_' and '.'; no other cluster has it
+    pub(crate) name: String,
+    /// Cores that its jobs share
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().cores, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_cores: u32,
+    /// Memory that its jobs share, such as 16g, 16Gi or 512m
+    #[arg(long, value_name = "M", default_value_t = Memory(Capacity::default().memory))]
+    max_memory: Memory,
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+}
+
+impl ClusterAdd {
+    pub(crate) fn capacity(&self) -> Capacity {
+        Capacity { cores: self.max_cores, memory: self.max_memory.0 }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +135,22 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cluster_has_a_capacity() {
+        let parse = |args: &[&str]| match Cli::try_parse_from(
+            ["mlplatform-server", "cluster", "add", "big"].iter().chain(args),
+        ) {
+            Ok(Cli { command: Command::Cluster(Cluster::Add(add)), .. }) => Some(add.capacity()),
+            _ => None,
+        };
+        assert_eq!(parse(&[]), Some(Capacity::default()));
+        let given = parse(&["--max-cores", "2", "--max-memory", "3g"]);
+        assert_eq!(given, Some(Capacity { cores: 2, memory: 3 << 30 }));
+        for bad in [["--max-cores", "0"], ["--max-cores", "x"], ["--max-memory", "16"], ["--max-memory", "1k"]] {
+            assert_eq!(parse(&bad), None, "{bad:?}");
+        }
     }
 
     #[test]

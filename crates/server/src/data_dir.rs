@@ -5,6 +5,7 @@
 //! | `platform.sqlite3` (and `-wal`, `-shm`) | the store |
 //! | `admin-token` | the newest Administrator token made on this machine |
 //! | `audit-key`, `audit-head` | the audit chain's key and the mark of its newest row |
+//! | `buckets/<name>/` | the bucket of a cluster: its files are the users' own |
 //! | `lock` | held by the one `serve` of this directory; contains its pid |
 //!
 //! A file with a secret is written beside its place, flushed, and renamed into it: at any moment a reader finds the
@@ -91,6 +92,20 @@ impl DataDir {
     #[must_use]
     pub fn audit_head(&self) -> PathBuf {
         self.path.join("audit-head")
+    }
+
+    /// The folder of a cluster's bucket, made with mode 0700 when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn bucket(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join("buckets").join(name);
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path)?;
+        Ok(path)
     }
 
     /// Takes the directory for this process.

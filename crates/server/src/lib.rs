@@ -35,7 +35,11 @@ pub use data_dir::{DataDir, DirLock};
 pub use error::{Error, Result};
 pub use listen::bind;
 pub use server::{Config, Ready, Server};
-pub use service::admin::admin_token;
+pub use service::{
+    admin::admin_token,
+    cluster_form::{Capacity, Memory},
+    clusters::{cluster_add, cluster_list},
+};
 pub use start::StartError;
 pub use store::Store;
 pub use text::harmless;

@@ -10,11 +10,14 @@ use std::{
 };
 
 use clap::Parser;
-use mlplatform_server::{Clock, Config, Ready, Server, StartError, admin_token, bind, harmless};
+use mlplatform_protocol::ClusterInfo;
+use mlplatform_server::{
+    Clock, Config, Memory, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list, harmless,
+};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::cli::{Cli, Command, Directory, Serve};
+use crate::cli::{Cli, Cluster, Command, Directory, Serve};
 
 /// Nothing was served: the same as for a wrong flag, since the remedy is mostly another one.
 const NOT_STARTED: u8 = 2;
@@ -40,10 +43,45 @@ fn run(command: Command) -> Result<(), StartError> {
         Command::Serve(arguments) => runtime.block_on(serve(arguments)),
         Command::AdminToken(directory) => runtime.block_on(async {
             let file = admin_token(&path(&directory)?, Clock::default()).await?;
-            let printed = writeln!(io::stdout(), "{}", file.display());
-            printed.map_err(|error| StartError::System("the token was made, but its path cannot be printed", error))
+            print(&format!("{}\n", file.display()))
         }),
+        Command::Cluster(Cluster::Add(add)) => runtime.block_on(async {
+            let made = cluster_add(&path(&add.directory)?, Clock::default(), &add.name, add.capacity()).await?;
+            print(&format!("{}\n", made.id))
+        }),
+        Command::Cluster(Cluster::List(directory)) => {
+            runtime.block_on(async { print(&table(&cluster_list(&path(&directory)?, Clock::default()).await?)) })
+        }
     }
+}
+
+/// The result of a command that has done its work.
+fn print(text: &str) -> Result<(), StartError> {
+    let printed = io::stdout().lock().write_all(text.as_bytes());
+    printed.map_err(|error| StartError::System("it was done, but the result cannot be printed", error))
+}
+
+/// For people, and for `awk`: no field holds a space.
+fn table(clusters: &[ClusterInfo]) -> String {
+    let heading = ["NAME", "STATUS", "CORES", "MEMORY", "BUCKET", "ID"].map(str::to_owned);
+    let rows = clusters.iter().map(|cluster| {
+        [
+            cluster.name.clone(),
+            cluster.status.name().to_owned(),
+            cluster.max_cores.unwrap_or_default().to_string(),
+            Memory(cluster.max_memory.unwrap_or_default()).to_string(),
+            cluster.s3_bucket_name.clone().unwrap_or_default(),
+            cluster.id.clone(),
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default();
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column)));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
 }
 
 async fn serve(arguments: Serve) -> Result<(), StartError> {

@@ -13,9 +13,14 @@ use axum_server::{
 };
 use hyper_util::rt::TokioTimer;
 use serde::Serialize;
+use tokio::time::MissedTickBehavior;
 
 use crate::{
-    App, Clock, DataDir, DirLock, Limits, StartError, TlsFiles, audit::Audit, http, listen::Prompt, service::admin,
+    App, Clock, DataDir, DirLock, Limits, StartError, TlsFiles,
+    audit::Audit,
+    http,
+    listen::Prompt,
+    service::{admin, clusters, inactivity},
     store::Store,
 };
 
@@ -23,6 +28,9 @@ use crate::{
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// … and closed when it has not answered for this long.
 const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is counted in minutes is looked at this often.
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
 /// What a platform is started with.
 #[derive(Clone, Debug)]
@@ -80,6 +88,7 @@ impl Server {
         let ready = Ready { url, admin_token_file: dir.admin_token() };
         let app = App::new(dir, store, audit, config.clock, config.limits);
         admin::bootstrap(&app).await?;
+        clusters::bootstrap(&app).await?;
         Ok(Self { app, listener, tls, ready, _lock: lock })
     }
 
@@ -101,6 +110,7 @@ impl Server {
             tracing::info!("stopping: requests in flight have {} seconds", drain.as_secs());
             stopping.graceful_shutdown(Some(drain));
         });
+        let settling = tokio::spawn(settle(self.app.clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = http::service(&self.app).into_make_service_with_connect_info::<SocketAddr>();
@@ -116,12 +126,25 @@ impl Server {
             }
             None => server.acceptor(Prompt::new(NoDelayAcceptor::new(), patience)).serve(service).await,
         };
+        settling.abort();
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
         if tokio::time::timeout(drain, self.app.store().close()).await.is_err() {
             tracing::warn!("the store was busy for too long to be closed: its log is read at the next start");
         }
         tracing::info!("stopped");
         served.map_err(failed)
+    }
+}
+
+/// Suspends and deletes inactive clusters, also while nobody asks for them. A request that comes first does the same.
+async fn settle(app: App) {
+    let mut ticks = tokio::time::interval(SETTLE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = inactivity::settle(&app).await {
+            tracing::warn!("inactive clusters could not be looked after: {error}");
+        }
     }
 }
 

@@ -67,6 +67,7 @@ async fn the_story_of_two_people() {
         audit,
         [
             "0|first_start|done|local",
+            "0|add_cluster|done|local",
             "1|create_register_token|done|127.0.0.1",
             "0|create_refresh_token|done|127.0.0.1",
             "1|delete_token|refused|127.0.0.1",
@@ -74,7 +75,7 @@ async fn the_story_of_two_people() {
             "0|create_session|refused|127.0.0.1",
         ]
     );
-    assert_eq!(platform.verify_audit().await.rows, 6);
+    assert_eq!(platform.verify_audit().await.rows, 7);
 }
 
 #[tokio::test]

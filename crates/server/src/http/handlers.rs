@@ -1,10 +1,12 @@
 //! The handlers: from a call to its service function, one for each verb.
 
 use mlplatform_protocol::{
-    Page, RegisterTokenInfo, TokenInfo,
+    ClusterInfo, Page, RegisterTokenInfo, TokenInfo,
     routes::{
-        CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteRegisterToken, DeleteToken, GetProjectTokensInfo,
-        GetRegisterTokensInfo, Healthz, WhoAmI,
+        CreateCluster, CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteCluster, DeleteRegisterToken,
+        DeleteToken, GetClusterInfo, GetClusters, GetProjectTokensInfo, GetRegisterTokensInfo, Healthz,
+        RemoveClusterDeleteTime, RemoveClusterSuspendTime, SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster,
+        WhoAmI,
     },
     tokens::{CreatedRefreshToken, CreatedRegisterToken, Health, Session},
 };
@@ -12,7 +14,7 @@ use mlplatform_protocol::{
 use super::{Api, Call};
 use crate::{
     Result,
-    service::{redeem, register_tokens, sessions, tokens},
+    service::{clusters, inactivity, redeem, register_tokens, sessions, tokens},
 };
 
 /// Every route of the contract. Which one a handler is for is said by the type of its argument.
@@ -27,6 +29,15 @@ pub(super) fn api() -> Api {
         .mount(delete_token)
         .mount(who_am_i)
         .mount(get_project_tokens_info)
+        .mount(create_cluster)
+        .mount(get_clusters)
+        .mount(get_cluster_info)
+        .mount(delete_cluster)
+        .mount(set_cluster_delete_time)
+        .mount(remove_cluster_delete_time)
+        .mount(set_cluster_suspend_time)
+        .mount(remove_cluster_suspend_time)
+        .mount(wake_up_cluster)
 }
 
 async fn healthz(_: Call<Healthz>) -> Result<Health> {
@@ -67,4 +78,47 @@ async fn who_am_i(call: Call<WhoAmI>) -> Result<TokenInfo> {
 
 async fn get_project_tokens_info(call: Call<GetProjectTokensInfo>) -> Result<Page<TokenInfo>> {
     tokens::get_project_tokens_info(&call.app, call.request).await
+}
+
+async fn create_cluster(call: Call<CreateCluster>) -> Result<ClusterInfo> {
+    let caller = call.caller()?.clone();
+    clusters::create_cluster(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn get_clusters(call: Call<GetClusters>) -> Result<Page<ClusterInfo>> {
+    clusters::get_clusters(&call.app, call.request).await
+}
+
+async fn get_cluster_info(call: Call<GetClusterInfo>) -> Result<ClusterInfo> {
+    clusters::get_cluster_info(&call.app, call.request).await
+}
+
+async fn delete_cluster(call: Call<DeleteCluster>) -> Result<()> {
+    let caller = call.caller()?.clone();
+    clusters::delete_cluster(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn set_cluster_delete_time(call: Call<SetClusterDeleteTime>) -> Result<ClusterInfo> {
+    let caller = call.caller()?.clone();
+    inactivity::set_cluster_delete_time(&call.app, &call.visit, &caller, call.request).await
+}
+
+async fn remove_cluster_delete_time(call: Call<RemoveClusterDeleteTime>) -> Result<ClusterInfo> {
+    let caller = call.caller()?.clone();
+    inactivity::remove_cluster_delete_time(&call.app, &call.visit, &caller, call.request).await
+}
+
+async fn set_cluster_suspend_time(call: Call<SetClusterSuspendTime>) -> Result<ClusterInfo> {
+    let caller = call.caller()?.clone();
+    inactivity::set_cluster_suspend_time(&call.app, &call.visit, &caller, call.request).await
+}
+
+async fn remove_cluster_suspend_time(call: Call<RemoveClusterSuspendTime>) -> Result<ClusterInfo> {
+    let caller = call.caller()?.clone();
+    inactivity::remove_cluster_suspend_time(&call.app, &call.visit, &caller, call.request).await
+}
+
+async fn wake_up_cluster(call: Call<WakeUpCluster>) -> Result<()> {
+    let caller = call.caller()?.clone();
+    clusters::wake_up_cluster(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
 }

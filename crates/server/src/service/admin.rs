@@ -14,9 +14,8 @@ use serde_json::json;
 use super::tokens::{self, End, NewToken};
 use crate::{
     Clock, DataDir, Error, Result, StartError,
-    app::{App, Change, Limits, Visit},
-    audit::{Audit, Event, Outcome},
-    store::Store,
+    app::{App, Change, Visit},
+    audit::{Event, Outcome},
 };
 
 /// The name of that token.
@@ -40,10 +39,7 @@ pub(crate) async fn bootstrap(app: &App) -> Result<()> {
 /// # Errors
 /// When the directory holds no store of this version, or it cannot be written.
 pub async fn admin_token(data_dir: &Path, clock: Clock) -> Result<PathBuf, StartError> {
-    let dir = DataDir::existing(data_dir)?;
-    let store = Store::open_as_it_is(&dir).await?;
-    let audit = Audit::open(&dir, false)?;
-    let app = App::new(dir, store, audit, clock, Limits::default());
+    let app = App::beside(data_dir, clock).await?;
     let visit = Visit::local();
     let done = match app.change(&visit).await {
         Ok(change) => issue(change, app.dir(), "admin_token").await,

@@ -2,8 +2,12 @@
 //! whatever else comes to speak to people (pages, commands) calls the same.
 
 pub mod admin;
+pub mod cluster_form;
+pub mod clusters;
+pub mod inactivity;
 pub mod key;
 mod page;
+mod phase;
 pub mod redeem;
 pub mod register_tokens;
 pub mod secret;

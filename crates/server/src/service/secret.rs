@@ -23,3 +23,29 @@ pub(crate) fn mint(kind: TokenKind) -> Result<Minted> {
 pub(crate) fn digest(text: &str) -> Digest {
     Sha256::digest(text.as_bytes()).to_vec()
 }
+
+/// A random UUID (version 4), for what the vendor knows by one.
+pub(crate) fn uuid() -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes)?;
+    let number = u128::from_be_bytes(bytes);
+    let number = number & !(0xf000 << 64) | (0x4000 << 64);
+    let number = number & !(0xc000 << 48) | (0x8000 << 48);
+    let hex = format!("{number:032x}");
+    let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+    Ok(parts.map(|(from, to)| hex.get(from..to).unwrap_or_default()).join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_say_their_version() {
+        let id = uuid().unwrap();
+        let parts: Vec<_> = id.split('-').map(str::len).collect();
+        assert_eq!(parts, [8, 4, 4, 4, 12]);
+        assert_eq!(&id[14..15], "4");
+        assert!("89ab".contains(&id[19..20]), "{id}");
+    }
+}

@@ -246,7 +246,9 @@ fn plain(value: Value) -> String {
 /// Every place of a folder's files, `admin-token` apart, where a token stands.
 pub fn tokens_in(folder: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| !path.ends_with("admin-token") && holds_token(&std::fs::read(path).unwrap())).collect()
+    files
+        .filter(|path| path.is_file() && !path.ends_with("admin-token") && holds_token(&std::fs::read(path).unwrap()))
+        .collect()
 }
 
 /// By the published pattern, `mlp[xra]_[0-9A-Za-z]{38}`.

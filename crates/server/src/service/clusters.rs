@@ -1,0 +1,479 @@
+//! Clusters: what jobs run on. Each has a capacity, a bucket, and times after which it is suspended or deleted when no
+//! job runs.
+//!
+//! Their states follow from the time alone ([`phase`](super::phase)); what happens when no job runs is in
+//! [`inactivity`](super::inactivity).
+
+use mlplatform_protocol::{
+    ClusterInfo, ClusterStatus, ErrorCode, Minutes, Page, PageRequest,
+    clusters::{ClusterRequest, CreateClusterRequest},
+    page::MAX_LIMIT,
+};
+use serde_json::{Map, Value, json};
+use sqlx::{FromRow, SqliteConnection};
+use std::path::Path;
+
+use super::{cluster_form, inactivity::settle, key::Key, page::Window, phase::Phase, secret::uuid, sessions::Caller};
+use crate::{
+    Clock, Error, Result, StartError,
+    app::{App, Change, Visit},
+    audit::{Event, Outcome},
+};
+
+pub use super::cluster_form::Capacity;
+
+/// The cluster of a new platform.
+pub const LOCAL: &str = "local";
+pub(crate) const MINUTE: i64 = 60 * 1_000_000;
+
+/// A cluster, as the store has it.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct Cluster {
+    seq: i64,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    phase: String,
+    phase_since: i64,
+    status_reason: Option<String>,
+    pub(crate) max_cores: i64,
+    /// In bytes.
+    pub(crate) max_memory: i64,
+    /// The folder is [`DataDir::bucket`](crate::DataDir::bucket) of it.
+    pub(crate) bucket: String,
+    registry_id: String,
+    info: String,
+    pub(crate) last_active_at: i64,
+    suspend_after_min: Option<i64>,
+    pub(crate) delete_after_min: Option<i64>,
+}
+
+/// What of a cluster is read: all but the keys.
+pub(crate) const SELECT: &str = "SELECT seq, id, name, phase, phase_since, status_reason, max_cores, max_memory, bucket, \
+     registry_id, info, last_active_at, suspend_after_min, delete_after_min FROM clusters WHERE gone_at IS NULL";
+
+impl Cluster {
+    /// What it is doing; `None`: it is gone.
+    pub(crate) fn status(&self, now: i64) -> Option<ClusterStatus> {
+        // The CHECK of the table holds the others away.
+        let phase = Phase::from_name(&self.phase).unwrap_or(Phase::Delete);
+        phase.status(now.saturating_sub(self.phase_since))
+    }
+
+    pub(crate) fn is_being_deleted(&self) -> bool {
+        self.phase == Phase::Delete.name()
+    }
+
+    pub(crate) fn info(self, now: i64) -> Option<ClusterInfo> {
+        let status = self.status(now)?;
+        let info: Map<String, Value> = serde_json::from_str(&self.info).unwrap_or_default();
+        Some(ClusterInfo {
+            id: self.id,
+            name: self.name,
+            k8s_id: None,
+            status: status.into(),
+            status_reason: self.status_reason,
+            info,
+            s3_bucket_name: Some(self.bucket),
+            docker_registry_id: self.registry_id,
+            history_server_url: None,
+            control_instance_id: None,
+            inactive_min: now.saturating_sub(self.last_active_at).max(0) / MINUTE,
+            suspend_after_inactive_min: self.suspend_after_min,
+            delete_after_inactive_min: self.delete_after_min,
+            max_cores: u32::try_from(self.max_cores).ok(),
+            max_memory: u64::try_from(self.max_memory).ok(),
+        })
+    }
+}
+
+/// Makes the first cluster, unless one was ever made.
+pub(crate) async fn bootstrap(app: &App) -> Result<()> {
+    let visit = Visit::local();
+    let mut change = app.change(&visit).await?;
+    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters)").fetch_one(change.connection()).await?;
+    if any {
+        return Ok(());
+    }
+    let id = insert(app, &mut change, NewCluster::running(LOCAL, Capacity::default())).await?;
+    added(&mut change, &id, LOCAL).await?;
+    change.commit().await
+}
+
+/// `mlplatform-server cluster add`: a running cluster of that capacity, also while a server runs on the directory.
+///
+/// # Errors
+/// When the directory holds no store of this version, the name breaks its rule or is taken.
+pub async fn cluster_add(
+    data_dir: &Path,
+    clock: Clock,
+    name: &str,
+    capacity: Capacity,
+) -> Result<ClusterInfo, StartError> {
+    let app = App::beside(data_dir, clock).await?;
+    let added = add(&app, name, capacity).await;
+    app.store().close().await;
+    Ok(added?)
+}
+
+/// `mlplatform-server cluster list`, also while a server runs on the directory.
+///
+/// # Errors
+/// When the directory holds no store of this version.
+pub async fn cluster_list(data_dir: &Path, clock: Clock) -> Result<Vec<ClusterInfo>, StartError> {
+    let app = App::beside(data_dir, clock).await?;
+    let mut request = PageRequest { limit: Some(MAX_LIMIT), cursor: None };
+    let mut all = Vec::new();
+    let listed = loop {
+        match get_clusters(&app, request.clone()).await {
+            Err(error) => break Err(error),
+            Ok(page) => {
+                all.extend(page.items);
+                if page.next_cursor.is_none() {
+                    break Ok(());
+                }
+                request.cursor = page.next_cursor;
+            }
+        }
+    };
+    app.store().close().await;
+    listed?;
+    Ok(all)
+}
+
+async fn add(app: &App, name: &str, capacity: Capacity) -> Result<ClusterInfo> {
+    cluster_form::check_name(name)?;
+    settle(app).await?;
+    let visit = Visit::local();
+    let mut change = app.change(&visit).await?;
+    let now = change.now().as_microsecond();
+    if name_is_taken(&mut change, name).await? {
+        return Err(name_taken(name));
+    }
+    let id = insert(app, &mut change, NewCluster::running(name, capacity)).await?;
+    added(&mut change, &id, name).await?;
+    let cluster = find(change.connection(), &id).await?.and_then(|cluster| cluster.info(now));
+    change.commit().await?;
+    cluster.ok_or(Error::Fault("a new cluster is not there"))
+}
+
+async fn added(change: &mut Change<'_>, id: &str, name: &str) -> Result<()> {
+    let detail = json!({"name": name});
+    change.record(Event { action: "add_cluster", actor: None, subject: Some(id), outcome: Outcome::Done, detail }).await
+}
+
+/// `get_clusters`, in the order of their making.
+///
+/// # Errors
+/// When the page asked for is none, or the store fails.
+pub async fn get_clusters(app: &App, request: PageRequest) -> Result<Page<ClusterInfo>> {
+    let window = Window::read(&request)?;
+    settle(app).await?;
+    let now = app.clock().now().as_microsecond();
+    let rows: Vec<Cluster> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} AND seq > ? ORDER BY seq LIMIT ?")))
+        .bind(window.after)
+        .bind(window.rows())
+        .fetch_all(&mut *app.read().await?)
+        .await?;
+    let page: Page<Cluster> = window.page(rows, |row| row.seq);
+    let items = page.items.into_iter().filter_map(|cluster| cluster.info(now)).collect();
+    Ok(Page { items, next_cursor: page.next_cursor })
+}
+
+/// `get_cluster_info`.
+///
+/// # Errors
+/// When there is no such cluster, or the store fails.
+pub async fn get_cluster_info(app: &App, request: ClusterRequest) -> Result<ClusterInfo> {
+    settle(app).await?;
+    let now = app.clock().now().as_microsecond();
+    let cluster = find(&mut *app.read().await?, &request.cluster_id).await?;
+    cluster.and_then(|cluster| cluster.info(now)).ok_or_else(|| unknown(&request.cluster_id))
+}
+
+/// `create_cluster`. It answers at once; the cluster runs a little later.
+///
+/// # Errors
+/// When a field breaks its rule, the name is taken, or the store fails.
+pub async fn create_cluster(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    key: Option<&Key>,
+    request: CreateClusterRequest,
+) -> Result<ClusterInfo> {
+    const ACTION: &str = "create_cluster";
+    let name = request.name.clone();
+    cluster_form::check_name(&name)?;
+    let spec = cluster_form::spec(&request)?;
+    let (suspend_after, delete_after) = cluster_form::times(&spec)?;
+    let info = serde_json::to_string(&request).map_err(|_| Error::Fault("a cluster's body cannot be written"))?;
+    settle(app).await?;
+    let mut change = app.change_by(visit, caller).await?;
+    let now = change.now().as_microsecond();
+    if let Some(key) = key {
+        let made: Option<(String, String)> =
+            sqlx::query_as("SELECT id, info FROM clusters WHERE created_by = ? AND create_key = ?")
+                .bind(caller.id())
+                .bind(&key.digest)
+                .fetch_optional(change.connection())
+                .await?;
+        if let Some((id, made)) = made {
+            let same = find(change.connection(), &id).await?.filter(|_| made == info).and_then(|c| c.info(now));
+            let text = "this Idempotency-Key made another cluster, or one that is gone: send a new key";
+            return same.ok_or_else(|| Error::refused(ErrorCode::Conflict, text));
+        }
+    }
+    if name_is_taken(&mut change, &name).await? {
+        let event = event(ACTION, caller, None, Outcome::Refused, json!({"reason": "name taken", "name": name}));
+        return Err(change.refuse(event, name_taken(&name)).await);
+    }
+    let new = NewCluster {
+        name: &name,
+        phase: Phase::Create,
+        capacity: Capacity::default(),
+        registry: spec.registry.and_then(|registry| registry.existing_registry_id),
+        info,
+        suspend_after,
+        delete_after,
+        by: Some((caller.id(), key)),
+    };
+    let id = insert(app, &mut change, new).await?;
+    change.record(event(ACTION, caller, Some(&id), Outcome::Done, json!({"name": name}))).await?;
+    let cluster = find(change.connection(), &id).await?.and_then(|cluster| cluster.info(now));
+    change.commit().await?;
+    cluster.ok_or(Error::Fault("a new cluster is not there"))
+}
+
+/// `delete_cluster`: its secrets and config maps end at once, its bucket's files stay.
+///
+/// # Errors
+/// When there is no such cluster, or the store fails.
+pub async fn delete_cluster(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    key: Option<&Key>,
+    request: ClusterRequest,
+) -> Result<()> {
+    const ACTION: &str = "delete_cluster";
+    settle(app).await?;
+    let mut change = app.change_by(visit, caller).await?;
+    if let Some(key) = key {
+        // Of one that is gone by now, too.
+        let done: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE id = ? AND delete_key = ?)")
+            .bind(&request.cluster_id)
+            .bind(&key.digest)
+            .fetch_one(change.connection())
+            .await?;
+        if done {
+            return Ok(());
+        }
+    }
+    let (mut change, cluster) = wanted(change, ACTION, caller, &request.cluster_id).await?;
+    if cluster.is_being_deleted() {
+        return Ok(());
+    }
+    delete(&mut change, &cluster.id, None, key).await?;
+    change.record(event(ACTION, caller, Some(&cluster.id), Outcome::Done, json!({"name": cluster.name}))).await?;
+    change.commit().await
+}
+
+/// `wake_up_cluster`: starts a suspended cluster.
+///
+/// # Errors
+/// When there is no such cluster, it is not `SHUTOFF`, or the store fails.
+pub async fn wake_up_cluster(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    key: Option<&Key>,
+    request: ClusterRequest,
+) -> Result<()> {
+    const ACTION: &str = "wake_up_cluster";
+    settle(app).await?;
+    let mut change = app.change_by(visit, caller).await?;
+    if let Some(key) = key {
+        let done: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE id = ? AND wake_key = ?)")
+            .bind(&request.cluster_id)
+            .bind(&key.digest)
+            .fetch_one(change.connection())
+            .await?;
+        if done {
+            return Ok(());
+        }
+    }
+    let (mut change, cluster) = wanted(change, ACTION, caller, &request.cluster_id).await?;
+    let status = cluster.status(change.now().as_microsecond()).map_or("gone", ClusterStatus::name);
+    if status != ClusterStatus::Shutoff.name() {
+        let event = event(ACTION, caller, Some(&cluster.id), Outcome::Refused, json!({"reason": status}));
+        let text = format!("the cluster '{}' is {status}: only one that is SHUTOFF can be woken up", cluster.name);
+        return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
+    }
+    wake(&mut change, &cluster.id, key).await?;
+    change.record(event(ACTION, caller, Some(&cluster.id), Outcome::Done, json!({"name": cluster.name}))).await?;
+    change.commit().await
+}
+
+/// Starts a suspended cluster.
+pub(crate) async fn wake(change: &mut Change<'_>, id: &str, key: Option<&Key>) -> Result<()> {
+    let now = change.now().as_microsecond();
+    sqlx::query(
+        "UPDATE clusters SET phase = 'start', phase_since = ?, status_reason = NULL, last_active_at = ?, \
+         wake_key = ? WHERE id = ?",
+    )
+    .bind(now)
+    .bind(now.saturating_add(Phase::Start.length()))
+    .bind(key.map(|key| &key.digest))
+    .bind(id)
+    .execute(change.connection())
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn delete(change: &mut Change<'_>, id: &str, reason: Option<&str>, key: Option<&Key>) -> Result<()> {
+    let now = change.now().as_microsecond();
+    sqlx::query(
+        "UPDATE clusters SET phase = 'delete', phase_since = ?, status_reason = ?, delete_key = ? WHERE id = ?",
+    )
+    .bind(now)
+    .bind(reason)
+    .bind(key.map(|key| &key.digest))
+    .bind(id)
+    .execute(change.connection())
+    .await?;
+    sqlx::query("DELETE FROM object_values WHERE object IN (SELECT seq FROM objects WHERE cluster_id = ?)")
+        .bind(id)
+        .execute(change.connection())
+        .await?;
+    sqlx::query("UPDATE objects SET deleted_at = ? WHERE cluster_id = ? AND deleted_at IS NULL")
+        .bind(now)
+        .bind(id)
+        .execute(change.connection())
+        .await?;
+    Ok(())
+}
+
+/// A cluster that is there.
+pub(crate) async fn find(connection: &mut SqliteConnection, id: &str) -> Result<Option<Cluster>> {
+    let cluster =
+        sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} AND id = ?"))).bind(id).fetch_optional(connection);
+    Ok(cluster.await?)
+}
+
+/// The cluster that a change is about; when there is none, the change ends with a refusal.
+pub(crate) async fn wanted<'a>(
+    mut change: Change<'a>,
+    action: &'static str,
+    caller: &Caller,
+    id: &str,
+) -> Result<(Change<'a>, Cluster)> {
+    let now = change.now().as_microsecond();
+    match find(change.connection(), id).await? {
+        Some(cluster) if cluster.status(now).is_some() => Ok((change, cluster)),
+        _ => {
+            let event = event(action, caller, None, Outcome::Refused, json!({"reason": "unknown cluster", "id": id}));
+            Err(change.refuse(event, unknown(id)).await)
+        }
+    }
+}
+
+/// The refusal for an id that no cluster has.
+pub(crate) fn unknown(id: &str) -> Error {
+    let text = format!("there is no cluster with the id '{id}': get_clusters lists those there are");
+    Error::refused(ErrorCode::NotFound, text)
+}
+
+async fn name_is_taken(change: &mut Change<'_>, name: &str) -> Result<bool> {
+    let taken = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE name = ? AND gone_at IS NULL)")
+        .bind(name)
+        .fetch_one(change.connection())
+        .await?;
+    Ok(taken)
+}
+
+fn name_taken(name: &str) -> Error {
+    let text = format!("a cluster is named '{name}': delete it first (delete_cluster), or give another name");
+    Error::refused(ErrorCode::Conflict, text)
+}
+
+/// What a new cluster is made of.
+struct NewCluster<'a> {
+    name: &'a str,
+    phase: Phase,
+    capacity: Capacity,
+    registry: Option<String>,
+    info: String,
+    suspend_after: Option<Minutes>,
+    delete_after: Option<Minutes>,
+    by: Option<(&'a str, Option<&'a Key>)>,
+}
+
+impl<'a> NewCluster<'a> {
+    /// One that is made on the machine, and runs at once.
+    fn running(name: &'a str, capacity: Capacity) -> Self {
+        let info = json!({"name": name}).to_string();
+        Self {
+            name,
+            phase: Phase::Start,
+            capacity,
+            registry: None,
+            info,
+            suspend_after: None,
+            delete_after: None,
+            by: None,
+        }
+    }
+}
+
+async fn insert(app: &App, change: &mut Change<'_>, new: NewCluster<'_>) -> Result<String> {
+    let now = change.now().as_microsecond();
+    let id = uuid()?;
+    let bucket = bucket(change, new.name, &id).await?;
+    // Before the commit: a cluster without its bucket would fail later, a bucket without its cluster harms nobody.
+    app.dir().bucket(&bucket).map_err(|error| Error::File("making the cluster's bucket", error))?;
+    let since = if new.phase == Phase::Start { now.saturating_sub(Phase::Start.length()) } else { now };
+    sqlx::query(
+        "INSERT INTO clusters (id, name, phase, phase_since, max_cores, max_memory, bucket, registry_id, info, \
+         last_active_at, suspend_after_min, delete_after_min, created_at, created_by, create_key) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&id)
+    .bind(new.name)
+    .bind(new.phase.name())
+    .bind(since)
+    .bind(new.capacity.cores)
+    .bind(i64::try_from(new.capacity.memory).unwrap_or(i64::MAX))
+    .bind(bucket)
+    .bind(new.registry.map_or_else(uuid, Ok)?)
+    .bind(new.info)
+    .bind(since.saturating_add(new.phase.length()))
+    .bind(new.suspend_after.map(Minutes::get))
+    .bind(new.delete_after.map(Minutes::get))
+    .bind(now)
+    .bind(new.by.map(|(id, _)| id))
+    .bind(new.by.and_then(|(_, key)| key).map(|key| &key.digest))
+    .execute(change.connection())
+    .await?;
+    Ok(id)
+}
+
+/// A bucket's name that says whose it is, and that no cluster ever had: files of one that is gone are not its
+/// namesake's.
+async fn bucket(change: &mut Change<'_>, cluster: &str, id: &str) -> Result<String> {
+    let readable = format!("spark-{}", cluster.to_ascii_lowercase().replace('_', "-"));
+    let taken: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE bucket = ?)")
+        .bind(&readable)
+        .fetch_one(change.connection())
+        .await?;
+    Ok(if taken { format!("{readable}-{}", id.get(..8).unwrap_or(id)) } else { readable })
+}
+
+pub(crate) fn event<'a>(
+    action: &'static str,
+    caller: &'a Caller,
+    subject: Option<&'a str>,
+    outcome: Outcome,
+    detail: Value,
+) -> Event<'a> {
+    Event { action, actor: Some(caller.id()), subject, outcome, detail }
+}
