@@ -7,10 +7,11 @@ use mlplatform_client::{
     protocol::{Lifetime, Role},
 };
 use pyo3::{
-    exceptions::PyTypeError,
+    exceptions::{PyTypeError, PyUserWarning},
     prelude::*,
-    types::{PyBool, PyDict, PyString},
+    types::{PyBool, PyDict, PyInt, PyString},
 };
+use serde::de::DeserializeOwned;
 
 use crate::errors;
 
@@ -71,4 +72,37 @@ pub(crate) fn refuse_unknown(method: &str, known: &[&str], unknown: Option<&Boun
         None => format!("; it knows {}", known.join(", ")),
     };
     Err(PyTypeError::new_err(format!("{method}() got an unexpected keyword argument '{key}'{nearest}")))
+}
+
+/// Everywhere else the reference ignores one: so it is here, but the caller sees it.
+pub(crate) fn ignore_unknown(py: Python<'_>, method: &str, unknown: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    for (key, _) in unknown.into_iter().flatten() {
+        warn(py, &format!("{method}() ignores the keyword argument '{key}'"))?;
+    }
+    Ok(())
+}
+
+/// A `UserWarning` at the line that called.
+pub(crate) fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
+    let text = std::ffi::CString::new(text)?;
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
+}
+
+/// A whole number. One beyond 64 bits is as wrong as their largest, and is told so by the rule of its argument.
+pub(crate) fn whole_number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
+    if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
+        return Ok(value.extract().unwrap_or(i64::MAX));
+    }
+    let what = value.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
+    Err(PyTypeError::new_err(format!("{name} must be a whole number, not {what}")))
+}
+
+/// A dictionary as what it says in JSON.
+pub(crate) fn json<T: DeserializeOwned>(name: &str, value: &Bound<'_, PyDict>) -> PyResult<T> {
+    let py = value.py();
+    let text: String = py.import("json")?.call_method1("dumps", (value,))?.extract()?;
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|problem| {
+        let problem = format!("{}: {}", problem.path(), problem.inner());
+        errors::raise(py, &Error::argument(name, problem.trim_start_matches(".: ")))
+    })
 }

@@ -18,6 +18,8 @@ mod _native {
     use super::platform::MLPlatform;
     #[pymodule_export]
     use super::serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo};
+    #[pymodule_export]
+    use super::serializers::spark_proxy::K8sClusterInfo;
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "Python's name for it")]

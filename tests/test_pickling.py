@@ -14,9 +14,11 @@ from mlplatform_client import MLPlatform, TokenStr
 from mlplatform_client.core import exceptions
 from mlplatform_client.core.exceptions import ForbiddenException, MLPlatformException
 from mlplatform_client.serializers.auth import MLPTokenInfo, MLPTokenType
+from mlplatform_client.serializers.spark_proxy import K8sClusterInfo
 
 NOW = datetime.datetime(2026, 11, 24, 15, 0, tzinfo=datetime.timezone.utc)
 INFO = MLPTokenInfo("tok_1", "anna", MLPTokenType.USER, "admin", None, NOW)
+CLUSTER = K8sClusterInfo("c", "local", None, "RUNNING", None, "bucket", "r", None, 3, None, 90)
 ERROR = ForbiddenException(
     "<Response [403]>.", status=403, error_code="ForbiddenException", field="Forbidden", hint="ask", attempts=2
 )
@@ -27,11 +29,13 @@ def echo(values: list[object]) -> list[object]:
 
 
 def test_spawned_processes_get_equal_values() -> None:
-    values: list[object] = [INFO, MLPTokenType.ADMIN, TokenStr("a token"), ERROR]
+    values: list[object] = [INFO, MLPTokenType.ADMIN, TokenStr("a token"), ERROR, CLUSTER]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        info, kind, token, error = pool.apply(echo, (values,))
+        info, kind, token, error, cluster = pool.apply(echo, (values,))
     assert info == INFO
     assert isinstance(info, MLPTokenInfo)
+    assert cluster == CLUSTER
+    assert hash(cluster) == hash(CLUSTER)
     assert kind is MLPTokenType.ADMIN
     assert (token, type(token)) == ("a token", TokenStr)
     assert type(error) is ForbiddenException

@@ -2,6 +2,7 @@
 //!
 //! Here are its making, its end, and the one way that every call goes; the methods are in one file for each resource.
 
+mod clusters;
 mod tokens;
 
 use std::{
@@ -13,14 +14,10 @@ use std::{
 };
 
 use mlplatform_client::{Client, Config, Error, Given, protocol::Secret};
-use pyo3::{
-    exceptions::{PyTypeError, PyUserWarning},
-    prelude::*,
-    types::PyDict,
-};
+use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
 
 use crate::{
-    errors,
+    arguments, errors,
     runtime::{self, ProcessLocal},
 };
 
@@ -97,7 +94,7 @@ impl MLPlatform {
             .map_err(|error| errors::raise(py, &error))?;
         if config.plain_http {
             let warning = format!("tokens cross the network to {} unencrypted, as allow_http says", config.url);
-            warn(py, &warning)?;
+            arguments::warn(py, &warning)?;
         }
         Ok(Self { config, client: ProcessLocal::new(), closed: AtomicBool::new(false) })
     }
@@ -107,7 +104,7 @@ impl MLPlatform {
     #[pyo3(signature = (**kwargs))]
     fn stop(&self, py: Python<'_>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         for (key, _) in kwargs.into_iter().flatten().filter(|(key, _)| !key.eq("timeout").unwrap_or_default()) {
-            warn(py, &format!("stop() ignores the keyword argument '{key}'"))?;
+            arguments::warn(py, &format!("stop() ignores the keyword argument '{key}'"))?;
         }
         if let Some(client) = self.client.take(py) {
             client.stop();
@@ -158,9 +155,4 @@ impl MLPlatform {
         let client = client.map_err(|error| errors::raise(py, &error))?;
         runtime::block_on(py, verb(client))
     }
-}
-
-fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
-    let text = std::ffi::CString::new(text)?;
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
 }

@@ -1,0 +1,336 @@
+//! The methods about Spark clusters.
+
+use pyo3::{prelude::*, types::PyDict};
+
+use super::MLPlatform;
+use crate::{arguments, serializers::spark_proxy::K8sClusterInfo};
+
+#[pymethods]
+impl MLPlatform {
+    /// The Spark clusters, oldest first.
+    ///
+    /// Parameters
+    /// ----------
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// list of K8sClusterInfo
+    ///     All of them; the pages of a long list are fetched one after another.
+    ///
+    /// Raises
+    /// ------
+    /// ForbiddenException
+    ///     The access token is unknown, expired or deleted.
+    #[pyo3(signature = (*, timeout=None, **kwargs))]
+    fn get_clusters(
+        &self,
+        py: Python<'_>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<K8sClusterInfo>> {
+        arguments::ignore_unknown(py, "get_clusters", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let clusters = self.call(py, |client| async move { client.get_clusters(timeout).await })?;
+        Ok(clusters.into_iter().map(K8sClusterInfo::from).collect())
+    }
+
+    /// One Spark cluster.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     Its ``id``, as ``get_clusters()`` lists it.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sClusterInfo
+    ///     What it is doing, its bucket, and when it is suspended or deleted.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster (any more).
+    /// ForbiddenException
+    ///     The access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
+    fn get_cluster_info(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sClusterInfo> {
+        arguments::ignore_unknown(py, "get_cluster_info", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let info = self.call(py, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
+        Ok(info.into())
+    }
+
+    /// Make a Spark cluster. It runs a little later: ``get_cluster_info`` tells when.
+    ///
+    /// Parameters
+    /// ----------
+    /// spec : dict
+    ///     What the vendor's interface takes: ``name``, and where the platform needs them ``availability_zone``,
+    ///     ``network_id``, ``subnet_id``, ``node_groups``, ``cluster_mode`` (``"DEV"`` or ``"PROD"``), ``registry``,
+    ///     ``ip_pool``, ``keypair``, ``delete_after_delay`` and ``suspend_after_delay`` (seconds without a job),
+    ///     ``spark_configuration`` and ``environment_variables`` (YAML in base64). A local platform needs the name.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sClusterInfo
+    ///     The new cluster, on its way to ``RUNNING``.
+    ///
+    /// Raises
+    /// ------
+    /// ConflictException
+    ///     A cluster has that name.
+    /// BadRequestException
+    ///     A field breaks a rule. Also a ``ValueError``.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    ///
+    /// Examples
+    /// --------
+    /// >>> cluster = mlp.create_cluster({"name": "nightly", "suspend_after_delay": 1800})
+    #[pyo3(signature = (spec, *, timeout=None, **kwargs))]
+    fn create_cluster(
+        &self,
+        py: Python<'_>,
+        spec: &Bound<'_, PyDict>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sClusterInfo> {
+        arguments::ignore_unknown(py, "create_cluster", kwargs)?;
+        let request = arguments::json("spec", spec)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let info = self.call(py, |client| async move { client.create_cluster(request, timeout).await })?;
+        Ok(info.into())
+    }
+
+    /// Delete a Spark cluster with its secrets and config maps. The files in its bucket stay.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     Its ``id``, as ``get_clusters()`` lists it.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster (any more).
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
+    fn delete_cluster(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        arguments::refuse_unknown("delete_cluster", &["cluster_id", "timeout"], kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        self.call(py, |client| async move { client.delete_cluster(&cluster_id, timeout).await })
+    }
+
+    /// Say after how many minutes without a running job a cluster is deleted.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     Its ``id``, as ``get_clusters()`` lists it.
+    /// minutes : int
+    ///     1 to 527040 (a year). Counted from the end of the last job: if they have passed already, it is deleted
+    ///     at once.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sClusterInfo
+    ///     With ``delete_after_inactive_min == minutes``.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster (any more).
+    /// ConflictException
+    ///     It is being deleted.
+    /// BadRequestException
+    ///     ``minutes`` is out of its range. Also a ``ValueError``.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, minutes, *, timeout=None, **kwargs))]
+    fn set_cluster_delete_time(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        minutes: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sClusterInfo> {
+        arguments::ignore_unknown(py, "set_cluster_delete_time", kwargs)?;
+        let minutes = arguments::whole_number("minutes", minutes)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let info =
+            self.call(py, |client| async move { client.set_cluster_delete_time(&cluster_id, minutes, timeout).await })?;
+        Ok(info.into())
+    }
+
+    /// Let an inactive cluster stay: it is not deleted any more.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     Its ``id``, as ``get_clusters()`` lists it.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sClusterInfo
+    ///     With ``delete_after_inactive_min`` of ``None``.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster (any more).
+    /// ConflictException
+    ///     It is being deleted.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
+    fn remove_cluster_delete_time(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sClusterInfo> {
+        arguments::ignore_unknown(py, "remove_cluster_delete_time", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let info =
+            self.call(py, |client| async move { client.remove_cluster_delete_time(&cluster_id, timeout).await })?;
+        Ok(info.into())
+    }
+
+    /// Say after how many minutes without a running job a cluster is suspended (``SHUTOFF``).
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     Its ``id``, as ``get_clusters()`` lists it.
+    /// minutes : int
+    ///     1 to 527040 (a year). Counted from the end of the last job: if they have passed already, it is suspended
+    ///     at once.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sClusterInfo
+    ///     With ``suspend_after_inactive_min == minutes``.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster (any more).
+    /// ConflictException
+    ///     It is being deleted.
+    /// BadRequestException
+    ///     ``minutes`` is out of its range. Also a ``ValueError``.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, minutes, *, timeout=None, **kwargs))]
+    fn set_cluster_suspend_time(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        minutes: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sClusterInfo> {
+        arguments::ignore_unknown(py, "set_cluster_suspend_time", kwargs)?;
+        let minutes = arguments::whole_number("minutes", minutes)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let info = self
+            .call(py, |client| async move { client.set_cluster_suspend_time(&cluster_id, minutes, timeout).await })?;
+        Ok(info.into())
+    }
+
+    /// Let an inactive cluster run on: it is not suspended any more.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     Its ``id``, as ``get_clusters()`` lists it.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sClusterInfo
+    ///     With ``suspend_after_inactive_min`` of ``None``.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster (any more).
+    /// ConflictException
+    ///     It is being deleted.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
+    fn remove_cluster_suspend_time(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sClusterInfo> {
+        arguments::ignore_unknown(py, "remove_cluster_suspend_time", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let info =
+            self.call(py, |client| async move { client.remove_cluster_suspend_time(&cluster_id, timeout).await })?;
+        Ok(info.into())
+    }
+
+    /// Start a suspended cluster. It runs a little later: ``get_cluster_info`` tells when. A new job does the same.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     Its ``id``, as ``get_clusters()`` lists it.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Raises
+    /// ------
+    /// ConflictException
+    ///     It is not ``SHUTOFF``.
+    /// NotFoundException
+    ///     There is no such cluster (any more).
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
+    fn wake_up_cluster(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        arguments::ignore_unknown(py, "wake_up_cluster", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        self.call(py, |client| async move { client.wake_up_cluster(&cluster_id, timeout).await })
+    }
+}
