@@ -138,6 +138,7 @@ def saying(answer: bytes) -> Fault:
 portal = saying(http("200 OK", HTML, "Content-Type: text/html"))
 _noise = random.Random(1).randbytes(512)  # noqa: S311 - the same in each run
 garbage = saying(_noise)
+empty = saying(http("204 No Content"))
 garbage_body = saying(http("200 OK", _noise, "Content-Type: application/json"))
 
 

@@ -1,0 +1,218 @@
+"""Every method through every fault: the right exception, or success after safe repetition; nothing done twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults import (
+    Fault,
+    FaultProxy,
+    cut_answer,
+    cut_request,
+    delay,
+    empty,
+    endless,
+    endless_head,
+    garbage,
+    garbage_body,
+    half_close,
+    portal,
+    redirect,
+    reset,
+    reset_after,
+    silent,
+    swallow,
+    throttle,
+    trickle,
+    unavailable,
+)
+from faults.calls import CALLS, count, fresh_name, line
+
+from mlplatform_client import MLPlatform
+from mlplatform_client._native import contract
+from mlplatform_client.core.exceptions import (
+    ConnectionException,
+    MLPlatformException,
+    TimeoutException,
+    UnexpectedAnswerException,
+)
+from mlplatform_client.local import LocalPlatform
+
+# All is well in the end, without another attempt.
+SLOW: dict[str, Fault] = {"delay": delay(0.1), "throttle": throttle(64)}
+# Another attempt helps.
+BROKEN: dict[str, Fault] = {
+    "request cut in its head": cut_request(40),
+    "request cut late": cut_request(200),
+    "answer swallowed": swallow,
+    "answer cut in its head": cut_answer(40),
+    "answer cut before its end": cut_answer(-3),
+    "reset": reset,
+    "reset after the work": reset_after,
+    "half-close": half_close(-3),
+    "garbage": garbage,
+    "endless head": endless_head,
+    "unavailable": unavailable("0"),
+}
+# Another attempt would get the same.
+FOREIGN: dict[str, Fault] = {
+    "portal": portal,
+    "redirect": redirect("http://127.0.0.1:9/"),
+    "garbage as a body": garbage_body,
+    "nothing": empty,
+    "endless": endless,
+}
+# There is never a whole answer.
+WAITING: dict[str, Fault] = {"silence": silent, "trickle": trickle}
+
+METHODS = sorted(CALLS)
+# Beyond the deadline: what a machine under load may add.
+PATIENCE = 5.0
+
+
+@pytest.fixture(scope="module")
+def proxy(platform: LocalPlatform) -> Iterator[FaultProxy]:
+    with FaultProxy(platform.url) as proxy:
+        yield proxy
+
+
+def test_no_method_is_forgotten() -> None:
+    """A new route needs a line in faults/calls.py."""
+    assert set(CALLS) == {name for name, *_ in contract()["routes"]} - {"healthz"}
+
+
+class Story:
+    """One method, called once through the proxy while a fault is at work."""
+
+    def __init__(self, platform: LocalPlatform, admin: MLPlatform, proxy: FaultProxy, method: str) -> None:
+        self.call, self.platform, self.proxy, self.line = CALLS[method], platform, proxy, line(method)
+        self.name = fresh_name()
+        self.given = self.call.prepare(admin, self.name)
+        proxy.heal()
+
+    def run(self, timeout: float) -> MLPlatformException | None:
+        self.proxy.exchanges.clear()
+        began = time.monotonic()
+        try:
+            with MLPlatform(self.platform.admin_token, url=self.proxy.url, timeout=timeout) as client:
+                self.call.run(client, self.given)
+        except MLPlatformException as error:
+            assert error.hint
+            assert not isinstance(error.__cause__, MLPlatformException)
+            self.check(1)
+            return error
+        finally:
+            self.proxy.heal()
+            assert time.monotonic() - began < timeout + PATIENCE
+        self.check(1, at_least=1)
+        return None
+
+    @property
+    def attempts(self) -> int:
+        return sum(exchange.line.startswith(self.line) for exchange in self.proxy.exchanges)
+
+    def check(self, at_most: int, at_least: int = 0) -> None:
+        if self.call.made is not None:
+            assert at_least <= count(self.platform, self.call.made, self.name) <= at_most
+
+
+@pytest.fixture
+def story(platform: LocalPlatform, admin: MLPlatform, proxy: FaultProxy, method: str) -> Story:
+    return Story(platform, admin, proxy, method)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", SLOW)
+@pytest.mark.parametrize("method", METHODS)
+def test_slowness_is_borne(story: Story, fault: str) -> None:
+    story.proxy.fail(SLOW[fault], on=story.line)
+    assert story.run(30) is None
+    assert story.attempts == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_break_is_mended_by_another_attempt(story: Story, fault: str) -> None:
+    story.proxy.fail(BROKEN[fault], on=story.line)
+    assert story.run(30) is None
+    assert story.attempts == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_break_that_lasts_is_told(story: Story, fault: str) -> None:
+    story.proxy.always(BROKEN[fault], on=story.line)
+    error = story.run(1)
+    assert isinstance(error, (ConnectionException, TimeoutException, UnexpectedAnswerException))
+    assert 2 <= story.attempts == error.attempts <= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_platform_that_is_gone_is_told(story: Story) -> None:
+    with story.proxy.refusing():
+        error = story.run(1)
+    assert isinstance(error, ConnectionException)
+    assert "nothing listens there" in str(error)
+    story.check(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FOREIGN)
+@pytest.mark.parametrize("method", METHODS)
+def test_somebody_else_is_told_at_once(story: Story, fault: str) -> None:
+    story.proxy.always(FOREIGN[fault], on=story.line)
+    error = story.run(30)
+    assert isinstance(error, UnexpectedAnswerException)
+    assert "MLP_URL" in str(error.hint)
+    assert story.attempts == error.attempts == 1
+    story.check(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", WAITING)
+@pytest.mark.parametrize("method", METHODS)
+def test_waiting_has_an_end(story: Story, fault: str) -> None:
+    story.proxy.always(WAITING[fault], on=story.line)
+    error = story.run(0.5)
+    assert isinstance(error, TimeoutException)
+    assert story.attempts == 1
+
+
+def _peak_memory() -> int:
+    """The most that this process has had in memory, in KiB."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:", 1)[1].split()[0])
+
+
+def test_an_endless_answer_is_not_kept(platform: LocalPlatform, proxy: FaultProxy) -> None:
+    """It is read up to 32 MiB; nowhere near ten times that is ever held."""
+    before = _peak_memory()
+    for fault in (endless, endless_head):
+        proxy.heal()
+        proxy.always(fault)
+        with pytest.raises(MLPlatformException):
+            MLPlatform(platform.admin_token, url=proxy.url, timeout=5).who_am_i()
+    proxy.heal()
+    assert _peak_memory() - before < 160 * 1024
+
+
+def test_many_calls_share_one_session_through_breaks(platform: LocalPlatform, proxy: FaultProxy) -> None:
+    proxy.heal()
+    proxy.exchanges.clear()
+    with MLPlatform(platform.admin_token, url=proxy.url) as client:
+        client.who_am_i()
+        threads = [threading.Thread(target=client.who_am_i) for _ in range(8)]
+        proxy.fail(reset, reset_after, swallow, on=line("who_am_i"))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    exchanges = [exchange for exchange in proxy.exchanges if exchange.line == line("create_session")]
+    assert len(exchanges) == 1
