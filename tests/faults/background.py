@@ -65,11 +65,13 @@ class Background:
         self._tasks.add(task)
         self.connections += 1
         try:
-            with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
+            with contextlib.suppress(OSError, EOFError):
                 await self.serve(reader, writer)
+            await hang_up(writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()
         finally:
             self._tasks.discard(task)
-            writer.close()
 
     async def _close(self) -> None:
         """The listener and what it has accepted."""
@@ -80,3 +82,12 @@ class Background:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # What was aborted is closed in the next round of the loop.
+        await asyncio.sleep(0)
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close, and wait for it."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

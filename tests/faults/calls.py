@@ -46,6 +46,12 @@ def _named(admin: MLPlatform, name: str) -> str:
     return name
 
 
+def _waiting(admin: MLPlatform, name: str) -> str:
+    """The id of a registration token of that name."""
+    register(admin, name)
+    return next(info.id for info in admin.get_register_tokens_info() if info.client_name == name)
+
+
 @dataclass(frozen=True)
 class Call:
     run: Callable[[MLPlatform, str], object]
@@ -53,8 +59,6 @@ class Call:
     prepare: Callable[[MLPlatform, str], str] = lambda _admin, name: name
     # Counts by the name.
     made: str | None = None
-    # The route's name, where it is not the method's.
-    route: str | None = None
 
 
 CALLS: dict[str, Call] = {
@@ -63,6 +67,13 @@ CALLS: dict[str, Call] = {
         register,
         made="SELECT count(*) FROM register_tokens "
         "WHERE client_name = ? AND redeemed_at IS NULL AND withdrawn_at IS NULL",
+    ),
+    "get_register_tokens_info": Call(lambda mlp, _: mlp.get_register_tokens_info()),
+    "delete_register_token": Call(
+        lambda mlp, token_id: mlp.delete_register_token(token_id),
+        prepare=_waiting,
+        made="SELECT count(*) FROM audit WHERE action = 'delete_register_token' AND outcome = 'done' "
+        "AND subject = (SELECT id FROM register_tokens WHERE client_name = ?)",
     ),
     "create_refresh_token": Call(
         lambda mlp, token: mlp.create_refresh_token(token),

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 
-from faults.background import Background
+from faults.background import Background, hang_up
 
 
 class ConnectProxy(Background):
@@ -36,7 +36,7 @@ class ConnectProxy(Background):
         try:
             await asyncio.gather(_pump(reader, here), _pump(there, writer))
         finally:
-            here.close()
+            await hang_up(here)
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

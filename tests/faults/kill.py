@@ -80,10 +80,14 @@ class Server:
     def seed(self, tokens: int) -> None:
         """Puts so many tokens into the store of a platform that is not running."""
         with contextlib.closing(sqlite3.connect(self._folder / "platform.sqlite3")) as store, store:
+            ids = [f"tok_seed{number:016}" for number in range(tokens)]
             store.executemany(
-                "INSERT INTO tokens (id, digest, name, role, issuer_name, created_at) "
-                "VALUES (?, randomblob(32), ?, 'USER', 'seed', 1700000000000000)",
-                ((f"tok_seed{number:016}", f"seed-{number}") for number in range(tokens)),
+                "INSERT INTO tokens (id, name, role, issuer_name, created_at) VALUES (?1, ?1, 'USER', 'seed', 1)",
+                ((token_id,) for token_id in ids),
+            )
+            store.executemany(
+                "INSERT INTO token_secrets (digest, token_id, created_at) VALUES (randomblob(32), ?, 1)",
+                ((token_id,) for token_id in ids),
             )
 
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
-from faults.background import Background
+from faults.background import Background, hang_up
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
@@ -38,7 +38,7 @@ class Exchange:
             writer.write(self.request)
             self.answer = await _message(reader, self.line.startswith("HEAD"))
         finally:
-            writer.close()
+            await hang_up(writer)
         self._proxy.count(answered=1)
         return self.answer
 
@@ -48,7 +48,7 @@ class Exchange:
         writer.write(self.request[:length])
         with contextlib.suppress(OSError):
             await writer.drain()
-        writer.close()
+        await hang_up(writer)
 
     async def send(self, data: bytes) -> None:
         """Give that to the client."""
