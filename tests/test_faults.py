@@ -87,7 +87,7 @@ class Story:
     def __init__(self, platform: LocalPlatform, admin: MLPlatform, method: str) -> None:
         self.call, self.platform, self.line = CALLS[method], platform, line(method)
         self.name = fresh_name()
-        self.given = self.call.prepare(admin, self.name)
+        self.given = self.call.prepare(admin, self.name, platform)
         self.proxy = FaultProxy(platform.url)
 
     def run(self, timeout: float) -> MLPlatformException | None:

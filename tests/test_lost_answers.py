@@ -38,7 +38,7 @@ def test_a_first_attempt_that_arrives_last_does_no_harm(
 ) -> None:
     call, name = CALLS[method], fresh_name()
     assert call.made is not None
-    given, release = call.prepare(admin, name), threading.Event()
+    given, release = call.prepare(admin, name, platform), threading.Event()
     with FaultProxy(platform.url) as proxy, MLPlatform(platform.admin_token, url=proxy.url) as client:
         proxy.fail(hold_back(release), on=line(method))
         result = call.run(client, given)

@@ -25,10 +25,14 @@ def fresh_name() -> str:
     return f"subject-{next(_numbers)}"
 
 
+def _store(platform: LocalPlatform) -> contextlib.closing[sqlite3.Connection]:
+    path = Path(platform.data_dir) / "platform.sqlite3"
+    return contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None))
+
+
 def count(platform: LocalPlatform, query: str, *values: str) -> int:
     """A number out of the platform's store."""
-    store = (Path(platform.data_dir) / "platform.sqlite3").as_uri()
-    with contextlib.closing(sqlite3.connect(f"{store}?mode=ro", uri=True)) as connection:
+    with _store(platform) as connection:
         number: int = connection.execute(query, values).fetchone()[0]
         return number
 
@@ -41,24 +45,49 @@ def redeemed(admin: MLPlatform, name: str) -> str:
     return admin.create_refresh_token(register(admin, name))
 
 
-def _named(admin: MLPlatform, name: str) -> str:
+def _named(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
     redeemed(admin, name)
     return name
 
 
-def _waiting(admin: MLPlatform, name: str) -> str:
+def _waiting(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
     """The id of a registration token of that name."""
     register(admin, name)
     return next(info.id for info in admin.get_register_tokens_info() if info.client_name == name)
+
+
+def _local(admin: MLPlatform, _name: str, _: LocalPlatform) -> str:
+    """The id of the cluster that every platform has."""
+    return next(info.id for info in admin.get_clusters() if info.name == "local")
+
+
+def _cluster(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
+    return admin.create_cluster({"name": name}).id
+
+
+def _sleeping(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
+    """A cluster that was suspended long ago: to wait for that takes minutes."""
+    cluster_id = _cluster(admin, name, platform)
+    with _store(platform) as connection:
+        connection.execute("UPDATE clusters SET phase = 'suspend', phase_since = 1 WHERE id = ?", (cluster_id,))
+    return cluster_id
 
 
 @dataclass(frozen=True)
 class Call:
     run: Callable[[MLPlatform, str], object]
     # What `run` gets: the name, or what was made for it beforehand.
-    prepare: Callable[[MLPlatform, str], str] = lambda _admin, name: name
+    prepare: Callable[[MLPlatform, str, LocalPlatform], str] = lambda _admin, name, _platform: name
     # Counts by the name.
     made: str | None = None
+
+
+def _audited(action: str, subject: str) -> str:
+    """How often it was done to what the query finds by the name."""
+    return (
+        f"SELECT count(*) FROM audit WHERE action = '{action}' AND outcome = 'done' "  # noqa: S608 - ours
+        f"AND subject = ({subject} = ?)"
+    )
 
 
 CALLS: dict[str, Call] = {
@@ -72,22 +101,40 @@ CALLS: dict[str, Call] = {
     "delete_register_token": Call(
         lambda mlp, token_id: mlp.delete_register_token(token_id),
         prepare=_waiting,
-        made="SELECT count(*) FROM audit WHERE action = 'delete_register_token' AND outcome = 'done' "
-        "AND subject = (SELECT id FROM register_tokens WHERE client_name = ?)",
+        made=_audited("delete_register_token", "SELECT id FROM register_tokens WHERE client_name"),
     ),
     "create_refresh_token": Call(
         lambda mlp, token: mlp.create_refresh_token(token),
-        prepare=register,
+        prepare=lambda admin, name, _: register(admin, name),
         made="SELECT count(*) FROM tokens WHERE name = ? AND deleted_at IS NULL",
     ),
     "delete_token": Call(
         lambda mlp, name: mlp.delete_token(name),
         prepare=_named,
-        made="SELECT count(*) FROM audit WHERE action = 'delete_token' AND outcome = 'done' "
-        "AND subject = (SELECT id FROM tokens WHERE name = ?)",
+        made=_audited("delete_token", "SELECT id FROM tokens WHERE name"),
     ),
     "who_am_i": Call(lambda mlp, _: mlp.who_am_i()),
     "get_project_tokens_info": Call(lambda mlp, _: mlp.get_project_tokens_info()),
+    "create_cluster": Call(
+        lambda mlp, name: mlp.create_cluster({"name": name}),
+        made="SELECT count(*) FROM clusters WHERE name = ?",
+    ),
+    "get_clusters": Call(lambda mlp, _: mlp.get_clusters()),
+    "get_cluster_info": Call(lambda mlp, cluster_id: mlp.get_cluster_info(cluster_id), prepare=_local),
+    "delete_cluster": Call(
+        lambda mlp, cluster_id: mlp.delete_cluster(cluster_id),
+        prepare=_cluster,
+        made=_audited("delete_cluster", "SELECT id FROM clusters WHERE name"),
+    ),
+    "set_cluster_delete_time": Call(lambda mlp, cluster_id: mlp.set_cluster_delete_time(cluster_id, 90), _cluster),
+    "remove_cluster_delete_time": Call(lambda mlp, cluster_id: mlp.remove_cluster_delete_time(cluster_id), _cluster),
+    "set_cluster_suspend_time": Call(lambda mlp, cluster_id: mlp.set_cluster_suspend_time(cluster_id, 90), _cluster),
+    "remove_cluster_suspend_time": Call(lambda mlp, cluster_id: mlp.remove_cluster_suspend_time(cluster_id), _cluster),
+    "wake_up_cluster": Call(
+        lambda mlp, cluster_id: mlp.wake_up_cluster(cluster_id),
+        prepare=_sleeping,
+        made=_audited("wake_up_cluster", "SELECT id FROM clusters WHERE name"),
+    ),
 }
 
 

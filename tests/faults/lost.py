@@ -35,7 +35,7 @@ class Losses:
     def lose(self, *cuts: int) -> int:
         """The answers are cut after so many bytes, one after another; gives the length of one."""
         name = fresh_name()
-        given = self._call.prepare(self._admin, name)
+        given = self._call.prepare(self._admin, name, self._platform)
         self._proxy.exchanges.clear()
         self._proxy.fail(*map(cut_answer, cuts), on=self._line)
         secret = self._call.run(self.client, given)

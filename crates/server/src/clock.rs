@@ -27,6 +27,11 @@ impl Clock {
     pub fn advance(&self, by: Duration) {
         self.offset.fetch_add(micros(by), Ordering::Relaxed);
     }
+
+    /// Moves them back, as a machine's clock is when it was wrong.
+    pub fn step_back(&self, by: Duration) {
+        self.offset.fetch_sub(micros(by), Ordering::Relaxed);
+    }
 }
 
 /// A time of the store. What lies outside of jiff's calendar (years up to 9999) is its last moment.
