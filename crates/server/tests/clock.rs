@@ -1,5 +1,12 @@
 //! The machine's clock steps over the end of tokens and back: what had ended by the clock lives again, what was ended
 //! by a decision does not, and nothing is lost.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
