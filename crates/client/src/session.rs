@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::{Error, Kind},
+    expiry::{self, Expiry},
     transport::{Attempts, Deadline, Transport},
 };
 
@@ -24,6 +25,8 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// A session, kept on this process' monotonic clock: whatever the wall clock does, it ends in time.
 pub(crate) struct Live {
     pub(crate) token: Secret,
+    /// Of the access token, if it is near.
+    expiry: Option<Expiry>,
     renew_at: Instant,
 }
 
@@ -58,6 +61,11 @@ impl Sessions {
                 }
             }
         }
+    }
+
+    /// The end of the access token, if the present session was told that it is near.
+    pub(crate) fn expiry(&self) -> Option<Expiry> {
+        self.lock().as_ref().and_then(Shared::peek)?.as_ref().ok()?.expiry.clone()
     }
 
     /// The server does not know this session: the next call makes another. A newer one is left alone.
@@ -108,7 +116,8 @@ async fn exchange(transport: Arc<Transport>, refresh_token: Secret, deadline: De
     let session = transport.call::<CreateSession>(&request, None, &mut attempts, deadline).await?;
     let life = Duration::from_secs(session.expires_in);
     let margin = MARGIN.min(life / 10);
-    Ok(Arc::new(Live { token: session.session_token, renew_at: asked_at + life.saturating_sub(margin) }))
+    let expiry = session.token.zip(session.now).and_then(|(token, now)| expiry::near(&token, now));
+    Ok(Arc::new(Live { token: session.session_token, expiry, renew_at: asked_at + life.saturating_sub(margin) }))
 }
 
 /// A mistyped or wrong kind of token is told before it is sent. What is not of our format is passed on as it is.

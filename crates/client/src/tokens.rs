@@ -5,12 +5,13 @@ use std::time::Duration;
 use mlplatform_protocol::{
     Lifetime, RegisterTokenInfo, Role, Secret, TokenId, TokenInfo, TokenKind, TokenName,
     routes::{
-        CreateRefreshToken, CreateRegisterToken, DeleteRegisterToken, DeleteToken, GetProjectTokensInfo,
-        GetRegisterTokensInfo, WhoAmI,
+        CreateRefreshToken, CreateRegisterToken, DeleteIssuerTokens, DeleteRegisterToken, DeleteToken,
+        GetProjectTokensInfo, GetRegisterTokensInfo, RotateToken, WhoAmI,
     },
     token::{self, Shape},
     tokens::{
-        CreateRefreshTokenRequest, CreateRegisterTokenRequest, DeleteRegisterTokenRequest, DeleteTokenRequest, Nothing,
+        CreateRefreshTokenRequest, CreateRegisterTokenRequest, DeleteIssuerTokensRequest, DeleteRegisterTokenRequest,
+        DeleteTokenRequest, Nothing, RotateTokenRequest,
     },
 };
 
@@ -89,6 +90,39 @@ impl Client {
     pub async fn delete_token(&self, token_name: &str, timeout: Option<Duration>) -> Result<(), Error> {
         let token_name = TokenName::new(token_name).map_err(|problem| Error::argument("token_name", problem))?;
         self.call::<DeleteToken>(&DeleteTokenRequest { token_name }, self.deadline(timeout)).await
+    }
+
+    /// Gives an access token a new value; the old one lives on for the overlap, or ends at once. Does not adopt the new
+    /// one, if it is this client's own.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn rotate_token(
+        &self,
+        token_name: &str,
+        overlap: Option<Lifetime>,
+        timeout: Option<Duration>,
+    ) -> Result<Secret, Error> {
+        let token_name = TokenName::new(token_name).map_err(|problem| Error::argument("token_name", problem))?;
+        let request = RotateTokenRequest { token_name, overlap };
+        Ok(self.call::<RotateToken>(&request, self.deadline(timeout)).await?.refresh_token)
+    }
+
+    /// Deletes the living access tokens that an issuer made; says which those were.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn delete_issuer_tokens(
+        &self,
+        issuer_name: &str,
+        issuer_id: Option<&str>,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<TokenInfo>, Error> {
+        let issuer_name = TokenName::new(issuer_name).map_err(|problem| Error::argument("issuer_name", problem))?;
+        let issuer_id = issuer_id.map(TokenId::new).transpose();
+        let issuer_id = issuer_id.map_err(|problem| Error::argument("issuer_id", problem))?;
+        let request = DeleteIssuerTokensRequest { issuer_name, issuer_id };
+        Ok(self.call::<DeleteIssuerTokens>(&request, self.deadline(timeout)).await?.items)
     }
 
     /// The token that this client works with.

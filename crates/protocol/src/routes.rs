@@ -131,6 +131,10 @@ routes! {
     CreateRefreshToken "create_refresh_token": POST "/v1_0/tokens", Public, Keyed, Project, 201, CreateRefreshTokenRequest => CreatedRefreshToken;
     /// Deletes an access token by its name.
     DeleteToken "delete_token": DELETE "/v1_0/tokens", Administrator, Keyed, Project, 204, DeleteTokenRequest => ();
+    /// Gives an access token a new secret. A User may do that with its own token, an Administrator with any.
+    RotateToken "rotate_token": POST "/v1_0/tokens/rotate", User, Keyed, Project, 201, RotateTokenRequest => RotatedToken;
+    /// Deletes all access tokens that one issuer made.
+    DeleteIssuerTokens "delete_issuer_tokens": DELETE "/v1_0/tokens/issued", Administrator, Keyed, Project, 200, DeleteIssuerTokensRequest => DeletedTokens;
     /// The caller's own token.
     WhoAmI "who_am_i": GET "/v1_0/tokens/self", User, Harmless, Project, 200, Nothing => TokenInfo;
     /// The living access tokens.

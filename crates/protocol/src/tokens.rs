@@ -51,6 +51,10 @@ pub struct Session {
     pub session_token: Secret,
     /// Seconds from now; a client keeps them on its monotonic clock.
     pub expires_in: u64,
+    /// The token that was exchanged; an older server does not say.
+    pub token: Option<TokenInfo>,
+    /// The platform's time of the answer, so that a client with a wrong clock knows how long that token still lives.
+    pub now: Option<Timestamp>,
 }
 
 /// `create_register_token`.
@@ -176,6 +180,44 @@ pub struct DeleteRegisterTokenRequest {
 pub struct DeleteTokenRequest {
     /// Of a living access token. In the query, not in the path: `..` is a legal name, and every URL library folds it.
     pub token_name: TokenName,
+}
+
+/// `rotate_token`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateTokenRequest {
+    /// Of a living access token.
+    pub token_name: TokenName,
+    /// How long the old secret lives on; left out, it and its sessions end at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Lifetime>,
+}
+
+/// The only answer that ever holds this secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotatedToken {
+    /// The token's new value.
+    pub refresh_token: Secret,
+    /// The token, which is otherwise as it was.
+    pub info: TokenInfo,
+}
+
+/// `delete_issuer_tokens`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteIssuerTokensRequest {
+    /// Name of the token that issued them, whether it still lives or not.
+    pub issuer_name: TokenName,
+    /// Its id, where several tokens have had that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_id: Option<TokenId>,
+}
+
+/// What was deleted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeletedTokens {
+    /// In the order of their making.
+    pub items: Vec<TokenInfo>,
 }
 
 /// No fields.

@@ -12,8 +12,9 @@ use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
 use tokio::sync::Semaphore;
 
 use crate::{
-    Clock, DataDir, Error, Result, StartError,
+    Clock, DataDir, Error, Policy, Result, StartError,
     audit::{Audit, Event, NewMark, Whence},
+    last_used::LastUsed,
     service::sessions::Caller,
     store::Store,
 };
@@ -31,6 +32,8 @@ pub struct Limits {
     pub body: Duration,
     /// How long requests in flight may take when the server stops.
     pub drain: Duration,
+    /// What tokens may be made.
+    pub policy: Policy,
 }
 
 impl Default for Limits {
@@ -42,6 +45,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             drain: Duration::from_secs(10),
+            policy: Policy::default(),
         }
     }
 }
@@ -59,12 +63,14 @@ struct Inner {
     clock: Clock,
     limits: Limits,
     slots: Arc<Semaphore>,
+    last_used: LastUsed,
 }
 
 impl App {
     pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.requests));
-        Self { inner: Arc::new(Inner { dir, store, audit, clock, limits, slots }) }
+        let last_used = LastUsed::default();
+        Self { inner: Arc::new(Inner { dir, store, audit, clock, limits, slots, last_used }) }
     }
 
     /// For a command on the machine: works beside a server that serves the same directory.
@@ -101,6 +107,16 @@ impl App {
         &self.inner.audit
     }
 
+    /// What tokens may be made.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.inner.limits.policy
+    }
+
+    /// When and from where tokens were used.
+    pub(crate) fn last_used(&self) -> &LastUsed {
+        &self.inner.last_used
+    }
+
     pub(crate) fn slots(&self) -> Arc<Semaphore> {
         Arc::clone(&self.inner.slots)
     }
@@ -117,16 +133,18 @@ impl App {
         Ok(Change { tx, audit: self.audit(), visit, now: self.clock().now(), mark: None })
     }
 
-    /// Begins a change on behalf of a token, which is read again inside the transaction: one that was deleted since the
-    /// request was let in must not leave anything behind.
+    /// Begins a change on behalf of a token, which is read again inside the transaction, with the session: one that was
+    /// deleted or rotated since the request was let in must not leave anything behind.
     pub(crate) async fn change_by<'a>(&'a self, visit: &'a Visit, caller: &Caller) -> Result<Change<'a>> {
         let mut change = self.change(visit).await?;
         let now = change.now().as_microsecond();
         let alive: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM tokens WHERE id = ? AND deleted_at IS NULL \
-             AND (expires_at IS NULL OR expires_at > ?))",
+            "SELECT EXISTS (SELECT 1 FROM sessions s JOIN tokens t ON t.id = s.token_id \
+             WHERE s.digest = ? AND s.expires_at > ? AND t.deleted_at IS NULL \
+             AND (t.expires_at IS NULL OR t.expires_at > ?))",
         )
-        .bind(caller.id())
+        .bind(caller.session())
+        .bind(now)
         .bind(now)
         .fetch_one(change.connection())
         .await?;
@@ -159,6 +177,12 @@ impl Visit {
     #[must_use]
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// Where it came from.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// The token that the request was made with, once it is known.

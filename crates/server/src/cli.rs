@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
-use mlplatform_server::{Capacity, Memory, TlsFiles};
+use mlplatform_protocol::Lifetime;
+use mlplatform_server::{Capacity, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles};
 use tracing::level_filters::LevelFilter;
 
 /// The ML platform on one machine.
@@ -79,9 +80,40 @@ pub(crate) struct Serve {
     /// Stop when standard input ends: the server then never outlives the process that started it
     #[arg(long, env = "MLP_SERVER_EXIT_ON_STDIN_EOF", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(crate) exit_on_stdin_eof: bool,
+    /// The longest lifetime of a registration token, such as 7d [default: any]
+    #[arg(long, env = "MLP_SERVER_LONGEST_REGISTER_TOKEN", value_name = "LIFETIME")]
+    longest_register_token: Option<Lifetime>,
+    /// The longest lifetime of an access token, such as 90d [default: any]
+    #[arg(long, env = "MLP_SERVER_LONGEST_ACCESS_TOKEN", value_name = "LIFETIME")]
+    longest_access_token: Option<Lifetime>,
+    /// Whether an access token may be valid indefinitely [default: allow, unless there is a longest lifetime]
+    #[arg(long, env = "MLP_SERVER_NEVER_ENDING_TOKENS", value_name = "ANSWER")]
+    never_ending_tokens: Option<Answer>,
+    /// How many living access tokens and waiting registration tokens one issuer may have
+    #[arg(long, env = "MLP_SERVER_TOKENS_PER_ISSUER", value_name = "NUMBER", default_value_t = TOKENS_PER_ISSUER)]
+    tokens_per_issuer: u32,
+    #[cfg(feature = "test-clock")]
+    #[arg(long, env = "MLP_SERVER_CLOCK_OFFSET_FILE", value_name = "FILE", hide = true)]
+    pub(crate) clock_offset_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Answer {
+    Allow,
+    Refuse,
 }
 
 impl Serve {
+    pub(crate) fn limits(&self) -> Limits {
+        let policy = Policy {
+            longest_register_token: self.longest_register_token,
+            longest_access_token: self.longest_access_token,
+            never_ending: self.never_ending_tokens.map(|answer| answer == Answer::Allow),
+            tokens_per_issuer: self.tokens_per_issuer,
+        };
+        Limits { policy, ..Limits::default() }
+    }
+
     pub(crate) fn tls(&self) -> Option<TlsFiles> {
         let (cert, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
         Some(TlsFiles { cert, key })
@@ -151,6 +183,22 @@ mod tests {
         for bad in [["--max-cores", "0"], ["--max-cores", "x"], ["--max-memory", "16"], ["--max-memory", "1k"]] {
             assert_eq!(parse(&bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn policies() {
+        let parse = |args: &[&str]| Cli::try_parse_from(["mlplatform-server", "serve"].iter().chain(args));
+        let limits = |args: &[&str]| match parse(args).unwrap().command {
+            Command::Serve(serve) => serve.limits().policy,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(limits(&[]).tokens_per_issuer, TOKENS_PER_ISSUER);
+        let all =
+            limits(&["--longest-access-token", "90d", "--never-ending-tokens", "allow", "--tokens-per-issuer", "5"]);
+        assert_eq!(all.longest_access_token, Some("90d".parse().unwrap()));
+        assert_eq!((all.never_ending, all.tokens_per_issuer), (Some(true), 5));
+        let error = parse(&["--longest-register-token", "90"]).unwrap_err().to_string();
+        assert!(error.contains("'90' is not a lifetime: a unit is missing"), "{error}");
     }
 
     #[test]

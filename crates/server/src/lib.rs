@@ -8,6 +8,8 @@
 //! service          the rules of the platform; no HTTP
 //! app              what requests share; a change = one transaction with its audit rows
 //! audit            the chain of who did what
+//! policy           what the operator allows: lifetimes, numbers
+//! last_used        when and from where each token was used
 //! store, data_dir  SQLite, and the folder that everything lives in
 //! ```
 //!
@@ -22,7 +24,9 @@ mod clock;
 mod data_dir;
 mod error;
 mod http;
+mod last_used;
 mod listen;
+mod policy;
 mod server;
 mod start;
 mod store;
@@ -34,6 +38,7 @@ pub use clock::Clock;
 pub use data_dir::{DataDir, DirLock};
 pub use error::{Error, Result};
 pub use listen::bind;
+pub use policy::{Policy, TOKENS_PER_ISSUER};
 pub use server::{Config, Ready, Server};
 pub use service::{
     admin::admin_token,

@@ -87,12 +87,26 @@ fn table(clusters: &[ClusterInfo]) -> String {
 async fn serve(arguments: Serve) -> Result<(), StartError> {
     let tls = arguments.tls();
     let listener = bind(&arguments.listen, tls.is_some())?;
-    let config = Config { tls, ..Config::new(path(&arguments.directory)?) };
+    let limits = arguments.limits();
+    let config = Config { tls, limits, clock: clock(&arguments), ..Config::new(path(&arguments.directory)?) };
     // Before the store is touched: a signal while the server starts then ends it as cleanly as one later.
     let stop = stop::listen(arguments.exit_on_stdin_eof)?;
     let server = Server::start(listener, config).await?;
     announce(server.ready());
     server.run(stop).await
+}
+
+#[cfg(not(feature = "test-clock"))]
+fn clock(_: &Serve) -> Clock {
+    Clock::default()
+}
+
+#[cfg(feature = "test-clock")]
+fn clock(arguments: &Serve) -> Clock {
+    arguments.clock_offset_file.clone().map_or_else(Clock::default, |file| {
+        tracing::warn!("a build for tests, whose clock goes by {}", file.display());
+        Clock::moved_by(file)
+    })
 }
 
 /// The one line on stdout. A server whose starter does not listen serves all the same.

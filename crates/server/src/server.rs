@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 use crate::{
     App, Clock, DataDir, DirLock, Limits, StartError, TlsFiles,
     audit::Audit,
-    http,
+    http, last_used,
     listen::Prompt,
     service::{admin, clusters, inactivity},
     store::Store,
@@ -111,6 +111,7 @@ impl Server {
             stopping.graceful_shutdown(Some(drain));
         });
         let settling = tokio::spawn(settle(self.app.clone()));
+        let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = http::service(&self.app).into_make_service_with_connect_info::<SocketAddr>();
@@ -127,8 +128,15 @@ impl Server {
             None => server.acceptor(Prompt::new(NoDelayAcceptor::new(), patience)).serve(service).await,
         };
         settling.abort();
+        writer.abort();
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
-        if tokio::time::timeout(drain, self.app.store().close()).await.is_err() {
+        let close = async {
+            if let Err(error) = last_used::write(&self.app).await {
+                tracing::warn!("when tokens were last used could not be written: {error}");
+            }
+            self.app.store().close().await;
+        };
+        if tokio::time::timeout(drain, close).await.is_err() {
             tracing::warn!("the store was busy for too long to be closed: its log is read at the next start");
         }
         tracing::info!("stopped");

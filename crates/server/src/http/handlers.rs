@@ -3,18 +3,18 @@
 use mlplatform_protocol::{
     ClusterInfo, Page, RegisterTokenInfo, TokenInfo,
     routes::{
-        CreateCluster, CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteCluster, DeleteRegisterToken,
-        DeleteToken, GetClusterInfo, GetClusters, GetProjectTokensInfo, GetRegisterTokensInfo, Healthz,
-        RemoveClusterDeleteTime, RemoveClusterSuspendTime, SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster,
-        WhoAmI,
+        CreateCluster, CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteCluster, DeleteIssuerTokens,
+        DeleteRegisterToken, DeleteToken, GetClusterInfo, GetClusters, GetProjectTokensInfo, GetRegisterTokensInfo,
+        Healthz, RemoveClusterDeleteTime, RemoveClusterSuspendTime, RotateToken, SetClusterDeleteTime,
+        SetClusterSuspendTime, WakeUpCluster, WhoAmI,
     },
-    tokens::{CreatedRefreshToken, CreatedRegisterToken, Health, Session},
+    tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, RotatedToken, Session},
 };
 
 use super::{Api, Call};
 use crate::{
     Result,
-    service::{clusters, inactivity, redeem, register_tokens, sessions, tokens},
+    service::{clusters, inactivity, issuer, redeem, register_tokens, rotate, sessions, tokens},
 };
 
 /// Every route of the contract. Which one a handler is for is said by the type of its argument.
@@ -27,6 +27,8 @@ pub(super) fn api() -> Api {
         .mount(delete_register_token)
         .mount(create_refresh_token)
         .mount(delete_token)
+        .mount(rotate_token)
+        .mount(delete_issuer_tokens)
         .mount(who_am_i)
         .mount(get_project_tokens_info)
         .mount(create_cluster)
@@ -69,6 +71,16 @@ async fn create_refresh_token(call: Call<CreateRefreshToken>) -> Result<CreatedR
 async fn delete_token(call: Call<DeleteToken>) -> Result<()> {
     let caller = call.caller()?.clone();
     tokens::delete_token(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn rotate_token(call: Call<RotateToken>) -> Result<RotatedToken> {
+    let caller = call.caller()?.clone();
+    rotate::rotate_token(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn delete_issuer_tokens(call: Call<DeleteIssuerTokens>) -> Result<DeletedTokens> {
+    let caller = call.caller()?.clone();
+    issuer::delete_issuer_tokens(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn who_am_i(call: Call<WhoAmI>) -> Result<TokenInfo> {

@@ -18,6 +18,7 @@ use sqlx::FromRow;
 
 use super::{
     key::Key,
+    register_tokens::lifetime,
     secret::{Digest, digest},
     sessions::role,
     tokens::{self, End, NewToken},
@@ -70,7 +71,7 @@ pub async fn create_refresh_token(
     let mut change = app.change(visit).await?;
     change.savepoint().await?;
     if let Some(grant) = claim(&mut change, &presented, key).await? {
-        return issue(change, grant, None).await;
+        return issue(app, change, grant, None).await;
     }
     let Some(state) = find(&mut change, &presented).await? else {
         return Err(refuse(change, None, "unknown", Error::forbidden(false)).await);
@@ -96,7 +97,7 @@ pub async fn create_refresh_token(
                 .bind(&id)
                 .execute(change.connection())
                 .await?;
-            return issue(change, state.grant, Some(unused)).await;
+            return issue(app, change, state.grant, Some(unused)).await;
         }
     }
     Err(replay(change, &id, redeemed_at).await)
@@ -146,8 +147,17 @@ async fn unused(change: &mut Change<'_>, register_token_id: &str) -> Result<Opti
 }
 
 /// Makes the access token, in place of the one whose answer was lost if there is one, and commits.
-async fn issue(mut change: Change<'_>, grant: Grant, instead_of: Option<String>) -> Result<CreatedRefreshToken> {
+async fn issue(
+    app: &App,
+    mut change: Change<'_>,
+    grant: Grant,
+    instead_of: Option<String>,
+) -> Result<CreatedRefreshToken> {
     let name = grant.client_name.as_str();
+    if let Err(error) = app.policy().redemption(grant.access_lifetime.and_then(lifetime)) {
+        change.undo().await?;
+        return Err(refuse(change, Some(&grant.id), "policy", error).await);
+    }
     if let Some(lost) = &instead_of {
         tokens::end(&mut change, lost, End::Superseded, None, None).await?;
         let detail = json!({"reason": End::Superseded.name(), "register_token": grant.id});

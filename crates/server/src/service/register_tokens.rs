@@ -55,6 +55,10 @@ pub async fn create_register_token(
     let lifetime = stored(request.access_ttl);
     let access_lifetime = request.refresh_ttl.map(stored);
     let mut change = app.change_by(visit, caller).await?;
+    if let Err(error) = app.policy().creation(request.access_ttl, request.refresh_ttl) {
+        let detail = json!({"reason": "policy", "name": name});
+        return Err(change.refuse(event(caller, None, Outcome::Refused, detail), error).await);
+    }
     if let Some(key) = key
         && let Some(earlier) = earlier(&mut change, caller, key).await?
     {
@@ -65,9 +69,14 @@ pub async fn create_register_token(
         }
         withdraw(&mut change, WITHDRAW, caller, &earlier.id, "superseded").await?;
     }
-    if tokens::is_name_taken(&mut change, name).await? {
+    if tokens::living(&mut change, name).await?.is_some() {
         let detail = json!({"reason": "name taken", "name": name});
         return Err(change.refuse(event(caller, None, Outcome::Refused, detail), tokens::name_taken(name)).await);
+    }
+    let has = issued(&mut change, caller, app.policy().tokens_per_issuer).await?;
+    if let Err(error) = app.policy().one_more(caller.name(), has) {
+        let detail = json!({"reason": "too many", "name": name, "has": has});
+        return Err(change.refuse(event(caller, None, Outcome::Refused, detail), error).await);
     }
     let minted = mint(TokenKind::Registration)?;
     let created_at = change.now().as_microsecond();
@@ -94,6 +103,23 @@ pub async fn create_register_token(
     change.record(event(caller, Some(&minted.id), Outcome::Done, detail)).await?;
     change.commit().await?;
     Ok(CreatedRegisterToken { id: minted.id, register_token: minted.value, exp })
+}
+
+/// How many living access tokens and waiting registration tokens that issuer has, counted no further than there may be.
+/// Redeeming makes one of the latter to one of the former: that need not be counted again.
+async fn issued(change: &mut Change<'_>, caller: &Caller, limit: u32) -> Result<i64> {
+    let has = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM tokens WHERE issuer_id = ?1 AND deleted_at IS NULL \
+         AND (expires_at IS NULL OR expires_at > ?2) LIMIT ?3)) \
+         + (SELECT count(*) FROM (SELECT 1 FROM register_tokens WHERE issuer_id = ?1 AND redeemed_at IS NULL \
+         AND withdrawn_at IS NULL AND expires_at > ?2 LIMIT ?3))",
+    )
+    .bind(caller.id())
+    .bind(change.now().as_microsecond())
+    .bind(i64::from(limit))
+    .fetch_one(change.connection())
+    .await?;
+    Ok(has)
 }
 
 /// A lifetime as the store counts it; the longest is 292 years, so the sum with any time of today fits.
@@ -214,7 +240,7 @@ impl From<Known> for RegisterTokenInfo {
     }
 }
 
-fn lifetime(micros: i64) -> Option<Lifetime> {
+pub(crate) fn lifetime(micros: i64) -> Option<Lifetime> {
     Lifetime::from_duration(Duration::from_micros(u64::try_from(micros).ok()?))
 }
 

@@ -14,14 +14,15 @@ use serde_json::json;
 use sqlx::FromRow;
 
 use super::{
-    secret::{digest, mint},
+    rotate,
+    secret::{Digest, digest, mint},
     tokens::{self, TokenRow, columns},
 };
 use crate::{
     Error, Result,
     app::{App, Change, Visit},
     audit::{Event, Outcome},
-    clock::micros,
+    clock::{micros, timestamp},
 };
 
 /// Expired sessions that one exchange removes: more than one exchange adds, so they do not pile up, and little enough
@@ -32,6 +33,10 @@ const PURGED_AT_ONCE: i64 = 100;
 #[derive(Clone, Debug)]
 pub struct Caller {
     info: TokenInfo,
+    /// Digest of the session that it comes with.
+    session: Digest,
+    /// A rotation has ended that session, and it may only ask for that rotation again.
+    ended: bool,
 }
 
 impl Caller {
@@ -51,6 +56,18 @@ impl Caller {
     #[must_use]
     pub fn info(&self) -> &TokenInfo {
         &self.info
+    }
+
+    pub(crate) fn session(&self) -> &Digest {
+        &self.session
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub(crate) fn is_administrator(&self) -> bool {
+        self.may(Access::Administrator)
     }
 
     fn may(&self, access: Access) -> bool {
@@ -119,8 +136,14 @@ pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequ
         .execute(change.connection())
         .await?;
     change.commit().await?;
+    app.last_used().note(&token.id, now, visit.address());
     let seconds = u64::try_from(ends_at.saturating_sub(now) / 1_000_000).unwrap_or_default();
-    Ok(Session { session_token: minted.value, expires_in: seconds.max(1) })
+    Ok(Session {
+        session_token: minted.value,
+        expires_in: seconds.max(1),
+        token: Some(app.last_used().over(token).into()),
+        now: Some(timestamp(now)),
+    })
 }
 
 async fn refuse(change: Change<'_>, subject: Option<&str>, reason: &str) -> Error {
@@ -137,7 +160,12 @@ pub async fn authenticate(app: &App, visit: &Visit, route: &Route, credential: O
     let credential = credential.ok_or_else(|| {
         unauthorized("a session token is missing: exchange your access token (create_session), then send the answer's session_token as 'Authorization: Bearer …'")
     })?;
-    let Some(info) = tokens::of_session(app, &digest(credential)).await? else {
+    let session = digest(credential);
+    let (row, ended_by_rotation) = match tokens::of_session(app, &session).await? {
+        Some(row) => (Some(row), false),
+        None => (rotate::ended_by_rotation(app, route, &session).await?, true),
+    };
+    let Some(row) = row else {
         return Err(match shape(credential) {
             Shape::Whole(kind) | Shape::Damaged(kind) if kind != TokenKind::Session => unauthorized(&format!(
                 "this is a value of the kind {}: exchange an access token for a session token (create_session), and send that",
@@ -146,8 +174,9 @@ pub async fn authenticate(app: &App, visit: &Visit, route: &Route, credential: O
             _ => ended(),
         });
     };
-    let caller = Caller { info };
+    let caller = Caller { info: app.last_used().over(row).into(), session, ended: ended_by_rotation };
     visit.identify(caller.id());
+    app.last_used().note(caller.id(), app.clock().now().as_microsecond(), visit.address());
     if caller.may(route.access) {
         return Ok(caller);
     }

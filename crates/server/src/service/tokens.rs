@@ -113,7 +113,8 @@ pub async fn get_project_tokens_info(app: &App, request: PageRequest) -> Result<
     .bind(window.rows())
     .fetch_all(&mut *app.read().await?)
     .await?;
-    Ok(window.page(rows, |row| row.seq))
+    let rows = rows.into_iter().map(|row| app.last_used().over(row)).collect();
+    Ok(window.page(rows, |row: &TokenRow| row.seq))
 }
 
 /// `delete_token`: ends a living token with its sessions, and withdraws what it issued and nobody redeemed.
@@ -148,23 +149,35 @@ pub async fn delete_token(
         }
     }
     let event = |outcome, detail| Event { action: ACTION, actor: Some(caller.id()), subject: None, outcome, detail };
-    let id: Option<String> = sqlx::query_scalar(
-        "SELECT id FROM tokens WHERE name = ? AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?)",
-    )
-    .bind(name)
-    .bind(change.now().as_microsecond())
-    .fetch_optional(change.connection())
-    .await?;
-    let Some(id) = id else {
-        let text = format!("there is no living token named '{name}': get_project_tokens_info lists those there are");
+    let Some(TokenRow { id, .. }) = living(&mut change, name).await? else {
         let event = event(Outcome::Refused, json!({"reason": "unknown name", "name": name}));
-        return Err(change.refuse(event, Error::refused(ErrorCode::NotFound, text)).await);
+        return Err(change.refuse(event, no_such(name)).await);
     };
     let sessions = end(&mut change, &id, End::Deleted, Some(caller.id()), key).await?;
     let detail = json!({"name": name, "sessions_ended": sessions});
     change.record(Event { subject: Some(&id), ..event(Outcome::Done, detail) }).await?;
     withdraw_issued(&mut change, &id, caller.id()).await?;
     change.commit().await
+}
+
+/// The living token of that name.
+pub(crate) async fn living(change: &mut Change<'_>, name: &str) -> Result<Option<TokenRow>> {
+    let row = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM tokens t WHERE t.name = ? AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
+    ))
+    .bind(name)
+    .bind(change.now().as_microsecond())
+    .fetch_optional(change.connection())
+    .await?;
+    Ok(row)
+}
+
+/// The refusal when there is none.
+pub(crate) fn no_such(name: &str) -> Error {
+    let text = format!("there is no living token named '{name}': get_project_tokens_info lists those there are");
+    Error::refused(ErrorCode::NotFound, text)
 }
 
 /// Ends a living token with its sessions; gives how many there were.
@@ -281,19 +294,6 @@ pub(crate) async fn end_expired_namesake(change: &mut Change<'_>, action: &'stat
     Ok(())
 }
 
-/// Whether a living token has that name.
-pub(crate) async fn is_name_taken(change: &mut Change<'_>, name: &str) -> Result<bool> {
-    let taken = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM tokens WHERE name = ? AND deleted_at IS NULL \
-         AND (expires_at IS NULL OR expires_at > ?))",
-    )
-    .bind(name)
-    .bind(change.now().as_microsecond())
-    .fetch_one(change.connection())
-    .await?;
-    Ok(taken)
-}
-
 /// The refusal for a name that a living token has.
 pub(crate) fn name_taken(name: &str) -> Error {
     let text = format!(
@@ -303,9 +303,9 @@ pub(crate) fn name_taken(name: &str) -> Error {
 }
 
 /// A session's token, read together with it.
-pub(crate) async fn of_session(app: &App, session: &Digest) -> Result<Option<TokenInfo>> {
+pub(crate) async fn of_session(app: &App, session: &Digest) -> Result<Option<TokenRow>> {
     let now = app.clock().now().as_microsecond();
-    let row: Option<TokenRow> = sqlx::query_as(concat!(
+    let row = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
         " FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ? AND s.expires_at > ? \
@@ -316,5 +316,5 @@ pub(crate) async fn of_session(app: &App, session: &Digest) -> Result<Option<Tok
     .bind(now)
     .fetch_optional(&mut *app.read().await?)
     .await?;
-    Ok(row.map(TokenInfo::from))
+    Ok(row)
 }

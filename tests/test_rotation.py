@@ -1,0 +1,200 @@
+"""rotate_token: a new secret for the same token, with and without an overlap, and what becomes of the old one."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import TOKEN, Newcomer
+from server_clock import ServerClock
+
+from mlplatform_client import MLPlatform, TokenStr
+from mlplatform_client.core.exceptions import BadRequestException, ForbiddenException, NotFoundException
+from mlplatform_client.local import LocalPlatform
+from mlplatform_client.serializers.auth import MLPTokenType
+
+
+def works(platform: LocalPlatform, token: str) -> bool:
+    with MLPlatform(token, url=platform.url) as mlp:
+        try:
+            mlp.who_am_i()
+        except ForbiddenException as error:
+            assert error.field == "Forbidden"
+            return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "rotate",
+    [
+        lambda mlp, name: mlp.rotate_token(name),
+        lambda mlp, name: mlp.rotate_token(token_name=name, overlap=None, timeout=30),
+        lambda mlp, name: mlp.rotate_token(name, overlap="1h"),
+        lambda mlp, name: mlp.rotate_token(name, overlap=datetime.timedelta(hours=1)),
+        lambda mlp, name: mlp.rotate_token(name, overlap=3600),
+    ],
+)
+def test_call_forms(
+    admin: MLPlatform,
+    newcomer: Newcomer,
+    platform: LocalPlatform,
+    rotate: Callable[[MLPlatform, str], TokenStr],
+    request: pytest.FixtureRequest,
+) -> None:
+    name, old = newcomer(refresh_ttl="2h")
+    before = MLPlatform(old, url=platform.url).who_am_i()
+    new = rotate(admin, name)
+    assert type(new) is TokenStr
+    assert TOKEN.fullmatch(new)
+    assert new != old
+    after = MLPlatform(new, url=platform.url).who_am_i()
+    assert (after.id, after.name, after.type, after.exp) == (before.id, before.name, before.type, before.exp)
+    assert works(platform, old) is (request.node.callspec.indices["rotate"] >= 2)
+
+
+def test_without_an_overlap_a_session_under_way_ends_too(
+    admin: MLPlatform, newcomer: Newcomer, platform: LocalPlatform
+) -> None:
+    name, old = newcomer()
+    colleague = MLPlatform(old, url=platform.url)
+    colleague.who_am_i()
+    admin.rotate_token(name)
+    with pytest.raises(ForbiddenException) as caught:
+        colleague.who_am_i()
+    assert "rotate" in str(caught.value.hint)
+
+
+def test_an_overlap_ends_by_the_clock(moved_platform: LocalPlatform, clock: ServerClock) -> None:
+    admin = MLPlatform(moved_platform.admin_token, url=moved_platform.url)
+    old = admin.create_refresh_token(admin.create_register_token("anna", "1h", token_type=MLPTokenType.USER))
+    anna = MLPlatform(old, url=moved_platform.url)
+    anna.who_am_i()
+    new = admin.rotate_token("anna", overlap="1h")
+    clock.advance(3_590)
+    anna.who_am_i()
+    assert works(moved_platform, new)
+    clock.advance(10)
+    with pytest.raises(ForbiddenException):
+        anna.who_am_i()
+    assert not works(moved_platform, old)
+    assert works(moved_platform, new)
+
+
+def test_a_user_rotates_its_own_and_no_other(newcomer: Newcomer, platform: LocalPlatform) -> None:
+    name, old = newcomer()
+    other, _ = newcomer()
+    user = MLPlatform(old, url=platform.url)
+    for refused in (other, "admin", "nobody of that name"):
+        with pytest.raises(ForbiddenException) as caught:
+            user.rotate_token(refused)
+        assert caught.value.field == f"{name} token does not contain the following scopes: ['ml-platform:Manage']"
+    new = user.rotate_token(name)
+    assert not works(platform, old)
+    assert MLPlatform(new, url=platform.url).who_am_i().name == name
+    with pytest.raises(ForbiddenException):
+        user.who_am_i()  # the object does not adopt the new one
+
+
+def test_deleting_ends_every_secret(admin: MLPlatform, newcomer: Newcomer, platform: LocalPlatform) -> None:
+    name, old = newcomer()
+    new = admin.rotate_token(name, overlap="1h")
+    assert works(platform, old)
+    assert works(platform, new)
+    admin.delete_token(name)
+    assert not works(platform, old)
+    assert not works(platform, new)
+    with pytest.raises(NotFoundException, match=name):
+        admin.rotate_token(name)
+
+
+def test_racing_rotates_leave_one_usable_secret(admin: MLPlatform, newcomer: Newcomer, platform: LocalPlatform) -> None:
+    name, old = newcomer()
+    start = threading.Barrier(16)
+
+    def rotate(_: int) -> TokenStr:
+        start.wait()
+        return admin.rotate_token(name)
+
+    with ThreadPoolExecutor(16) as pool:
+        tokens = list(pool.map(rotate, range(16)))
+    assert len(set(tokens)) == 16
+    assert sum(works(platform, token) for token in [old, *tokens]) == 1
+
+
+def test_wrong_calls(admin: MLPlatform, newcomer: Newcomer, platform: LocalPlatform) -> None:
+    name, token = newcomer()
+    calls: list[tuple[type[Exception], str, Callable[[], object]]] = [
+        (TypeError, "did you mean 'overlap'", lambda: admin.rotate_token(name, overlapp="1h")),  # type: ignore[call-arg]
+        (TypeError, "positional", lambda: admin.rotate_token(name, "1h")),  # type: ignore[call-arg]
+        (BadRequestException, "overlap: '1' is not a lifetime", lambda: admin.rotate_token(name, overlap="1")),
+        (BadRequestException, "overlap: .* too short", lambda: admin.rotate_token(name, overlap="0s")),
+        (BadRequestException, "token_name: ", lambda: admin.rotate_token("")),
+    ]
+    for exception, said, call in calls:
+        with pytest.raises(exception, match=said):
+            call()
+    assert works(platform, token)
+
+
+class SwallowsAnswers(threading.Thread):
+    """Between client and server: passes everything on, but the first answers to a route are lost."""
+
+    def __init__(self, url: str, route: bytes, lost: int) -> None:
+        super().__init__(daemon=True)
+        self._server = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        self._route = route
+        self.left = lost
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def run(self) -> None:
+        with self._listener:
+            while True:
+                try:
+                    connection, _ = self._listener.accept()
+                except OSError:
+                    return
+                with connection, socket.create_connection(self._server) as server:
+                    self._pass_on(connection, server)
+
+    def _pass_on(self, connection: socket.socket, server: socket.socket) -> None:
+        # The client sends its next request only after an answer, and both are small: one read each.
+        while request := connection.recv(65536):
+            server.sendall(request)
+            answer = server.recv(65536)
+            if self._route in request and self.left:
+                self.left -= 1
+                return
+            connection.sendall(answer)
+
+    def stop(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("overlap", [None, "1h"])
+@pytest.mark.parametrize("own", [True, False])
+def test_lost_answers_end_with_one_usable_secret(
+    newcomer: Newcomer, platform: LocalPlatform, own: bool, overlap: str | None
+) -> None:
+    """Also of a token's own rotation, which ends the session that it is asked with."""
+    name, old = newcomer()
+    between = SwallowsAnswers(platform.url, b"/v1_0/tokens/rotate", lost=2)
+    between.start()
+    with MLPlatform(old if own else platform.admin_token, url=between.url) as mlp:
+        new = mlp.rotate_token(name, overlap=overlap)
+    between.stop()
+    between.join()
+    assert between.left == 0
+    assert works(platform, new)
+    assert works(platform, old) is (overlap is not None)
+    made = (
+        "SELECT count(*), sum(s.ends_at IS NULL) FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE name = ?"
+    )
+    with contextlib.closing(sqlite3.connect(f"file:{platform.data_dir}/platform.sqlite3?mode=ro", uri=True)) as store:
+        assert store.execute(made, (name,)).fetchone() == (4, 1)
