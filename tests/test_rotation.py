@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import socket
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -12,6 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import TOKEN, Newcomer
+from faults import FaultProxy
+from faults.calls import line
+from faults.faults import cut_answer
 from server_clock import ServerClock
 
 from mlplatform_client import MLPlatform, TokenStr
@@ -142,41 +144,6 @@ def test_wrong_calls(admin: MLPlatform, newcomer: Newcomer, platform: LocalPlatf
     assert works(platform, token)
 
 
-class SwallowsAnswers(threading.Thread):
-    """Between client and server: passes everything on, but the first answers to a route are lost."""
-
-    def __init__(self, url: str, route: bytes, lost: int) -> None:
-        super().__init__(daemon=True)
-        self._server = ("127.0.0.1", int(url.rsplit(":", 1)[1]))
-        self._route = route
-        self.left = lost
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def run(self) -> None:
-        with self._listener:
-            while True:
-                try:
-                    connection, _ = self._listener.accept()
-                except OSError:
-                    return
-                with connection, socket.create_connection(self._server) as server:
-                    self._pass_on(connection, server)
-
-    def _pass_on(self, connection: socket.socket, server: socket.socket) -> None:
-        # The client sends its next request only after an answer, and both are small: one read each.
-        while request := connection.recv(65536):
-            server.sendall(request)
-            answer = server.recv(65536)
-            if self._route in request and self.left:
-                self.left -= 1
-                return
-            connection.sendall(answer)
-
-    def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.mark.parametrize("overlap", [None, "1h"])
 @pytest.mark.parametrize("own", [True, False])
 def test_lost_answers_end_with_one_usable_secret(
@@ -184,13 +151,10 @@ def test_lost_answers_end_with_one_usable_secret(
 ) -> None:
     """Also of a token's own rotation, which ends the session that it is asked with."""
     name, old = newcomer()
-    between = SwallowsAnswers(platform.url, b"/v1_0/tokens/rotate", lost=2)
-    between.start()
-    with MLPlatform(old if own else platform.admin_token, url=between.url) as mlp:
-        new = mlp.rotate_token(name, overlap=overlap)
-    between.stop()
-    between.join()
-    assert between.left == 0
+    with FaultProxy(platform.url) as proxy:
+        proxy.fail(cut_answer(0), cut_answer(300), on=line("rotate_token"))
+        with MLPlatform(old if own else platform.admin_token, url=proxy.url) as mlp:
+            new = mlp.rotate_token(name, overlap=overlap)
     assert works(platform, new)
     assert works(platform, old) is (overlap is not None)
     made = (

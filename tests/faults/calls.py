@@ -113,6 +113,14 @@ CALLS: dict[str, Call] = {
         prepare=_named,
         made=_audited("delete_token", "SELECT id FROM tokens WHERE name"),
     ),
+    "rotate_token": Call(
+        lambda mlp, name: mlp.rotate_token(name),
+        prepare=_named,
+        made="SELECT count(*) FROM token_secrets s JOIN tokens t ON t.id = s.token_id "
+        "WHERE t.name = ? AND s.ends_at IS NULL AND s.rotated_by IS NOT NULL",
+    ),
+    # Of a token that has issued nothing: whose tokens go, and that they go once, is in test_issuers.py.
+    "delete_issuer_tokens": Call(lambda mlp, name: mlp.delete_issuer_tokens(name), prepare=_named),
     "who_am_i": Call(lambda mlp, _: mlp.who_am_i()),
     "get_project_tokens_info": Call(lambda mlp, _: mlp.get_project_tokens_info()),
     "create_cluster": Call(

@@ -108,13 +108,14 @@ async fn deleted_by(change: &mut Change<'_>, caller: &Caller, key: &Key) -> Resu
     Ok(rows)
 }
 
-/// The ids of the issuers of that name (and id) that have something to end; `None` is the platform itself.
+/// The ids of the issuers of that name (and id) that have something to end, oldest first; `None` is the platform itself.
 async fn issuers(change: &mut Change<'_>, name: &str, id: Option<&str>) -> Result<Vec<Option<String>>> {
     let ids = sqlx::query_scalar(
-        "SELECT issuer_id FROM tokens WHERE issuer_name = ?1 AND deleted_at IS NULL \
+        "SELECT found.issuer_id FROM (SELECT issuer_id FROM tokens WHERE issuer_name = ?1 AND deleted_at IS NULL \
          AND (expires_at IS NULL OR expires_at > ?3) AND (?2 IS NULL OR issuer_id = ?2) \
          UNION SELECT issuer_id FROM register_tokens WHERE issuer_name = ?1 AND redeemed_at IS NULL \
-         AND withdrawn_at IS NULL AND expires_at > ?3 AND (?2 IS NULL OR issuer_id = ?2)",
+         AND withdrawn_at IS NULL AND expires_at > ?3 AND (?2 IS NULL OR issuer_id = ?2)) found \
+         LEFT JOIN tokens issuer ON issuer.id = found.issuer_id ORDER BY issuer.seq",
     )
     .bind(name)
     .bind(id)
