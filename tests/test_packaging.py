@@ -345,6 +345,10 @@ def test_where_the_wheel_does_not_fit_the_archive_compiles() -> None:
     }
     options = ("--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(folder))
     built = _run(sys.executable, "-m", "pip", "wheel", *options, tree, **environment)
+    # cargo tells crates of one name and version apart by their place in the workspace alone: it would take what was made
+    # of these sources for that of the checkout, and never compile the checkout's again.
+    ours = [f"--package={name}" for name in ("mlplatform-protocol", "mlplatform-client", "mlplatform-client-python")]
+    subprocess.run(["cargo", "clean", "--locked", "--offline", *ours], cwd=tree, env=environment, check=True)
     assert built.returncode == 0, built.stdout
     [wheel] = folder.glob("*.whl")
     assert re.fullmatch(rf"{TOP}-cp39-abi3-\w+_x86_64\.whl", wheel.name)
