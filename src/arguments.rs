@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mlplatform_client::{
     Error, config,
-    protocol::{Lifetime, Role},
+    protocol::{Lifetime, Role, token},
 };
 use pyo3::{
     exceptions::{PyTypeError, PyUserWarning},
@@ -71,6 +71,7 @@ pub(crate) fn refuse_unknown(method: &str, known: &[&str], unknown: Option<&Boun
         Some(name) => format!("; did you mean '{name}'?"),
         None => format!("; it knows {}", known.join(", ")),
     };
+    let key = token::mask(&key.to_string());
     Err(PyTypeError::new_err(format!("{method}() got an unexpected keyword argument '{key}'{nearest}")))
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -40,6 +41,17 @@ def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
     assert _ends(pid, 1)
     with LocalPlatform(str(tmp_path)) as platform:
         assert MLPlatform(token, url=platform.url).who_am_i().name == "kept"
+        assert MLPlatform(platform.admin_token, url=platform.url).who_am_i().name == "admin"
+
+
+def test_a_lost_admin_token_is_told_with_its_remedy(tmp_path: Path) -> None:
+    with LocalPlatform(tmp_path):
+        (tmp_path / "admin-token").unlink()
+    with pytest.raises(ConfigurationException, match="cannot be read") as caught:
+        LocalPlatform(tmp_path)
+    command = str(caught.value.hint).partition(": ")[2]
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    with LocalPlatform(tmp_path) as platform:
         assert MLPlatform(platform.admin_token, url=platform.url).who_am_i().name == "admin"
 
 

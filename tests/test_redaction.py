@@ -8,13 +8,14 @@ import pprint
 import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import pytest
 import yaml
 from conftest import TOKEN, Newcomer
 
 from mlplatform_client import MLPlatform, TokenStr
-from mlplatform_client.core.exceptions import MLPlatformException
+from mlplatform_client.core.exceptions import BadRequestException, MLPlatformException
 from mlplatform_client.local import LocalPlatform
 from mlplatform_client.serializers.auth import MLPTokenType
 
@@ -67,8 +68,17 @@ def test_no_exception_holds_a_token(newcomer: Newcomer, platform: LocalPlatform)
         lambda: MLPlatform(token, url=platform.url, timeout=-1),
         lambda: MLPlatform(token, url=f"http://{token}@127.0.0.1:9"),
         lambda: MLPlatform(token, url=platform.url).create_register_token("x", "1h", token_type=MLPTokenType.USER),
+        # Pasted where something else belongs.
+        lambda: MLPlatform(url=token),
+        lambda: MLPlatform(token, url=platform.url, ca_bundle=token).who_am_i(),
+        lambda: MLPlatform(token, url=platform.url).delete_token(token),
+        lambda: MLPlatform(token, url=platform.url).delete_token(token + "\n"),
+        lambda: MLPlatform(token, url=platform.url).create_register_token(token, "1h", token_type=MLPTokenType.USER),
+        lambda: MLPlatform(token, url=platform.url).create_register_token("x", token, token_type=MLPTokenType.USER),
+        lambda: MLPlatform(token, url=platform.url).create_register_token("x", "1h", token_type=token),  # type: ignore[arg-type]
+        lambda: MLPlatform(token, url=platform.url).delete_token("x", **{str(token): 1.0}),
     ):
-        with pytest.raises(MLPlatformException) as caught:
+        with pytest.raises((MLPlatformException, TypeError)) as caught:
             call()
         texts: list[str] = []
         error: BaseException | None = caught.value
@@ -76,6 +86,19 @@ def test_no_exception_holds_a_token(newcomer: Newcomer, platform: LocalPlatform)
             texts += [str(error), repr(error), repr(vars(error))]
             error = error.__cause__
         assert str(token)[5:37] not in " ".join(texts)
+
+
+def test_a_token_given_as_a_name_reaches_neither_store_nor_log(platform: LocalPlatform, admin: MLPlatform) -> None:
+    """The audit keeps the name of a refused deletion, and lists show names: a value must not stand there for ever."""
+    # Not the file admin-token, which is there to hold one.
+    value = str(admin.create_register_token("for-a-name", "1h", token_type=MLPTokenType.USER))
+    for name in (value, f"x {value}", f"{value}\n"):
+        with pytest.raises(BadRequestException, match="value of a token"):
+            admin.delete_token(name)
+        with pytest.raises(BadRequestException, match="value of a token"):
+            admin.create_register_token(name, "1h", token_type=MLPTokenType.USER)
+    kept = [path.read_bytes() for path in Path(platform.data_dir).iterdir()]
+    assert not any(value[5:37].encode() in content for content in kept)
 
 
 def test_an_uncaught_error_in_a_script_shows_none(platform: LocalPlatform, newcomer: Newcomer) -> None:

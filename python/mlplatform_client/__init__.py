@@ -14,7 +14,7 @@ An Administrator makes a one-time registration token; a colleague redeems it for
 >>> print(anna.who_am_i())
 
 Settings are arguments of ``MLPlatform``, else environment variables: ``MLP_URL``, ``MLP_REFRESH_TOKEN``,
-``MLP_CA_BUNDLE``, ``MLP_TIMEOUT``, ``MLP_ALLOW_HTTP``.
+``MLP_CA_BUNDLE``, ``MLP_CLIENT_CERT``, ``MLP_CLIENT_KEY``, ``MLP_TIMEOUT``, ``MLP_ALLOW_HTTP``.
 
 A token's value is a ``TokenStr``: ``print(token)`` and f-strings give the value, ``repr(token)`` and what a
 notebook shows by itself do not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,7 +52,8 @@ class LocalPlatform:
     Raises
     ------
     ConfigurationException
-        ``mlplatform-server`` is not installed (the message says how to install it).
+        ``mlplatform-server`` is not installed (the message says how to install it), or the token file of a folder
+        that was used before is gone (``hint`` says how to replace it).
     MLPlatformException
         It did not start; the message holds the end of its log.
 
@@ -90,8 +92,7 @@ class LocalPlatform:
         try:
             ready = _read_ready(self._process, log)
             self.url = ready["url"]
-            with open(ready["admin_token_file"], encoding="ascii") as file:
-                self.admin_token = TokenStr(file.read().strip())
+            self.admin_token = _read_admin_token(ready["admin_token_file"], program, self.data_dir)
         except BaseException:
             self.stop()
             raise
@@ -145,6 +146,18 @@ def _read_ready(process: subprocess.Popen[bytes], log: str) -> dict[str, str]:
         raise MLPlatformException(f"{_PROGRAM} did not start (exit code {code}): {tail}")
     ready: dict[str, str] = json.loads(line)
     return ready
+
+
+def _read_admin_token(path: str, program: str, data_dir: str) -> TokenStr:
+    """Read the first Administrator's token; a folder that was used before may have lost it."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return TokenStr(file.read().strip())
+    except OSError as problem:
+        raise ConfigurationException(
+            f"the Administrator's token of the platform in '{data_dir}' cannot be read: {problem}",
+            hint=f"make a new one: {program} admin-token --data-dir {shlex.quote(data_dir)}",
+        ) from problem
 
 
 def _stop(owner: int, process: subprocess.Popen[bytes], temporary: str | None) -> None:

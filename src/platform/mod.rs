@@ -15,7 +15,10 @@ use std::{
     },
 };
 
-use mlplatform_client::{Client, Config, Error, Expiry, Given, protocol::Secret};
+use mlplatform_client::{
+    Client, Config, Error, Expiry, Given,
+    protocol::{Secret, token},
+};
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
 
 use crate::{
@@ -95,7 +98,10 @@ impl MLPlatform {
         let config = Config::resolve(given, |variable| std::env::var(variable).ok())
             .map_err(|error| errors::raise(py, &error))?;
         if config.plain_http {
-            let warning = format!("tokens cross the network to {} unencrypted, as allow_http says", config.url);
+            let warning = format!(
+                "tokens cross the network to {} unencrypted, as allow_http says",
+                token::mask(config.url.as_str())
+            );
             arguments::warn(py, &warning)?;
         }
         Ok(Self { config, client: ProcessLocal::new(), closed: AtomicBool::new(false) })
@@ -131,7 +137,7 @@ impl MLPlatform {
 
     fn __repr__(&self) -> String {
         let token = if self.config.refresh_token.is_some() { "given" } else { "none" };
-        format!("<MLPlatform url='{}' refresh_token={token}>", self.config.url)
+        format!("<MLPlatform url='{}' refresh_token={token}>", token::mask(self.config.url.as_str()))
     }
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use mlplatform_protocol::{ErrorBody, ErrorCode, Route, headers};
+use mlplatform_protocol::{ErrorBody, ErrorCode, Route, headers, token};
 
 use crate::{config, failure::Problem};
 
@@ -48,7 +48,9 @@ pub enum Kind {
 }
 
 impl Error {
-    fn new(kind: Kind, message: String) -> Self {
+    /// Messages repeat what was given: a token that was pasted in the wrong place is masked, whoever writes the text.
+    fn new(kind: Kind, message: &str) -> Self {
+        let message = token::mask(message);
         Self(Arc::new(Inner { kind, message, hint: None, causes: Vec::new(), attempts: 0, request_id: None }))
     }
 
@@ -63,22 +65,22 @@ impl Error {
 
     /// An argument that breaks a rule of the protocol.
     pub fn argument(name: &str, problem: impl fmt::Display) -> Self {
-        Self::new(Kind::Argument, format!("{name}: {problem}"))
+        Self::new(Kind::Argument, &format!("{name}: {problem}"))
     }
 
     /// A setting with a value that cannot be meant.
     #[must_use]
     pub fn configuration(message: String) -> Self {
-        Self::new(Kind::Configuration, message)
+        Self::new(Kind::Configuration, &message)
     }
 
     /// The machine failed us.
     pub fn internal(problem: impl fmt::Display) -> Self {
-        Self::new(Kind::Internal, problem.to_string())
+        Self::new(Kind::Internal, &problem.to_string())
     }
 
     pub(crate) fn token_missing(route: &Route) -> Self {
-        Self::new(Kind::TokenMissing, format!("{} needs an access token, and none was given", route.name)).hinting(
+        Self::new(Kind::TokenMissing, &format!("{} needs an access token, and none was given", route.name)).hinting(
             format!(
                 "give it as MLPlatform(\"<access token>\") or in the environment variable {}; \
              who has none redeems a registration token with create_refresh_token(), which needs no token",
@@ -90,18 +92,18 @@ impl Error {
     /// This client was stopped or closed.
     #[must_use]
     pub fn closed(what: &str) -> Self {
-        Self::new(Kind::Closed, what.to_owned())
+        Self::new(Kind::Closed, what)
     }
 
     pub(crate) fn refused(body: ErrorBody, expired: bool, retry_after: Option<u64>) -> Self {
         let hint = refusal_hint(&body, expired, retry_after);
         let text = serde_json::to_string(&body).unwrap_or_default();
         let message = format!("<Response [{}]>. Info: {text}", body.status);
-        Self::new(Kind::Refused(body), message).with(|inner| inner.hint = hint)
+        Self::new(Kind::Refused(body), &message).with(|inner| inner.hint = hint)
     }
 
     pub(crate) fn foreign(status: u16, what: &str, address: &str) -> Self {
-        Self::new(Kind::Foreign { status }, format!("{address} answered {status}, but not as an ML platform does: {what}"))
+        Self::new(Kind::Foreign { status }, &format!("{address} answered {status}, but not as an ML platform does: {what}"))
             .hinting(format!(
                 "check the platform's address: it comes from url= or the environment variable {}, and ends where '/v1_0/' would begin",
                 config::URL.variable
@@ -109,7 +111,7 @@ impl Error {
     }
 
     pub(crate) fn timeout(seconds: f64, doing: &str) -> Self {
-        Self::new(Kind::Timeout, format!("no answer within {seconds} s ({doing})")).hinting(format!(
+        Self::new(Kind::Timeout, &format!("no answer within {seconds} s ({doing})")).hinting(format!(
             "the platform is slow or out of reach; a longer wait is set with timeout= (seconds) or {}",
             config::TIMEOUT.variable
         ))
@@ -126,7 +128,7 @@ impl Error {
     }
 
     pub(crate) fn connection(address: &str, problem: Problem, causes: Vec<String>) -> Self {
-        Self::new(Kind::Connection, format!("{address}: {}", problem.text()))
+        Self::new(Kind::Connection, &format!("{address}: {}", problem.text()))
             .hinting(problem.hint())
             .with(|inner| inner.causes = causes)
     }

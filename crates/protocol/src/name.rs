@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::token;
+
 /// The longest name, in characters.
 pub const MAX_CHARS: usize = 64;
 
@@ -44,6 +46,9 @@ pub enum NameError {
     /// Nothing there.
     #[error("a token's name must not be empty: give it 1 to {MAX_CHARS} characters")]
     Empty,
+    /// The value was pasted where the name belongs. It would be stored, listed and logged for everybody to read.
+    #[error("this is the value of a token, or holds one: give the token's name")]
+    Value,
     /// Too many characters.
     #[error("a token's name has at most {MAX_CHARS} characters; this one has {0}")]
     TooLong(usize),
@@ -75,6 +80,9 @@ impl TokenName {
             return Err(NameError::TooLong(given));
         }
         let name: String = text.nfc().collect();
+        if token::holds_token(&name) {
+            return Err(NameError::Value);
+        }
         let shown = || name.escape_debug().to_string();
         let chars = name.chars().count();
         if chars == 0 {
@@ -144,6 +152,11 @@ mod tests {
             ("a\u{a0}b", "U+00A0"),
             ("a\u{7f}b", "U+007F"),
         ];
+        let token = token::generate(token::TokenKind::Access).unwrap();
+        for text in [token.expose().to_owned(), format!(" {}\n", token.expose()), format!("x {}", token.expose())] {
+            let message = TokenName::new(&text).unwrap_err().to_string();
+            assert!(message.contains("value of a token") && !message.contains(token.expose()), "{message}");
+        }
         for (name, why) in table {
             let message = TokenName::new(name).unwrap_err().to_string();
             assert!(message.contains(why), "{name:?}: {message}");

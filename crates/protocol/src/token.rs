@@ -21,6 +21,11 @@ const RANDOM_LEN: usize = 32;
 const CHECK_LEN: usize = 6;
 const TOKEN_LEN: usize = PREFIX_LEN + RANDOM_LEN + CHECK_LEN;
 const ID_PREFIX: &str = "tok_";
+/// What stands in place of a token.
+const MASK: &str = "***";
+/// How all of them begin, up to the letter of their kind.
+const PREFIX: &str = "mlp";
+const KINDS: [&str; 3] = ["x_", "r_", "a_"];
 /// 119 bits: an id need not be secret, only never the same twice.
 const ID_LEN: usize = 20;
 
@@ -126,6 +131,39 @@ pub fn shape(text: &str) -> Shape {
     if whole { Shape::Whole(kind) } else { Shape::Damaged(kind) }
 }
 
+/// The text with `***` in place of what follows a token's prefix: for whatever is shown to somebody. A token that was
+/// pasted in the wrong place must not reach a log, an exception or a saved notebook.
+#[must_use]
+pub fn mask(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(PREFIX) {
+        out.push_str(before);
+        out.push_str(PREFIX);
+        rest = after;
+        if let Some((kind, tail)) = KINDS.iter().find_map(|kind| after.strip_prefix(kind).map(|tail| (kind, tail))) {
+            out.push_str(kind);
+            let secret = tail.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+            if secret.len() < tail.len() {
+                out.push_str(MASK);
+            }
+            rest = secret;
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Whether a token, or the best part of one, stands anywhere in the text.
+#[must_use]
+pub fn holds_token(text: &str) -> bool {
+    TokenKind::ALL.iter().any(|kind| {
+        text.split(kind.prefix())
+            .skip(1)
+            .any(|rest| rest.bytes().take_while(u8::is_ascii_alphanumeric).count() >= RANDOM_LEN)
+    })
+}
+
 /// A new token.
 ///
 /// # Errors
@@ -208,6 +246,18 @@ mod tests {
     fn debug_shows_nothing() {
         let token = generate(TokenKind::Access).unwrap();
         assert_eq!(format!("{token:?}"), "Secret(masked)");
+    }
+
+    #[test]
+    fn tokens_are_masked_and_found() {
+        let token = "mlpr_0123456789ABCDEFGHIJKLMNOPQRSTUV3eM83Q";
+        assert_eq!(mask(&format!("/v1_0/tokens/{token}/x")), "/v1_0/tokens/mlpr_***/x");
+        assert_eq!(mask(&format!("mlp{token}mlpa_{token}")), "mlpmlpr_***_mlpr_***");
+        assert_eq!(mask("mlp, mlpx_ and mlpz_0"), "mlp, mlpx_ and mlpz_0");
+        for text in [token.to_owned(), format!("Anna {token}\n"), format!("mlpx_{token}"), token[..37].to_owned()] {
+            assert!(holds_token(&text), "{text}");
+        }
+        assert!(!holds_token("mlpr_x") && !holds_token("mlpr_ rotation") && !holds_token("anna"));
     }
 
     #[test]

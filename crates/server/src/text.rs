@@ -2,13 +2,10 @@
 
 use std::fmt::Write as _;
 
+use mlplatform_protocol::token::mask;
+
 /// The longest text from outside that is repeated to anybody.
 const LONGEST: usize = 600;
-/// What stands in place of a token.
-const MASK: &str = "***";
-/// How our tokens begin, up to the letter of their kind.
-const PREFIX: &str = "mlp";
-const KINDS: [&str; 3] = ["x_", "r_", "a_"];
 
 /// The text without control, bidirectional and other unprintable characters (they are escaped), without anything
 /// that begins like a token of ours, and not longer than a screen.
@@ -27,27 +24,6 @@ pub fn harmless(text: &str) -> String {
     out
 }
 
-/// Replaces what follows a token's prefix: a token pasted into a path, say, must not reach the log.
-fn mask(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(PREFIX) {
-        out.push_str(before);
-        out.push_str(PREFIX);
-        rest = after;
-        if let Some((kind, tail)) = KINDS.iter().find_map(|kind| after.strip_prefix(kind).map(|tail| (kind, tail))) {
-            out.push_str(kind);
-            let secret = tail.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
-            if secret.len() < tail.len() {
-                out.push_str(MASK);
-            }
-            rest = secret;
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,8 +32,6 @@ mod tests {
     fn tokens_are_masked() {
         let token = "mlpr_0123456789ABCDEFGHIJKLMNOPQRSTUV3eM83Q";
         assert_eq!(harmless(&format!("/v1_0/tokens/{token}/x")), "/v1_0/tokens/mlpr_***/x");
-        assert_eq!(harmless(&format!("mlp{token}mlpa_{token}")), "mlpmlpr_***_mlpr_***");
-        assert_eq!(harmless("mlp, mlpx_ and mlpz_0"), "mlp, mlpx_ and mlpz_0");
     }
 
     #[test]
