@@ -16,6 +16,7 @@ pub mod page;
 pub mod routes;
 pub mod token;
 pub mod tokens;
+pub mod yaml;
 
 pub use clusters::{ClusterInfo, ClusterStatus, Minutes};
 pub use error::{ErrorBody, ErrorCode};
