@@ -107,3 +107,16 @@ pub(crate) fn json<T: DeserializeOwned>(name: &str, value: &Bound<'_, PyDict>) -
         errors::raise(py, &Error::argument(name, problem.trim_start_matches(".: ")))
     })
 }
+
+/// A list of texts. A text alone is a list of letters to Python, and never meant.
+pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    let wrong = |value: &Bound<'_, PyAny>| {
+        let what = value.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
+        PyTypeError::new_err(format!("{name} must be a list of texts, not {what}"))
+    };
+    if value.is_instance_of::<PyString>() {
+        return Err(wrong(value));
+    }
+    let items = value.try_iter().map_err(|_| wrong(value))?;
+    items.map(|item| item.and_then(|item| item.extract().map_err(|_| wrong(&item)))).collect()
+}

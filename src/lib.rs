@@ -3,9 +3,12 @@
 mod arguments;
 mod contract;
 mod errors;
+mod files;
+mod manifest;
 mod platform;
 mod runtime;
 mod serializers;
+mod values;
 
 use pyo3::prelude::*;
 
@@ -14,6 +17,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use super::contract::contract;
+    #[pymodule_export]
+    use super::manifest::{Manifest, ManifestProblem};
     #[pymodule_export]
     use super::platform::MLPlatform;
     #[pymodule_export]

@@ -17,8 +17,8 @@ from mlplatform_client.core import exceptions
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+def _blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def _rows(heading: str) -> list[list[str]]:
@@ -35,6 +35,16 @@ def test_python_blocks_run_as_one_script(tmp_path: Path) -> None:
     assert "Token anna:\n\tid: tok_" in done.stdout
     assert '"errorParams":{"field":"Forbidden"}' in done.stdout
     assert not TOKEN.search(done.stdout)
+
+
+@pytest.mark.parametrize("guide", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.stem)
+def test_python_blocks_of_the_guides_run(guide: Path, tmp_path: Path) -> None:
+    """Each guide's as one script. A guide without any has nothing to run."""
+    blocks = _blocks("python", guide.read_text(encoding="utf-8"))
+    script = tmp_path / "guide.py"
+    script.write_text("\n".join(blocks))
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_example_plays_the_story_and_shows_no_token() -> None:

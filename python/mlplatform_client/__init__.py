@@ -30,4 +30,17 @@ from mlplatform_client.core.exceptions import MLPlatformException
 from mlplatform_client.core.token import TokenStr as TokenStr
 
 # Without TokenStr: help() would put the sixty methods of `str` between the reader and ours.
-__all__ = ["MLPlatform", "MLPlatformException", "__version__"]
+__all__ = ["K8sSparkJobRestartPolicyType", "MLPlatform", "MLPlatformException", "__version__"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mlplatform_client.serializers.spark_proxy import K8sSparkJobRestartPolicyType
+
+
+# The documents use this name unqualified; an enumeration is too dear for those who do not.
+def __getattr__(name: str) -> object:
+    if name == "K8sSparkJobRestartPolicyType":
+        from mlplatform_client.serializers.spark_proxy import K8sSparkJobRestartPolicyType
+
+        return K8sSparkJobRestartPolicyType
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ pub mod error;
 pub mod headers;
 pub mod id;
 pub mod lifetime;
+pub mod manifest;
 pub mod name;
 pub mod open;
 pub mod page;

@@ -9,6 +9,10 @@ traceback. Where it is natural, a class is a builtin one, too (``TimeoutError``,
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mlplatform_client._native import ManifestProblem
+
 __all__ = [
     "BadRequestException",
     "ClosedException",
@@ -18,6 +22,7 @@ __all__ = [
     "ForbiddenException",
     "InternalServerErrorException",
     "MLPlatformException",
+    "ManifestException",
     "MethodNotAllowedException",
     "NotFoundException",
     "PayloadTooLargeException",
@@ -75,6 +80,18 @@ class MLPlatformException(Exception):
 
 class BadRequestException(MLPlatformException, ValueError):
     """400, or an argument that breaks a rule before anything was sent (then ``status`` is ``None``)."""
+
+
+class ManifestException(BadRequestException):
+    """A manifest breaks rules of the Spark operator; ``str()`` lists them all.
+
+    Attributes
+    ----------
+    problems : list of ManifestProblem
+        Each with ``path``, ``line``, ``found``, ``rule`` and ``remedy``.
+    """
+
+    problems: tuple[ManifestProblem, ...] | list[ManifestProblem] = ()
 
 
 class ForbiddenException(MLPlatformException, PermissionError):

@@ -1,5 +1,19 @@
 """Descriptions of Spark clusters, and of what their jobs use."""
 
 from mlplatform_client._native import K8sClusterInfo
+from mlplatform_client.serializers.auth import _Text
 
-__all__ = ["K8sClusterInfo"]
+__all__ = ["K8sClusterInfo", "K8sSparkJobRestartPolicyType"]
+
+
+class K8sSparkJobRestartPolicyType(_Text):
+    """When a job is run again. Equal to its text, which is the manifest's; prints as its text."""
+
+    NEVER = "Never"
+    """Never."""
+
+    ALWAYS = "Always"
+    """Whenever it has ended."""
+
+    ON_FAILURE = "OnFailure"
+    """When it failed, a limited number of times."""

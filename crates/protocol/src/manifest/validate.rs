@@ -1,0 +1,595 @@
+//! The operator's rules, told to somebody who does not know them.
+
+use std::{collections::HashSet, fmt};
+
+use super::{
+    API_VERSION, Cpu, KIND, Manifest, Memory, Part,
+    quantity::NotAQuantity,
+    schema::{self, Field, Type},
+};
+use crate::yaml::{Kind, Mapping, Node, Scalar, Value};
+
+/// The most problems that are told at once: whoever has more than that has one, and it is another.
+const MOST: usize = 50;
+
+/// One thing that the operator would refuse, or that would not do what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: `spec.driver.memory`.
+    pub path: String,
+    /// The line, where it was read from a text; else 0.
+    pub line: u32,
+    /// What stands there; empty where nothing does.
+    pub found: String,
+    /// The rule that it breaks.
+    pub rule: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        if self.line != 0 {
+            write!(f, " (line {})", self.line)?;
+        }
+        let found = if self.found.is_empty() { "missing" } else { &self.found };
+        write!(f, ": {found}; {}; {}", self.rule, self.remedy)
+    }
+}
+
+/// Keys of `sparkConf` that the operator refuses, with what to do instead.
+const REFUSED: [(&str, &str); 17] = [
+    ("spark.master", "remove it: the operator says where the job runs"),
+    ("spark.submit.deployMode", "set spec.mode"),
+    ("spark.kubernetes.driver.master", "remove it: the operator says where the job runs"),
+    ("spark.kubernetes.container.image", "set spec.image"),
+    ("spark.kubernetes.driver.container.image", "set spec.driver.image"),
+    ("spark.kubernetes.executor.container.image", "set spec.executor.image"),
+    ("spark.kubernetes.authenticate.driver.serviceAccountName", "set spec.driver.serviceAccount"),
+    ("spark.kubernetes.authenticate.executor.serviceAccountName", "set spec.executor.serviceAccount"),
+    ("spark.kubernetes.authenticate.oauthToken", "remove it: the operator has credentials of its own"),
+    ("spark.kubernetes.authenticate.oauthTokenFile", "remove it: the operator has credentials of its own"),
+    ("spark.kubernetes.authenticate.driver.oauthToken", "remove it: the operator has credentials of its own"),
+    ("spark.kubernetes.authenticate.driver.oauthTokenFile", "remove it: the operator has credentials of its own"),
+    ("spark.kubernetes.authenticate.executor.oauthToken", "remove it: the operator has credentials of its own"),
+    ("spark.kubernetes.authenticate.executor.oauthTokenFile", "remove it: the operator has credentials of its own"),
+    ("spark.kubernetes.driver.podTemplateFile", "set spec.driver.template"),
+    ("spark.kubernetes.executor.podTemplateFile", "set spec.executor.template"),
+    ("spark.kubernetes.driver.pod.name", "remove it: the operator names the pods"),
+];
+
+/// Keys of `sparkConf` that a field overrides: two different values mean that one is forgotten.
+const OVERRIDDEN: [(&str, &[&str]); 9] = [
+    ("spark.app.name", &["metadata", "name"]),
+    ("spark.driver.cores", &["spec", "driver", "cores"]),
+    ("spark.driver.memory", &["spec", "driver", "memory"]),
+    ("spark.driver.memoryOverhead", &["spec", "driver", "memoryOverhead"]),
+    ("spark.executor.instances", &["spec", "executor", "instances"]),
+    ("spark.executor.cores", &["spec", "executor", "cores"]),
+    ("spark.executor.memory", &["spec", "executor", "memory"]),
+    ("spark.executor.memoryOverhead", &["spec", "executor", "memoryOverhead"]),
+    ("spark.kubernetes.namespace", &["metadata", "namespace"]),
+];
+
+impl Manifest {
+    /// Every rule that the manifest breaks; none: the operator takes it.
+    #[must_use]
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut check = Check { manifest: self, problems: Vec::new() };
+        check.fields("", self.root(), schema::ROOT, 0);
+        check.together();
+        check.problems.truncate(MOST);
+        check.problems
+    }
+
+    /// Keys in places where all are known that look like a slip: the operator would ignore them without a word.
+    #[must_use]
+    pub fn likely_slips(&self) -> Vec<super::UnknownKey> {
+        let mut slips = Vec::new();
+        find_slips("", self.root(), schema::ROOT, &mut slips);
+        slips
+    }
+}
+
+fn find_slips(prefix: &str, mapping: &Mapping, known: &'static [&'static [Field]], slips: &mut Vec<super::UnknownKey>) {
+    for entry in mapping {
+        let key = entry.key.as_str();
+        let path = join(prefix, key);
+        match (known.iter().flat_map(|fields| fields.iter()).find(|field| field.name == key), entry.value.as_mapping())
+        {
+            (Some(Field { ty: Type::Fields(inner), .. }), Some(value)) => find_slips(&path, value, inner, slips),
+            (Some(_), _) => {}
+            (None, _) => {
+                if let Some(nearest) = schema::nearest(key, known).filter(|nearest| mapping.get(nearest).is_none()) {
+                    slips.push(super::UnknownKey { path, nearest: Some(nearest) });
+                }
+            }
+        }
+    }
+}
+
+fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+}
+
+struct Check<'a> {
+    manifest: &'a Manifest,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn say(
+        &mut self,
+        path: &str,
+        line: u32,
+        found: impl Into<String>,
+        rule: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        let (path, found) = (path.to_owned(), found.into());
+        self.problems.push(Problem { path, line, found, rule: rule.into(), remedy: remedy.into() });
+    }
+
+    fn fields(&mut self, prefix: &str, mapping: &Mapping, known: &'static [&'static [Field]], line: u32) {
+        for field in known.iter().flat_map(|fields| fields.iter()) {
+            let path = join(prefix, field.name);
+            match mapping.get(field.name).filter(|value| !value.is_null()) {
+                Some(value) => self.value(&path, value, &field.ty),
+                None if field.required => {
+                    let (rule, remedy) = required(&path, field);
+                    self.say(&path, line, "", rule, remedy);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn value(&mut self, path: &str, node: &Node, ty: &Type) {
+        match ty {
+            Type::Fields(known) => match node.as_mapping() {
+                Some(mapping) => self.fields(path, mapping, known, node.line),
+                None => self.shape(path, node, "it must be a mapping", "write its fields below it, indented"),
+            },
+            Type::ListOf(known) => self.each(path, node, |check, path, item| match item.as_mapping() {
+                Some(mapping) => check.fields(path, mapping, known, item.line),
+                None => check.shape(path, item, "it must be a mapping", "write its fields below the dash"),
+            }),
+            Type::Texts => self.each(path, node, |check, path, item| {
+                check.text(path, item);
+            }),
+            Type::Coordinates(parts) => {
+                self.each(path, node, |check, path, item| check.coordinates(path, item, *parts))
+            }
+            Type::Env => self.each(path, node, Self::variable),
+            Type::EnvFrom => self.each(path, node, Self::source),
+            Type::List if node.as_sequence().is_none() => {
+                self.shape(path, node, "it must be a list", "write each item after a dash");
+            }
+            Type::Map if node.as_mapping().is_none() => {
+                self.shape(path, node, "it must be a mapping", "write its fields below it, indented");
+            }
+            Type::List | Type::Map => {}
+            Type::TextMap | Type::Labels | Type::SparkConf => self.text_map(path, node, ty),
+            _ => self.scalar(path, node, ty),
+        }
+    }
+
+    fn shape(&mut self, path: &str, node: &Node, rule: &str, remedy: &str) {
+        self.say(path, node.line, found(node), rule, remedy);
+    }
+
+    fn each(&mut self, path: &str, node: &Node, mut item: impl FnMut(&mut Self, &str, &Node)) {
+        let Some(items) = node.as_sequence() else {
+            return self.shape(path, node, "it must be a list", "write each item after a dash");
+        };
+        for (index, value) in items.iter().enumerate() {
+            if self.problems.len() > MOST {
+                return;
+            }
+            item(self, &format!("{path}[{index}]"), value);
+        }
+    }
+
+    /// The text that must stand there.
+    fn text<'n>(&mut self, path: &str, node: &'n Node) -> Option<&'n str> {
+        let text = node.as_str();
+        match text {
+            Some("") => {
+                self.say(path, node.line, "an empty text", "it must not be empty", "write it, or remove the key")
+            }
+            Some(_) => {}
+            None => {
+                let remedy = match node.as_scalar() {
+                    Some(scalar) => format!("put it in quotes: \"{}\"", shorten(scalar.as_str())),
+                    None => "write a text".to_owned(),
+                };
+                self.say(path, node.line, found(node), "it must be a text", remedy);
+            }
+        }
+        text.filter(|text| !text.is_empty())
+    }
+
+    fn scalar(&mut self, path: &str, node: &Node, ty: &Type) {
+        match ty {
+            Type::Int(least) => self.int(path, node, *least),
+            Type::Bool => self.bool(path, node),
+            Type::Memory => self.memory(path, node),
+            _ => {
+                let Some(text) = self.text(path, node) else { return };
+                match ty {
+                    Type::OneOf(names) => self.one_of(path, node, text, names),
+                    Type::Cpu => self.cpu(path, node, text),
+                    Type::Factor => self.factor(path, node, text),
+                    Type::Name1035 => self.name(path, node, text, true),
+                    Type::Name1123 => self.name(path, node, text, false),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn factor(&mut self, path: &str, node: &Node, text: &str) {
+        if !text.parse::<f64>().is_ok_and(|factor| factor > 0.0 && factor.is_finite()) {
+            let rule = "it must be a positive number, written as a text";
+            self.say(path, node.line, found(node), rule, "write \"0.1\", for example");
+        }
+    }
+
+    fn int(&mut self, path: &str, node: &Node, least: i64) {
+        let number = node.as_scalar().and_then(Scalar::as_i128);
+        if number.is_some_and(|number| number >= i128::from(least) && number <= i128::from(i32::MAX)) {
+            return;
+        }
+        let plain = node.as_str().and_then(|text| text.parse::<i64>().ok()).filter(|number| *number >= least);
+        let remedy = plain.map_or_else(
+            || format!("write {}, for example", least.max(1)),
+            |number| format!("write {number}, without quotes"),
+        );
+        self.say(path, node.line, found(node), format!("it must be a whole number, at least {least}"), remedy);
+    }
+
+    fn bool(&mut self, path: &str, node: &Node) {
+        if matches!(node.as_scalar().map(Scalar::kind), Some(Kind::Bool(_))) {
+            return;
+        }
+        let remedy = match node.as_str().map(str::to_ascii_lowercase).as_deref() {
+            Some("yes" | "on" | "y" | "true") => "write true, without quotes: YAML's versions differ about other words",
+            Some("no" | "off" | "n" | "false") => {
+                "write false, without quotes: YAML's versions differ about other words"
+            }
+            _ => "write true or false",
+        };
+        self.say(path, node.line, found(node), "it must be true or false", remedy);
+    }
+
+    fn memory(&mut self, path: &str, node: &Node) {
+        const RULE: &str = "it must be a whole number with one of the letters k, m, g, t (times 1024)";
+        if let Some(number) = node.as_scalar().filter(|scalar| scalar.kind() == Kind::Int) {
+            let remedy = format!("say which unit, and write it as a text: \"{}m\" for MiB", shorten(number.as_str()));
+            return self.say(path, node.line, found(node), RULE, remedy);
+        }
+        let Some(text) = self.text(path, node) else { return };
+        if let Err(NotAQuantity { suggestion }) = text.parse::<Memory>() {
+            let remedy =
+                suggestion.map_or_else(|| "write 512m or 2g, for example".to_owned(), |right| format!("write {right}"));
+            self.say(path, node.line, found(node), RULE, remedy);
+        }
+    }
+
+    fn cpu(&mut self, path: &str, node: &Node, text: &str) {
+        if text.parse::<Cpu>().is_err() {
+            let rule = "it must be an amount of CPU: cores, such as \"2\" or \"0.5\", or thousandths with an m";
+            self.say(path, node.line, found(node), rule, "write 1200m for 1.2 cores, for example");
+        }
+    }
+
+    fn one_of(&mut self, path: &str, node: &Node, text: &str, names: &[&str]) {
+        if names.contains(&text) {
+            return;
+        }
+        let rule = match names {
+            [only] => format!("it must be {only}"),
+            _ => format!("it must be one of {}", names.join(", ")),
+        };
+        let alike = |name: &&&str| name.eq_ignore_ascii_case(&text.replace(['-', '_', ' '], ""));
+        let remedy = match names.iter().find(alike).or(if names.len() == 1 { names.first() } else { None }) {
+            Some(_) if text == "ScheduledSparkApplication" => {
+                "take what stands under its spec.template for a manifest of its own".to_owned()
+            }
+            Some(name) => format!("write {name}"),
+            None => "choose one of them".to_owned(),
+        };
+        self.say(path, node.line, found(node), rule, remedy);
+    }
+
+    fn name(&mut self, path: &str, node: &Node, text: &str, letter_first: bool) {
+        if is_name(text, letter_first) {
+            return;
+        }
+        let rule = if letter_first {
+            "it must have at most 63 of a-z, 0-9 and '-', begin with a letter and end with a letter or digit"
+        } else {
+            "it must have at most 63 of a-z, 0-9 and '-', and begin and end with a letter or digit"
+        };
+        let length = text.chars().count();
+        let found = if length > 63 { format!("{} ({length} characters)", found(node)) } else { found(node) };
+        let remedy = right_name(text, letter_first).map_or_else(
+            || "choose another, such as spark-job-1".to_owned(),
+            |name| format!("write {name}, for example"),
+        );
+        self.say(path, node.line, found, rule, remedy);
+    }
+
+    fn coordinates(&mut self, path: &str, node: &Node, parts: usize) {
+        let Some(text) = self.text(path, node) else { return };
+        let split: Vec<&str> = text.split(':').collect();
+        if split.len() != parts || split.iter().any(|part| part.is_empty() || part.contains(char::is_whitespace)) {
+            let (rule, example) = if parts == 3 {
+                ("it must be group:artifact:version", "write org.apache.spark:spark-avro_2.13:4.0.0, for example")
+            } else {
+                ("it must be group:artifact", "write org.slf4j:slf4j-api, for example")
+            };
+            self.say(path, node.line, found(node), rule, example);
+        }
+    }
+
+    fn text_map(&mut self, path: &str, node: &Node, ty: &Type) {
+        let Some(mapping) = node.as_mapping() else {
+            return self.shape(path, node, "it must be a mapping of texts", "write its keys below it, indented");
+        };
+        for entry in mapping {
+            if self.problems.len() > MOST {
+                return;
+            }
+            let key = entry.key.as_str();
+            let here = format!("{path}[\"{}\"]", shorten(key));
+            if matches!(ty, Type::SparkConf)
+                && let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| *refused == key)
+            {
+                self.say(&here, entry.line, "this key", "the operator refuses it in sparkConf", *instead);
+                continue;
+            }
+            if entry.value.as_str() == Some("") {
+                continue;
+            }
+            let text = self.text(&here, &entry.value);
+            if matches!(ty, Type::Labels) && text.is_some_and(|text| !is_label(text)) {
+                let rule = "a label's value has at most 63 of letters, digits, '-', '_' and '.', a letter or digit first and last";
+                self.say(&here, entry.value.line, found(&entry.value), rule, "shorten it, or make it an annotation");
+            }
+        }
+    }
+
+    /// A variable's value may be secret: no message shows it.
+    fn variable(&mut self, path: &str, node: &Node) {
+        const EXAMPLE: &str = "write - name: MODE and below it value: fast, for example";
+        let Some(mapping) = node.as_mapping() else {
+            return self.say(path, node.line, node.what(), "a variable is a mapping of name and value", EXAMPLE);
+        };
+        match mapping.get("name").and_then(Node::as_str) {
+            None => self.say(path, node.line, "no name", "a variable needs a name, which is a text", EXAMPLE),
+            Some(name) if !is_variable(name) => {
+                let rule = "a variable's name has letters, digits, '_', '-' and '.', and does not begin with a digit";
+                self.say(&format!("{path}.name"), node.line, format!("'{}'", shorten(name)), rule, "choose another");
+            }
+            Some(_) => {}
+        }
+        let value = mapping.get("value").filter(|value| !value.is_null());
+        if value.is_some() && mapping.get("valueFrom").is_some() {
+            self.say(path, node.line, "both value and valueFrom", "a variable has one of them", "remove one");
+        }
+        if let Some(value) = value.filter(|value| value.as_str().is_none()) {
+            let path = format!("{path}.value");
+            self.say(&path, value.line, value.what(), "a variable's value must be a text", "put it in quotes");
+        }
+    }
+
+    fn source(&mut self, path: &str, node: &Node) {
+        const EXAMPLE: &str = "write - secretRef: and below it name: my-secret, for example";
+        let named = |key: &str| node.get(key).is_some();
+        if named("secretRef") == named("configMapRef") {
+            let what = if named("secretRef") {
+                "both secretRef and configMapRef"
+            } else {
+                "neither secretRef nor configMapRef"
+            };
+            return self.say(path, node.line, what, "a source names one secret or one config map", EXAMPLE);
+        }
+        let key = if named("secretRef") { "secretRef" } else { "configMapRef" };
+        if node.at(&[key, "name"]).and_then(Node::as_str).is_none_or(str::is_empty) {
+            self.say(&format!("{path}.{key}.name"), node.line, "", "the secret or config map has a name", EXAMPLE);
+        }
+    }
+}
+
+/// What each field alone cannot tell.
+impl Check<'_> {
+    fn together(&mut self) {
+        self.program();
+        self.conf_and_fields();
+        self.executors();
+        self.ingresses();
+        let shared = self.manifest.at(&["spec", "nodeSelector"]).filter(|node| !node.is_null()).is_some();
+        let cluster = self.manifest.text_at(&["spec", "mode"]).is_none_or(|mode| mode == "cluster");
+        let old = self
+            .manifest
+            .text_at(&["spec", "sparkVersion"])
+            .is_some_and(|v| v.starts_with("1.") || v.starts_with("2."));
+        for part in [Part::Driver, Part::Executor] {
+            let key = part.key();
+            let pod = |name: &str| self.manifest.at(&["spec", key, name]).filter(|node| !node.is_null());
+            let path = |name: &str| format!("spec.{key}.{name}");
+            if let Some(node) = pod("nodeSelector").filter(|_| shared) {
+                let rule = "nodeSelector stands in spec, or in driver and executor, not in both";
+                self.say(&path("nodeSelector"), node.line, "a second nodeSelector", rule, "remove spec.nodeSelector");
+            }
+            if let Some(node) = pod("podName").filter(|_| cluster) {
+                let rule = "in cluster mode the operator names the pods";
+                self.say(&path("podName"), node.line, found(node), rule, "remove it");
+            }
+            if let Some(node) = pod("template").filter(|_| old) {
+                let rule = "pod templates need Spark 3.0.0 or later";
+                self.say(&path("template"), node.line, "a pod template", rule, "remove it, or set spec.sparkVersion");
+            }
+            let amount =
+                |name: &str| self.manifest.text_at(&["spec", key, name]).and_then(|text| text.parse::<Cpu>().ok());
+            if let (Some(request), Some(limit), Some(node)) =
+                (amount("coreRequest"), amount("coreLimit"), pod("coreRequest"))
+                && request > limit
+            {
+                let limit = pod("coreLimit").map(found).unwrap_or_default();
+                let rule = format!("no pod may ask for more than its limit, and coreLimit is {limit}");
+                self.say(&path("coreRequest"), node.line, found(node), rule, "lower it, or raise coreLimit");
+            }
+            self.mounts(key);
+        }
+    }
+
+    fn mounts(&mut self, part: &str) {
+        let names: HashSet<&str> = self
+            .manifest
+            .at(&["spec", "volumes"])
+            .and_then(Node::as_sequence)
+            .into_iter()
+            .flatten()
+            .filter_map(|volume| volume.get("name")?.as_str())
+            .collect();
+        let mounts = self.manifest.at(&["spec", part, "volumeMounts"]).and_then(Node::as_sequence);
+        for (index, mount) in mounts.into_iter().flatten().enumerate() {
+            if let Some(node) = mount.get("name")
+                && let Some(name) = node.as_str().filter(|name| !names.contains(name))
+            {
+                let path = format!("spec.{part}.volumeMounts[{index}].name");
+                let remedy = format!("add a volume named {} there", shorten(name));
+                self.say(&path, node.line, found(node), "no volume in spec.volumes has that name", remedy);
+            }
+        }
+    }
+
+    fn program(&mut self) {
+        let (Some(kind), Some(file)) =
+            (self.manifest.text_at(&["spec", "type"]), self.manifest.at(&["spec", "mainApplicationFile"]))
+        else {
+            return;
+        };
+        let Some(name) = file.as_str() else { return };
+        let name = name.split(['?', '#']).next().unwrap_or(name).to_ascii_lowercase();
+        let language = [(".py", "Python"), (".jar", "Java or Scala"), (".r", "R")];
+        let Some((ending, right)) = language.iter().find(|(ending, _)| name.ends_with(ending)) else { return };
+        if super::SPEC_TYPES.contains(&kind) && !right.contains(kind) {
+            let rule = format!("spec.type is {kind}, and a file that ends in {ending} is {right}");
+            self.say(
+                "spec.mainApplicationFile",
+                file.line,
+                found(file),
+                rule,
+                format!("set spec.type to {right}, or name another file"),
+            );
+        }
+    }
+
+    fn conf_and_fields(&mut self) {
+        let Some(conf) = self.manifest.at(&["spec", "sparkConf"]).and_then(Node::as_mapping) else { return };
+        for (key, path) in OVERRIDDEN {
+            let (Some(entry), Some(wins)) = (conf.entry(key), self.manifest.text_at(path)) else { continue };
+            if entry.value.as_scalar().is_some_and(|value| value.as_str() != wins) {
+                let here = format!("spec.sparkConf[\"{key}\"]");
+                let field = path.join(".");
+                let rule = format!("{field} is {} and wins", shorten(wins));
+                self.say(&here, entry.line, found(&entry.value), rule, format!("remove it, or set {field}"));
+            }
+        }
+    }
+
+    fn executors(&mut self) {
+        let path = ["spec", "dynamicAllocation"];
+        let Some(dynamic) = self.manifest.at(&path) else { return };
+        let number = |key: &str| dynamic.get(key)?.as_scalar()?.as_i128();
+        for (low, high) in [("minExecutors", "maxExecutors"), ("initialExecutors", "maxExecutors")] {
+            if let (Some(least), Some(most), Some(node)) = (number(low), number(high), dynamic.get(low))
+                && least > most
+            {
+                let rule = format!("{high} is {most}, which is less");
+                let remedy = format!("lower it, or raise {high}");
+                self.say(&format!("spec.dynamicAllocation.{low}"), node.line, least.to_string(), rule, remedy);
+            }
+        }
+    }
+
+    fn ingresses(&mut self) {
+        let mut ports = HashSet::new();
+        let ingresses = self.manifest.at(&["spec", "driverIngressOptions"]).and_then(Node::as_sequence);
+        for (index, ingress) in ingresses.into_iter().flatten().enumerate() {
+            if let Some(node) = ingress.get("servicePort")
+                && let Some(port) = node.as_scalar().and_then(Scalar::as_i128)
+                && !ports.insert(port)
+            {
+                let path = format!("spec.driverIngressOptions[{index}].servicePort");
+                self.say(&path, node.line, port.to_string(), "another ingress has that port", "choose another");
+            }
+        }
+    }
+}
+
+fn required(path: &str, field: &Field) -> (String, String) {
+    let remedy = match path {
+        "apiVersion" => format!("write apiVersion: {API_VERSION}"),
+        "kind" => format!("write kind: {KIND}"),
+        "metadata" | "metadata.name" => "give the job a name: metadata: {name: spark-job-1}".to_owned(),
+        "spec.type" => "write type: Python, for example".to_owned(),
+        "spec.sparkVersion" => format!("write sparkVersion: \"{}\", for example", super::SPARK_VERSION),
+        "spec.mainApplicationFile" => "name the program: local:///opt/app/job.py or s3a://bucket/job.py".to_owned(),
+        "spec.driver" | "spec.executor" => "write its settings, such as cores: 1 and memory: 512m".to_owned(),
+        _ => format!("add {}", field.name),
+    };
+    ("it is required".to_owned(), remedy)
+}
+
+/// What stands there, for a message.
+fn found(node: &Node) -> String {
+    match &node.value {
+        Value::Scalar(scalar) => match scalar.kind() {
+            Kind::Str => format!("'{}'", shorten(scalar.as_str())),
+            Kind::Null => "nothing".to_owned(),
+            _ => format!("{} {}", node.what(), shorten(scalar.as_str())).replacen("a ", "the ", 1),
+        },
+        _ => node.what().to_owned(),
+    }
+}
+
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let short: String = text.chars().take(LONGEST).collect();
+    let dots = if short.len() < text.len() { "…" } else { "" };
+    format!("{}{dots}", short.escape_debug())
+}
+
+fn is_name(text: &str, letter_first: bool) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let first =
+        text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || (!letter_first && byte.is_ascii_digit()));
+    first && text.len() <= 63 && text.bytes().all(good) && !text.ends_with('-')
+}
+
+/// The name that was probably meant.
+fn right_name(text: &str, letter_first: bool) -> Option<String> {
+    let replaced: String =
+        text.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
+    let name = replaced.trim_matches('-');
+    let name = if letter_first { name.trim_start_matches(|c: char| c.is_ascii_digit() || c == '-') } else { name };
+    is_name(name, letter_first).then(|| name.to_owned())
+}
+
+fn is_label(text: &str) -> bool {
+    let alphanumeric = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    text.len() <= 63
+        && alphanumeric(text.bytes().next())
+        && alphanumeric(text.bytes().last())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn is_variable(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    !text.is_empty() && text.bytes().all(good) && !text.starts_with(|c: char| c.is_ascii_digit())
+}

@@ -1,0 +1,6 @@
+"""Manifests of Spark jobs, and the rules they must keep."""
+
+from mlplatform_client._native import Manifest, ManifestProblem
+from mlplatform_client.serializers.spark_proxy import K8sSparkJobRestartPolicyType
+
+__all__ = ["K8sSparkJobRestartPolicyType", "Manifest", "ManifestProblem"]
