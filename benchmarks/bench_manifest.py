@@ -57,7 +57,8 @@ def run() -> str:
                 spent = _microseconds(what, REPEAT if name == "`Manifest`" else 1)
                 if turn:  # the first turn fills the caches
                     times[name, side].append(spent)
-    head = f"A manifest of {len(text)} bytes; median of {ROUNDS - 1} rounds.\n\n| | read, µs | write, µs |\n| --- | --- | --- |\n"
+    head = f"A manifest of {len(text)} bytes; median of {ROUNDS - 1} rounds.\n\n"
+    head += "| | read, µs | write, µs |\n| --- | --- | --- |\n"
     lines = [
         f"| {name} | {statistics.median(times[name, 0]):.0f} | {statistics.median(times[name, 1]):.0f} |"
         for name in rows

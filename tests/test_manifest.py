@@ -93,7 +93,8 @@ def test_settings_are_merged(manifest: Manifest) -> None:
         **before["executor"], "instances": 2, "memory": "1g", "coreLimit": "2", "env": [{"name": "A", "value": "1"}],
     }  # fmt: skip
     assert after["driver"] == {
-        "labels": {"version": "4.3.0"}, "serviceAccount": "spark", "cores": 2, "memory": "1024m", "coreRequest": "1200m",
+        "labels": {"version": "4.3.0"}, "serviceAccount": "spark", "cores": 2, "memory": "1024m",
+        "coreRequest": "1200m",
     }  # fmt: skip
     assert {key: value for key, value in after.items() if key not in ("driver", "executor")} == {
         key: value for key, value in before.items() if key not in ("driver", "executor")
@@ -250,7 +251,7 @@ def test_saving_is_atomic_and_follows_links(manifest: Manifest, tmp_path: Path) 
 
 def test_a_misshapen_manifest_is_told_and_not_changed() -> None:
     odd = Manifest("metadata: {name: x}\nspec:\n- a\n")
-    with pytest.raises(BadRequestException, match=r"spec \(line 2\): this is a list, and a mapping was expected"):
+    with pytest.raises(BadRequestException, match=r"spec \(line 3\): this is a list, and a mapping was expected"):
         odd.set_jars(["a"])
     assert odd.to_yaml() == "metadata:\n  name: x\nspec:\n  - a\n"
 

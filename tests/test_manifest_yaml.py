@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mlplatform_client.core.exceptions import BadRequestException
@@ -59,6 +59,8 @@ def test_pyyaml_reads_what_we_write(document: dict[str, Any]) -> None:
 @given(documents, st.booleans(), st.booleans())
 def test_we_read_what_pyyaml_writes(document: dict[str, Any], flow: bool, unicode: bool) -> None:
     written = yaml.safe_dump(document, sort_keys=False, default_flow_style=flow, allow_unicode=unicode)
+    # To YAML 1.1 these are line breaks, to 1.2 they are not: no two readers of different generations agree about them.
+    assume(not any(char in written for char in "\x85\u2028\u2029"))
     assert _strict(Manifest(written).to_dict()) == _strict(document), written
 
 

@@ -106,6 +106,10 @@ fn scan_error(text: &str, error: &ScanError) -> YamlError {
     let number = error.marker().line().max(1);
     let source = text.lines().nth(number - 1).unwrap_or_default();
     let indentation = source.split(|c: char| !c.is_whitespace()).next().unwrap_or_default();
+    if error.info().contains("recursion limit") {
+        // It looks ahead, and has a limit of its own, which is higher.
+        return too_deep(u32::try_from(number).unwrap_or(u32::MAX));
+    }
     let mut problem = format!("this is not YAML: {}", error.info());
     if indentation.contains('\t') || error.info().contains("found a tab") {
         problem.push_str("; a line is indented with a tab: use spaces");
@@ -304,24 +308,26 @@ fn key(node: Node) -> Result<(Scalar, u32), YamlError> {
     }
 }
 
-/// What `<<` brings comes first, and in a list of mappings the first wins; what the mapping says itself beats both.
-/// The order is that of PyYAML.
+/// What `<<` brings comes first, and in a list of mappings the first that has a key wins; what the mapping says itself
+/// beats them all.
 fn merged(own: Node, merge: Node) -> Result<Node, YamlError> {
-    let line = merge.line;
-    let sources = match merge.value {
+    let (own_line, line) = (own.line, merge.line);
+    let mut sources = match merge.value {
         Value::Sequence(items) => items,
         _ => vec![merge],
     };
-    let own_line = own.line;
+    let last = sources.len();
+    sources.push(own);
     let mut all = Mapping::default();
     let mut index: HashMap<String, usize> = HashMap::new();
-    for source in sources.into_iter().rev().chain([own]) {
+    for (number, source) in sources.into_iter().enumerate() {
         let Value::Mapping(mapping) = source.value else {
             return Err(YamlError::new(line, format!("'<<' merges mappings, and this is {}", source.what())));
         };
         for entry in mapping.into_entries() {
             match index.get(entry.key.as_str()) {
-                Some(place) => all.replace_at(*place, entry),
+                Some(place) if number == last => all.replace_at(*place, entry),
+                Some(_) => {}
                 None => {
                     index.insert(entry.key.as_str().to_owned(), all.len());
                     all.push_unchecked(entry);

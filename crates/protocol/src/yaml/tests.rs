@@ -108,7 +108,7 @@ fn anchors_and_merge_keys_are_expanded() {
             .unwrap();
     assert_eq!(
         write(&node),
-        "base:\n  x: 1\n  y: 2\nmore:\n  y: 3\n  z: 4\nall:\n  y: 2\n  z: 5\n  x: 1\n  own: 0\nagain:\n  x: 1\n  y: 2\n"
+        "base:\n  x: 1\n  y: 2\nmore:\n  y: 3\n  z: 4\nall:\n  x: 1\n  y: 2\n  z: 5\n  own: 0\nagain:\n  x: 1\n  y: 2\n"
     );
     assert_eq!(problem("a: &a [1]\nb:\n  <<: *a\n"), "line 3: '<<' merges mappings, and this is a number");
     assert_eq!(problem("a: &a\n  b: *a\n"), "line 2: this alias stands inside of what it names: that would never end");
@@ -117,6 +117,7 @@ fn anchors_and_merge_keys_are_expanded() {
 #[test]
 fn refusals_name_the_line() {
     let deep = format!("a: 1\nb: {}", "[".repeat(65));
+    let brackets = format!("a: 1\nb: {}", "[".repeat(1000));
     let block: String = (0..70).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     let huge = format!("a: 1\nb: {}\n", "x".repeat(MAX_SCALAR + 1));
     let long_key = format!("a: 1\n? {}\n: 1\n", "k".repeat(2000));
@@ -139,6 +140,7 @@ fn refusals_name_the_line() {
         ("a: 1\nb: \u{1b}[2J\n", "line 2: here is the control character U+001B"),
         ("a: [1\nb: 2\n", "this is not YAML"),
         (deep.as_str(), "line 2: nested too deeply: more than 64 levels"),
+        (brackets.as_str(), "line 2: nested too deeply"),
         (block.as_str(), "line 65: nested too deeply"),
         (huge.as_str(), "line 2: this text has 1048577 bytes"),
         (long_key.as_str(), "line 2: this key has 2000 bytes"),
