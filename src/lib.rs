@@ -24,7 +24,7 @@ mod _native {
     #[pymodule_export]
     use super::serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo};
     #[pymodule_export]
-    use super::serializers::spark_proxy::K8sClusterInfo;
+    use super::serializers::spark_proxy::{K8sClusterInfo, K8sConfigmap, K8sObjectNamesList, K8sSecret};
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "Python's name for it")]

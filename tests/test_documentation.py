@@ -1,4 +1,4 @@
-"""README's code runs, and its tables say what the code says."""
+"""The code of README and the guides runs, and README's tables say what the code says."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ from mlplatform_client.core import exceptions
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def _blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+GUIDES = [guide for guide in sorted((ROOT / "docs").glob("*.md")) if "```python" in guide.read_text(encoding="utf-8")]
+
+
+def _run_blocks(text: str, script: Path) -> str:
+    """Run the Python blocks as one script, which must end well and show no token; return what it printed."""
+    script.write_text("\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)))
+    done = subprocess.run([sys.executable, str(script)], cwd=script.parent, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not TOKEN.search(done.stdout)
+    return done.stdout
 
 
 def _rows(heading: str) -> list[list[str]]:
@@ -28,23 +36,14 @@ def _rows(heading: str) -> list[list[str]]:
 
 
 def test_python_blocks_run_as_one_script(tmp_path: Path) -> None:
-    script = tmp_path / "readme.py"
-    script.write_text("\n".join(_blocks("python")))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "Token anna:\n\tid: tok_" in done.stdout
-    assert '"errorParams":{"field":"Forbidden"}' in done.stdout
-    assert not TOKEN.search(done.stdout)
+    printed = _run_blocks(README, tmp_path / "readme.py")
+    assert "Token anna:\n\tid: tok_" in printed
+    assert '"errorParams":{"field":"Forbidden"}' in printed
 
 
-@pytest.mark.parametrize("guide", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.stem)
-def test_python_blocks_of_the_guides_run(guide: Path, tmp_path: Path) -> None:
-    """Each guide's as one script. A guide without any has nothing to run."""
-    blocks = _blocks("python", guide.read_text(encoding="utf-8"))
-    script = tmp_path / "guide.py"
-    script.write_text("\n".join(blocks))
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
+def test_a_guide_s_python_blocks_run_as_one_script(guide: Path, tmp_path: Path) -> None:
+    _run_blocks(guide.read_text(encoding="utf-8"), tmp_path / "guide.py")
 
 
 def test_the_example_plays_the_story_and_shows_no_token() -> None:
@@ -104,8 +103,9 @@ def test_the_published_pattern_is_the_protocol_s() -> None:
         assert contract()["token_pattern"] in (ROOT / file).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs"])
 def test_links_lead_somewhere(file: str) -> None:
-    text = (ROOT / file).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (ROOT / target).exists(), target
+    place = ROOT / file
+    for page in place.glob("*.md") if place.is_dir() else [place]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), target

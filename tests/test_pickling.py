@@ -14,7 +14,7 @@ from mlplatform_client import MLPlatform, TokenStr
 from mlplatform_client.core import exceptions
 from mlplatform_client.core.exceptions import ForbiddenException, MLPlatformException
 from mlplatform_client.serializers.auth import MLPTokenInfo, MLPTokenType
-from mlplatform_client.serializers.spark_proxy import K8sClusterInfo
+from mlplatform_client.serializers.spark_proxy import K8sClusterInfo, K8sConfigmap, K8sObjectNamesList, K8sSecret
 
 NOW = datetime.datetime(2026, 11, 24, 15, 0, tzinfo=datetime.timezone.utc)
 INFO = MLPTokenInfo("tok_1", "anna", MLPTokenType.USER, "admin", None, NOW)
@@ -64,6 +64,21 @@ def test_infos_are_values() -> None:
     assert copy.deepcopy(INFO) == INFO
     with pytest.raises(AttributeError):
         INFO.name = "eve"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        CLUSTER,
+        K8sSecret("s3", "Opaque", "default", {"password": "********"}),
+        K8sConfigmap({"a": "b"}, "conf", "default"),
+        K8sObjectNamesList(["a", "b"]),
+    ],
+)
+def test_values_of_clusters_survive(value: object) -> None:
+    assert pickle.loads(pickle.dumps(value)) == value
+    assert copy.deepcopy(value) == value
+    assert type(value).__module__ == "mlplatform_client.serializers.spark_proxy"
 
 
 @pytest.mark.parametrize("by", [pickle.dumps, copy.copy, copy.deepcopy])

@@ -4,6 +4,7 @@
 
 mod clusters;
 mod manifests;
+mod objects;
 mod tokens;
 
 use std::{

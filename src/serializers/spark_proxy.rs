@@ -1,7 +1,19 @@
 //! `mlplatform_client.serializers.spark_proxy`
 
-use mlplatform_client::protocol::ClusterInfo;
-use pyo3::prelude::*;
+use std::collections::BTreeMap;
+
+use mlplatform_client::{
+    objects::configmap_yaml,
+    protocol::{
+        ClusterInfo,
+        objects::{ConfigmapInfo, SecretInfo},
+    },
+};
+use pyo3::{
+    IntoPyObjectExt,
+    prelude::*,
+    types::{PyIterator, PyTuple},
+};
 
 /// A Spark cluster.
 ///
@@ -145,5 +157,141 @@ impl From<ClusterInfo> for K8sClusterInfo {
             max_cores: info.max_cores,
             max_memory: info.max_memory,
         }
+    }
+}
+
+/// A secret of a cluster, without its values.
+///
+/// Printed, it is one ``field: value`` a line. Two are equal when all their attributes are; they can be pickled.
+///
+/// Attributes
+/// ----------
+/// name : str
+///     Unique in its namespace.
+/// type : str
+///     ``Opaque``, or what its manifest said.
+/// namespace : str
+///     Where it is.
+/// data : dict of str to str
+///     Its keys, each with ``********`` in place of the value.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[derive(Debug)]
+pub(crate) struct K8sSecret {
+    name: String,
+    r#type: String,
+    namespace: String,
+    data: Py<PyAny>,
+}
+
+value!(K8sSecret: name, r#type, namespace, data);
+
+#[pymethods]
+impl K8sSecret {
+    #[new]
+    fn new(name: String, r#type: String, namespace: String, data: Py<PyAny>) -> Self {
+        Self { name, r#type, namespace, data }
+    }
+
+    fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let data = self.data.bind(py).str()?;
+        Ok(format!("name: {}\ntype: {}\nnamespace: {}\ndata: {data}", self.name, self.r#type, self.namespace))
+    }
+}
+
+impl K8sSecret {
+    pub(crate) fn from_protocol(py: Python<'_>, info: SecretInfo) -> PyResult<Self> {
+        Ok(Self { name: info.name, r#type: info.kind, namespace: info.namespace, data: info.data.into_py_any(py)? })
+    }
+}
+
+/// A config map of a cluster.
+///
+/// Printed, it is YAML. Two are equal when all their attributes are; they can be pickled.
+///
+/// Attributes
+/// ----------
+/// data : dict of str to str
+///     Its keys and their values.
+/// name : str
+///     Unique in its namespace.
+/// namespace : str
+///     Where it is.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[derive(Debug)]
+pub(crate) struct K8sConfigmap {
+    data: Py<PyAny>,
+    name: String,
+    namespace: String,
+}
+
+value!(K8sConfigmap: data, name, namespace);
+
+#[pymethods]
+impl K8sConfigmap {
+    #[new]
+    fn new(data: Py<PyAny>, name: String, namespace: String) -> Self {
+        Self { data, name, namespace }
+    }
+
+    fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let data: BTreeMap<String, String> = self.data.extract(py)?;
+        Ok(configmap_yaml(&data, &self.name, &self.namespace).trim_end().to_owned())
+    }
+}
+
+impl K8sConfigmap {
+    pub(crate) fn from_protocol(py: Python<'_>, info: ConfigmapInfo) -> PyResult<Self> {
+        Ok(Self { data: info.data.into_py_any(py)?, name: info.name, namespace: info.namespace })
+    }
+}
+
+/// Names of secrets or config maps: iterable, with a length and an index.
+///
+/// Printed, it is one name a line. Two are equal when their names are; it can be pickled.
+///
+/// Attributes
+/// ----------
+/// names : tuple of str
+///     The names, in the order of their making.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[derive(Debug)]
+pub(crate) struct K8sObjectNamesList {
+    names: Py<PyTuple>,
+}
+
+value!(K8sObjectNamesList: names);
+
+#[pymethods]
+impl K8sObjectNamesList {
+    #[new]
+    fn new(py: Python<'_>, names: Vec<String>) -> PyResult<Self> {
+        Self::from_names(py, names)
+    }
+
+    fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let names: Vec<String> = self.names.extract(py)?;
+        Ok(names.join("\n"))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.names.bind(py).len()
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        self.names.bind(py).try_iter()
+    }
+
+    fn __reversed__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        py.import("builtins")?.call_method1("reversed", (&self.names,))
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        self.names.bind(py).as_any().get_item(index)
+    }
+}
+
+impl K8sObjectNamesList {
+    pub(crate) fn from_names(py: Python<'_>, names: Vec<String>) -> PyResult<Self> {
+        Ok(Self { names: PyTuple::new(py, names)?.unbind() })
     }
 }

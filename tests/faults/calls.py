@@ -6,11 +6,15 @@ call may do once and no oftener; a method that only reads makes nothing.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mlplatform_client import MLPlatform
@@ -71,6 +75,41 @@ def _sleeping(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
     with _store(platform) as connection:
         connection.execute("UPDATE clusters SET phase = 'suspend', phase_since = 1 WHERE id = ?", (cluster_id,))
     return cluster_id
+
+
+@cache
+def _folder() -> str:
+    folder = tempfile.mkdtemp(prefix="mlplatform-manifests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _manifest(admin: MLPlatform, name: str, kind: str) -> tuple[str, str]:
+    """The id of a new cluster of that name, and the path of an object's manifest of that name."""
+    path = Path(_folder(), f"{name}.yaml")
+    path.write_text(f"kind: {kind}\nmetadata: {{name: {name}}}\ndata: {{key: dmFsdWU=}}\n")
+    return admin.create_cluster({"name": name}).id, str(path)
+
+
+def _secret_yaml(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
+    return " ".join(_manifest(admin, name, "Secret"))
+
+
+def _configmap_yaml(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
+    return " ".join(_manifest(admin, name, "ConfigMap"))
+
+
+def _secret(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
+    cluster, path = _manifest(admin, name, "Secret")
+    return f"{cluster} {admin.create_secret_from_yaml(cluster, path).name}"
+
+
+def _configmap(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
+    cluster, path = _manifest(admin, name, "ConfigMap")
+    return f"{cluster} {admin.create_configmap_from_yaml(cluster, path).name}"
+
+
+_OBJECTS = "SELECT count(*) FROM objects WHERE name = ?"
 
 
 @dataclass(frozen=True)
@@ -142,6 +181,26 @@ CALLS: dict[str, Call] = {
         lambda mlp, cluster_id: mlp.wake_up_cluster(cluster_id),
         prepare=_sleeping,
         made=_audited("wake_up_cluster", "SELECT id FROM clusters WHERE name"),
+    ),
+    "create_secret_from_yaml": Call(
+        lambda mlp, given: mlp.create_secret_from_yaml(*given.split(" ", 1)), prepare=_secret_yaml, made=_OBJECTS
+    ),
+    "list_secrets": Call(lambda mlp, cluster: mlp.list_secrets(cluster), prepare=_cluster),
+    "get_secret_detail": Call(lambda mlp, given: mlp.get_secret_detail(*given.split()), prepare=_secret),
+    "delete_secret": Call(
+        lambda mlp, given: mlp.delete_secret(*given.split()),
+        prepare=_secret,
+        made=_audited("delete_secret", "SELECT id FROM clusters WHERE name"),
+    ),
+    "create_configmap_from_yaml": Call(
+        lambda mlp, given: mlp.create_configmap_from_yaml(*given.split(" ", 1)), prepare=_configmap_yaml, made=_OBJECTS
+    ),
+    "list_configmaps": Call(lambda mlp, cluster: mlp.list_configmaps(cluster), prepare=_cluster),
+    "get_configmap_detail": Call(lambda mlp, given: mlp.get_configmap_detail(*given.split()), prepare=_configmap),
+    "delete_configmap": Call(
+        lambda mlp, given: mlp.delete_configmap(*given.split()),
+        prepare=_configmap,
+        made=_audited("delete_configmap", "SELECT id FROM clusters WHERE name"),
     ),
 }
 

@@ -1,7 +1,7 @@
 //! The client of the ML platform, without Python.
 //!
 //! A call goes through four layers, each in its file and each ignorant of the next:
-//! a verb ([`tokens`], [`clusters`]) says what is asked; [`Client`] lends it a [`session`] and heals one that the server
+//! a verb ([`tokens`], [`clusters`], [`objects`]) says what is asked; [`Client`] lends it a [`session`] and heals one that the server
 //! no longer knows; [`transport`] sends it, as often as is safe ([`retry`]), until the deadline;
 //! reqwest speaks HTTP, with the certificates of [`tls`]. Where a value of a setting comes from is [`config`]'s business, what can go wrong and
 //! what to do about it is [`error`]'s, for the network [`failure`]'s.
@@ -12,6 +12,8 @@ pub mod config;
 pub mod error;
 mod expiry;
 mod failure;
+mod object_form;
+pub mod objects;
 mod retry;
 mod session;
 mod tls;

@@ -1,9 +1,9 @@
 //! The contract between `mlplatform-client` and `mlplatform-server`, as code.
 //!
 //! Whatever both sides must agree on is written here, once: which routes there are ([`routes`]),
-//! what travels over them ([`tokens`], [`clusters`], [`page`]), how a refusal looks ([`error`]), what a token
-//! ([`token`]), its public id ([`id`]), its name ([`name`]) and a lifetime ([`lifetime`]) look like. The crate does no I/O
-//! and knows neither side.
+//! what travels over them ([`tokens`], [`clusters`], [`objects`], [`page`]), how a refusal looks ([`error`]), what a token
+//! ([`token`]), its public id ([`id`]), its name ([`name`]) and a lifetime ([`lifetime`]) look like, how YAML is read and
+//! written ([`yaml`]), and what a Spark job's manifest may hold ([`manifest`]). The crate does no I/O and knows neither side.
 
 pub mod clusters;
 pub mod error;
@@ -12,6 +12,7 @@ pub mod id;
 pub mod lifetime;
 pub mod manifest;
 pub mod name;
+pub mod objects;
 pub mod open;
 pub mod page;
 pub mod routes;

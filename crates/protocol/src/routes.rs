@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{clusters::*, page::*, tokens::*};
+use crate::{clusters::*, objects::*, page::*, tokens::*};
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,12 +157,42 @@ routes! {
     RemoveClusterSuspendTime "remove_cluster_suspend_time": DELETE "/v1_0/magnum/{cluster_id}/suspend-time", Administrator, Harmless, Project, 200, ClusterRequest => ClusterInfo;
     /// Starts a suspended cluster.
     WakeUpCluster "wake_up_cluster": POST "/v1_0/magnum/{cluster_id}/wake-up", Administrator, Keyed, Project, 204, ClusterRequest => ();
+    /// Makes a secret. Its YAML is read by the client.
+    CreateSecretFromYaml "create_secret_from_yaml": POST "/v1_0/magnum/{cluster_id}/secrets", Administrator, Keyed, Project, 201, CreateSecretRequest => SecretInfo;
+    /// The names of the secrets.
+    ListSecrets "list_secrets": GET "/v1_0/magnum/{cluster_id}/secrets", User, Harmless, Project, 200, ListObjectsRequest => Page<String>;
+    /// A secret, without its values.
+    GetSecretDetail "get_secret_detail": GET "/v1_0/magnum/{cluster_id}/secrets/{secret_name}", User, Harmless, Project, 200, SecretRequest => SecretInfo;
+    /// Deletes a secret.
+    DeleteSecret "delete_secret": DELETE "/v1_0/magnum/{cluster_id}/secrets/{secret_name}", Administrator, Keyed, Project, 204, SecretRequest => ();
+    /// Makes a config map. Its YAML is read by the client.
+    CreateConfigmapFromYaml "create_configmap_from_yaml": POST "/v1_0/magnum/{cluster_id}/configmaps", Administrator, Keyed, Project, 201, CreateConfigmapRequest => ConfigmapInfo;
+    /// The names of the config maps.
+    ListConfigmaps "list_configmaps": GET "/v1_0/magnum/{cluster_id}/configmaps", User, Harmless, Project, 200, ListObjectsRequest => Page<String>;
+    /// A config map.
+    GetConfigmapDetail "get_configmap_detail": GET "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", User, Harmless, Project, 200, ConfigmapRequest => ConfigmapInfo;
+    /// Deletes a config map.
+    DeleteConfigmap "delete_configmap": DELETE "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", Administrator, Keyed, Project, 204, ConfigmapRequest => ();
 }
 
 /// All but what RFC 3986 leaves unreserved is escaped.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// The largest body of a request, unless its route says otherwise: the largest of today has a thousandth of it.
+const LARGEST_BODY: usize = 64 * 1024;
+
 impl Route {
+    /// The largest body that is read.
+    #[must_use]
+    pub fn largest_body(&self) -> usize {
+        match self.name {
+            // Base64 makes four bytes of three, and JSON at worst six of one; the rest comes on top.
+            "create_secret_from_yaml" => MAX_OBJECT.div_ceil(3) * 4 + LARGEST_BODY,
+            "create_configmap_from_yaml" => MAX_OBJECT * 6 + LARGEST_BODY,
+            _ => LARGEST_BODY,
+        }
+    }
+
     /// The path with the request's fields filled in, and the fields that are left for query or body.
     #[must_use]
     pub fn fill(&self, mut fields: Map<String, Value>) -> (String, Map<String, Value>) {

@@ -74,7 +74,10 @@ impl App {
     }
 
     /// For a command on the machine: works beside a server that serves the same directory.
-    pub(crate) async fn beside(data_dir: &Path, clock: Clock) -> Result<Self, StartError> {
+    ///
+    /// # Errors
+    /// When the directory holds no store of this version.
+    pub async fn beside(data_dir: &Path, clock: Clock) -> Result<Self, StartError> {
         let dir = DataDir::existing(data_dir)?;
         let store = Store::open_as_it_is(&dir).await?;
         let audit = Audit::open(&dir, false)?;

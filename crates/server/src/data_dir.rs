@@ -5,6 +5,7 @@
 //! | `platform.sqlite3` (and `-wal`, `-shm`) | the store |
 //! | `admin-token` | the newest Administrator token made on this machine |
 //! | `audit-key`, `audit-head` | the audit chain's key and the mark of its newest row |
+//! | `secrets-key` | what the values of secrets are encrypted with |
 //! | `buckets/<name>/` | the bucket of a cluster: its files are the users' own |
 //! | `lock` | held by the one `serve` of this directory; contains its pid |
 //!
@@ -92,6 +93,12 @@ impl DataDir {
     #[must_use]
     pub fn audit_head(&self) -> PathBuf {
         self.path.join("audit-head")
+    }
+
+    /// The key that the values of secrets are encrypted with.
+    #[must_use]
+    pub fn secrets_key(&self) -> PathBuf {
+        self.path.join("secrets-key")
     }
 
     /// The folder of a cluster's bucket, made with mode 0700 when it is not there.

@@ -10,6 +10,7 @@
 //! audit            the chain of who did what
 //! policy           what the operator allows: lifetimes, numbers
 //! last_used        when and from where each token was used
+//! vault            the values of secrets, encrypted
 //! store, data_dir  SQLite, and the folder that everything lives in
 //! ```
 //!
@@ -32,6 +33,7 @@ mod start;
 mod store;
 mod text;
 mod tls;
+mod vault;
 
 pub use app::{App, Limits, Visit};
 pub use clock::Clock;

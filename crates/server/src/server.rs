@@ -20,8 +20,9 @@ use crate::{
     audit::Audit,
     http, last_used,
     listen::Prompt,
-    service::{admin, clusters, inactivity},
+    service::{admin, clusters, inactivity, objects},
     store::Store,
+    vault::Vault,
 };
 
 /// An HTTP/2 connection is asked whether it is still there this often …
@@ -85,6 +86,7 @@ impl Server {
         let lock = dir.lock()?;
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
+        Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };
         let app = App::new(dir, store, audit, config.clock, config.limits);
         admin::bootstrap(&app).await?;

@@ -57,6 +57,14 @@ pub enum StartError {
         /// What to do.
         problem: String,
     },
+    /// The values of secrets cannot be read.
+    #[error("the secrets cannot be read, for want of their key in '{}': {problem}", path.display())]
+    Secrets {
+        /// The key file.
+        path: PathBuf,
+        /// What to do.
+        problem: String,
+    },
     /// The address cannot be listened on, or must not be.
     #[error("cannot listen on '{address}': {problem}")]
     Listen {

@@ -1,9 +1,9 @@
 """Descriptions of Spark clusters, and of what their jobs use."""
 
-from mlplatform_client._native import K8sClusterInfo
+from mlplatform_client._native import K8sClusterInfo, K8sConfigmap, K8sObjectNamesList, K8sSecret
 from mlplatform_client.serializers.auth import _Text
 
-__all__ = ["K8sClusterInfo", "K8sSparkJobRestartPolicyType"]
+__all__ = ["K8sClusterInfo", "K8sConfigmap", "K8sObjectNamesList", "K8sSecret", "K8sSparkJobRestartPolicyType"]
 
 
 class K8sSparkJobRestartPolicyType(_Text):

@@ -2,11 +2,13 @@
 
 use mlplatform_protocol::{
     ClusterInfo, Page, RegisterTokenInfo, TokenInfo,
+    objects::{ConfigmapInfo, SecretInfo},
     routes::{
-        CreateCluster, CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteCluster, DeleteIssuerTokens,
-        DeleteRegisterToken, DeleteToken, GetClusterInfo, GetClusters, GetProjectTokensInfo, GetRegisterTokensInfo,
-        Healthz, RemoveClusterDeleteTime, RemoveClusterSuspendTime, RotateToken, SetClusterDeleteTime,
-        SetClusterSuspendTime, WakeUpCluster, WhoAmI,
+        CreateCluster, CreateConfigmapFromYaml, CreateRefreshToken, CreateRegisterToken, CreateSecretFromYaml,
+        CreateSession, DeleteCluster, DeleteConfigmap, DeleteIssuerTokens, DeleteRegisterToken, DeleteSecret,
+        DeleteToken, GetClusterInfo, GetClusters, GetConfigmapDetail, GetProjectTokensInfo, GetRegisterTokensInfo,
+        GetSecretDetail, Healthz, ListConfigmaps, ListSecrets, RemoveClusterDeleteTime, RemoveClusterSuspendTime,
+        RotateToken, SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster, WhoAmI,
     },
     tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, RotatedToken, Session},
 };
@@ -14,7 +16,7 @@ use mlplatform_protocol::{
 use super::{Api, Call};
 use crate::{
     Result,
-    service::{clusters, inactivity, issuer, redeem, register_tokens, rotate, sessions, tokens},
+    service::{clusters, inactivity, issuer, objects, redeem, register_tokens, rotate, sessions, tokens},
 };
 
 /// Every route of the contract. Which one a handler is for is said by the type of its argument.
@@ -40,6 +42,14 @@ pub(super) fn api() -> Api {
         .mount(set_cluster_suspend_time)
         .mount(remove_cluster_suspend_time)
         .mount(wake_up_cluster)
+        .mount(create_secret_from_yaml)
+        .mount(list_secrets)
+        .mount(get_secret_detail)
+        .mount(delete_secret)
+        .mount(create_configmap_from_yaml)
+        .mount(list_configmaps)
+        .mount(get_configmap_detail)
+        .mount(delete_configmap)
 }
 
 async fn healthz(_: Call<Healthz>) -> Result<Health> {
@@ -133,4 +143,40 @@ async fn remove_cluster_suspend_time(call: Call<RemoveClusterSuspendTime>) -> Re
 async fn wake_up_cluster(call: Call<WakeUpCluster>) -> Result<()> {
     let caller = call.caller()?.clone();
     clusters::wake_up_cluster(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn create_secret_from_yaml(call: Call<CreateSecretFromYaml>) -> Result<SecretInfo> {
+    let caller = call.caller()?.clone();
+    objects::create_secret(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn list_secrets(call: Call<ListSecrets>) -> Result<Page<String>> {
+    objects::list(&call.app, objects::Kind::Secret, call.request).await
+}
+
+async fn get_secret_detail(call: Call<GetSecretDetail>) -> Result<SecretInfo> {
+    objects::get_secret_detail(&call.app, call.request).await
+}
+
+async fn delete_secret(call: Call<DeleteSecret>) -> Result<()> {
+    let caller = call.caller()?.clone();
+    objects::delete_secret(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn create_configmap_from_yaml(call: Call<CreateConfigmapFromYaml>) -> Result<ConfigmapInfo> {
+    let caller = call.caller()?.clone();
+    objects::create_configmap(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn list_configmaps(call: Call<ListConfigmaps>) -> Result<Page<String>> {
+    objects::list(&call.app, objects::Kind::Configmap, call.request).await
+}
+
+async fn get_configmap_detail(call: Call<GetConfigmapDetail>) -> Result<ConfigmapInfo> {
+    objects::get_configmap_detail(&call.app, call.request).await
+}
+
+async fn delete_configmap(call: Call<DeleteConfigmap>) -> Result<()> {
+    let caller = call.caller()?.clone();
+    objects::delete_configmap(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
 }

@@ -7,6 +7,7 @@ pub mod clusters;
 pub mod inactivity;
 pub mod issuer;
 pub mod key;
+pub mod objects;
 mod page;
 mod phase;
 pub mod redeem;

@@ -1,0 +1,347 @@
+//! The methods about secrets and config maps.
+
+use std::path::PathBuf;
+
+use pyo3::{prelude::*, types::PyDict};
+
+use super::MLPlatform;
+use crate::{
+    arguments,
+    serializers::spark_proxy::{K8sConfigmap, K8sObjectNamesList, K8sSecret},
+};
+
+#[pymethods]
+impl MLPlatform {
+    /// Make a secret of a YAML file, as ``kubectl create -f`` would.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    /// secret_yaml_path : str or os.PathLike
+    ///     A file with ``kind: Secret``, values in base64 under ``data`` or as they are under ``stringData``.
+    ///     At most 1 MiB of values. A key that lost its indentation is accepted where it can belong to one place
+    ///     only.
+    /// namespace : str, optional
+    ///     Default: ``"default"``, which every cluster has.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSecret
+    ///     Its name, type and keys; each value is masked.
+    ///
+    /// Raises
+    /// ------
+    /// BadRequestException
+    ///     The file cannot be read, or is no such manifest; the message names the line. Also a ``ValueError``.
+    /// ConflictException
+    ///     A secret of that name is in the namespace.
+    /// NotFoundException
+    ///     There is no such cluster or namespace.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, secret_yaml_path, namespace="default", *, timeout=None, **kwargs))]
+    fn create_secret_from_yaml(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        secret_yaml_path: PathBuf,
+        namespace: &str,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sSecret> {
+        arguments::refuse_unknown(
+            "create_secret_from_yaml",
+            &["cluster_id", "secret_yaml_path", "namespace", "timeout"],
+            kwargs,
+        )?;
+        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let made = self.call(py, |client| async move {
+            client.create_secret_from_yaml(&cluster_id, secret_yaml_path, namespace, timeout).await
+        })?;
+        K8sSecret::from_protocol(py, made)
+    }
+
+    /// The names of the secrets in a namespace, oldest first.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    /// namespace : str, optional
+    ///     Default: ``"default"``, which every cluster has.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sObjectNamesList
+    ///     Iterable, with a length and an index; it prints one name a line.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster or namespace.
+    /// ForbiddenException
+    ///     The access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, namespace="default", *, timeout=None, **kwargs))]
+    fn list_secrets(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        namespace: &str,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sObjectNamesList> {
+        arguments::refuse_unknown("list_secrets", &["cluster_id", "namespace", "timeout"], kwargs)?;
+        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let names =
+            self.call(py, |client| async move { client.list_secrets(&cluster_id, &namespace, timeout).await })?;
+        K8sObjectNamesList::from_names(py, names)
+    }
+
+    /// A secret: its type and keys. No value is ever shown.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    /// secret_name : str
+    ///     As ``list_secrets`` lists it.
+    /// namespace : str, optional
+    ///     Default: ``"default"``, which every cluster has.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSecret
+    ///     ``data`` holds a mask for each key.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster, namespace or secret.
+    /// ForbiddenException
+    ///     The access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, secret_name, namespace="default", *, timeout=None, **kwargs))]
+    fn get_secret_detail(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        secret_name: String,
+        namespace: &str,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sSecret> {
+        arguments::refuse_unknown("get_secret_detail", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
+        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let detail = self.call(py, |client| async move {
+            client.get_secret_detail(&cluster_id, &secret_name, namespace, timeout).await
+        })?;
+        K8sSecret::from_protocol(py, detail)
+    }
+
+    /// Delete a secret. Jobs that were started with it go on.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    /// secret_name : str
+    ///     As ``list_secrets`` lists it.
+    /// namespace : str, optional
+    ///     Default: ``"default"``, which every cluster has.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster, namespace or secret.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, secret_name, namespace="default", *, timeout=None, **kwargs))]
+    fn delete_secret(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        secret_name: String,
+        namespace: &str,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        arguments::refuse_unknown("delete_secret", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
+        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        self.call(py, |client| async move { client.delete_secret(&cluster_id, &secret_name, namespace, timeout).await })
+    }
+
+    /// Make a config map of a YAML file, as ``kubectl create -f`` would.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    /// configmap_yaml_path : str or os.PathLike
+    ///     A file with ``kind: ConfigMap``, values under ``data``. At most 1 MiB of values. A key
+    ///     that lost its indentation is accepted where it can belong to one place only.
+    /// namespace : str, optional
+    ///     Default: ``"default"``, which every cluster has.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sConfigmap
+    ///     What was made.
+    ///
+    /// Raises
+    /// ------
+    /// BadRequestException
+    ///     The file cannot be read, or is no such manifest; the message names the line. Also a ``ValueError``.
+    /// ConflictException
+    ///     A config map of that name is in the namespace.
+    /// NotFoundException
+    ///     There is no such cluster or namespace.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, configmap_yaml_path, namespace="default", *, timeout=None, **kwargs))]
+    fn create_configmap_from_yaml(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        configmap_yaml_path: PathBuf,
+        namespace: &str,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sConfigmap> {
+        arguments::ignore_unknown(py, "create_configmap_from_yaml", kwargs)?;
+        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let made = self.call(py, |client| async move {
+            client.create_configmap_from_yaml(&cluster_id, configmap_yaml_path, namespace, timeout).await
+        })?;
+        K8sConfigmap::from_protocol(py, made)
+    }
+
+    /// The names of the config maps in a namespace, oldest first.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    /// namespace : str, optional
+    ///     Default: ``"default"``, which every cluster has.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sObjectNamesList
+    ///     Iterable, with a length and an index; it prints one name a line.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster or namespace.
+    /// ForbiddenException
+    ///     The access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, namespace="default", *, timeout=None, **kwargs))]
+    fn list_configmaps(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        namespace: &str,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sObjectNamesList> {
+        arguments::ignore_unknown(py, "list_configmaps", kwargs)?;
+        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let names =
+            self.call(py, |client| async move { client.list_configmaps(&cluster_id, &namespace, timeout).await })?;
+        K8sObjectNamesList::from_names(py, names)
+    }
+
+    /// A config map with its values.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    /// configmap_name : str
+    ///     As ``list_configmaps`` lists it.
+    /// namespace : str, optional
+    ///     Default: ``"default"``, which every cluster has.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sConfigmap
+    ///     It prints as YAML.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster, namespace or config map.
+    /// ForbiddenException
+    ///     The access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, configmap_name, namespace="default", *, timeout=None, **kwargs))]
+    fn get_configmap_detail(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        configmap_name: String,
+        namespace: &str,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sConfigmap> {
+        arguments::ignore_unknown(py, "get_configmap_detail", kwargs)?;
+        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let detail = self.call(py, |client| async move {
+            client.get_configmap_detail(&cluster_id, &configmap_name, namespace, timeout).await
+        })?;
+        K8sConfigmap::from_protocol(py, detail)
+    }
+
+    /// Delete a config map. Jobs that were started with it go on.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    /// configmap_name : str
+    ///     As ``list_configmaps`` lists it.
+    /// namespace : str, optional
+    ///     Default: ``"default"``, which every cluster has.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster, namespace or config map.
+    /// ForbiddenException
+    ///     The role is not Administrator, or the access token is unknown, expired or deleted.
+    #[pyo3(signature = (cluster_id, configmap_name, namespace="default", *, timeout=None, **kwargs))]
+    fn delete_configmap(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        configmap_name: String,
+        namespace: &str,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        arguments::refuse_unknown(
+            "delete_configmap",
+            &["cluster_id", "configmap_name", "namespace", "timeout"],
+            kwargs,
+        )?;
+        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        self.call(py, |client| async move {
+            client.delete_configmap(&cluster_id, &configmap_name, namespace, timeout).await
+        })
+    }
+}
