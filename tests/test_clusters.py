@@ -198,6 +198,14 @@ def test_an_unknown_cluster(admin: MLPlatform) -> None:
             admin.get_cluster_info(nothing)
 
 
+def test_a_token_is_no_id(admin: MLPlatform, platform: LocalPlatform) -> None:
+    with pytest.raises(BadRequestException, match="cluster_id: this is a token, not an id") as caught:
+        admin.get_cluster_info(platform.admin_token)
+    assert str(platform.admin_token) not in str(caught.value)
+    with pytest.raises(BadRequestException, match="name: this is the value of a token"):
+        admin.create_cluster({"name": str(platform.admin_token)})
+
+
 def test_unknown_keywords(admin: MLPlatform, local: K8sClusterInfo) -> None:
     with pytest.warns(UserWarning, match=r"get_clusters\(\) ignores the keyword argument 'verbose'"):
         admin.get_clusters(verbose=True)

@@ -9,6 +9,7 @@ use mlplatform_protocol::{
         CreateCluster, DeleteCluster, GetClusterInfo, GetClusters, RemoveClusterDeleteTime, RemoveClusterSuspendTime,
         SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster,
     },
+    token::{self, Shape},
 };
 
 use crate::{Client, Error};
@@ -115,6 +116,10 @@ pub(crate) fn cluster_id(text: &str) -> Result<String, Error> {
         "" | "." | ".." => {
             let shown = text.escape_debug();
             Err(Error::argument("cluster_id", format!("'{shown}' is not an id: take one from get_clusters()")))
+        }
+        // It would cross the network in an address, which is written to logs.
+        id if token::shape(id) != Shape::Opaque => {
+            Err(Error::argument("cluster_id", "this is a token, not an id: take one from get_clusters()"))
         }
         id => Ok(id.to_owned()),
     }

@@ -11,10 +11,10 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use common::{Answer, Platform};
+use common::{Answer, Platform, tokens_in};
 use mlplatform_protocol::routes::{
-    CreateCluster, DeleteCluster, GetClusterInfo, GetClusters, RemoveClusterDeleteTime, RemoveClusterSuspendTime,
-    SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster,
+    CreateCluster, CreateSecretFromYaml, DeleteCluster, GetClusterInfo, GetClusters, RemoveClusterDeleteTime,
+    RemoveClusterSuspendTime, SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster,
 };
 use mlplatform_server::{Capacity, Limits, cluster_add, cluster_list};
 use serde_json::{Value, json};
@@ -313,6 +313,25 @@ async fn commands_work_beside_the_server_and_all_is_there_after_a_restart() {
     let admin = platform.admin_session().await;
     assert_eq!(get(&platform, &admin, &made.id).await.text("name"), "big");
     assert_eq!(platform.rows("SELECT count(*) FROM clusters").await, ["2"]);
+}
+
+/// What somebody pasted into the wrong place is neither stored nor logged.
+#[tokio::test]
+async fn a_token_in_a_wrong_place_is_not_kept() {
+    let platform = Platform::start().await;
+    let admin = platform.admin_session().await;
+    let id = || json!({"cluster_id": platform.admin});
+    let secret = json!({"cluster_id": platform.admin, "namespace": platform.admin, "name": "s"});
+    let answers = [
+        platform.ask::<DeleteCluster>(id()).session(&admin).send().await,
+        platform.ask::<WakeUpCluster>(id()).session(&admin).send().await,
+        platform.ask::<CreateSecretFromYaml>(secret).session(&admin).send().await,
+        platform.ask::<CreateCluster>(json!({"name": platform.admin})).session(&admin).send().await,
+    ];
+    for answer in answers {
+        assert!([400, 404].contains(&answer.status) && !answer.field().contains(&platform.admin), "{answer:?}");
+    }
+    assert_eq!(tokens_in(platform.folder.path()), Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]

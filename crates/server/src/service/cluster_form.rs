@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use mlplatform_protocol::{
     ErrorCode, Minutes,
     clusters::{ClusterSpec, CreateClusterRequest},
+    token::{Shape, shape},
 };
 use serde_json::Value;
 
@@ -67,6 +68,10 @@ pub(super) fn check_name(name: &str) -> Result<()> {
         && letters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         && name.ends_with(|last: char| last.is_ascii_alphanumeric())
         && name.len() <= LONGEST_NAME;
+    if good && matches!(shape(name), Shape::Whole(_)) {
+        // It would be stored and listed for everybody to read.
+        return Err(bad("name: this is the value of a token: give the name that the cluster shall have".to_owned()));
+    }
     if good {
         return Ok(());
     }

@@ -18,6 +18,7 @@ use crate::{
     Clock, Error, Result, StartError,
     app::{App, Change, Visit},
     audit::{Event, Outcome},
+    text::harmless,
 };
 
 pub use super::cluster_form::Capacity;
@@ -371,7 +372,9 @@ pub(crate) async fn wanted<'a>(
     match find(change.connection(), id).await? {
         Some(cluster) if cluster.status(now).is_some() => Ok((change, cluster)),
         _ => {
-            let event = event(action, caller, None, Outcome::Refused, json!({"reason": "unknown cluster", "id": id}));
+            // Somebody may have pasted a token.
+            let detail = json!({"reason": "unknown cluster", "id": harmless(id)});
+            let event = event(action, caller, None, Outcome::Refused, detail);
             Err(change.refuse(event, unknown(id)).await)
         }
     }

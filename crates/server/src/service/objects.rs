@@ -25,6 +25,7 @@ use crate::{
     Error, Result,
     app::{App, Change, Visit},
     audit::Outcome,
+    text::harmless,
     vault::{Place, Vault},
 };
 
@@ -480,7 +481,9 @@ async fn refuse(
     reason: &'static str,
     error: Error,
 ) -> Error {
-    let detail = json!({"reason": reason, "cluster": which.cluster, "namespace": which.namespace, "name": which.name});
+    // Somebody may have pasted a token.
+    let [cluster, namespace, name] = [which.cluster, which.namespace, which.name].map(harmless);
+    let detail = json!({"reason": reason, "cluster": cluster, "namespace": namespace, "name": name});
     change.refuse(event(action, caller, None, Outcome::Refused, detail), error).await
 }
 
