@@ -22,6 +22,8 @@ mod _native {
     #[pymodule_export]
     use super::platform::MLPlatform;
     #[pymodule_export]
+    use super::serializers::audit::MLPAuditEntry;
+    #[pymodule_export]
     use super::serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo};
     #[pymodule_export]
     use super::serializers::spark_proxy::{K8sClusterInfo, K8sConfigmap, K8sObjectNamesList, K8sSecret};

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{clusters::*, objects::*, page::*, tokens::*};
+use crate::{audit::*, clusters::*, objects::*, page::*, tokens::*};
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +173,8 @@ routes! {
     GetConfigmapDetail "get_configmap_detail": GET "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", User, Harmless, Project, 200, ConfigmapRequest => ConfigmapInfo;
     /// Deletes a config map.
     DeleteConfigmap "delete_configmap": DELETE "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", Administrator, Keyed, Project, 204, ConfigmapRequest => ();
+    /// Who did what, newest first.
+    GetAudit "get_audit": GET "/v1_0/audit", Administrator, Harmless, Project, 200, AuditRequest => Page<AuditEntry>;
 }
 
 /// All but what RFC 3986 leaves unreserved is escaped.

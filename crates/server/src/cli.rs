@@ -34,6 +34,35 @@ pub(crate) enum Command {
     /// Works while a server runs on the directory.
     #[command(subcommand)]
     Cluster(Cluster),
+    /// Show who did what, or prove that nobody has changed it; works while a server runs on the directory
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Print the audit, oldest first
+    List(AuditList),
+    /// Prove that no row was changed, put in or removed since it was written
+    ///
+    /// Exit codes: 0, the audit is whole; 1, it is broken, and the first row that is wrong is named; 3, it is whole, but
+    /// says that rows had been cut off in the past; 2, it cannot be read.
+    Verify(Directory),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditList {
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+    /// Only what this token did, and what was done to it: an id or a name, dead ones too
+    #[arg(long, value_name = "NAME-OR-ID")]
+    pub(crate) token: Option<String>,
+    /// Only from then on: a time (2026-11-24T15:00:00Z), or a length of time before now (2h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// One JSON object a line, all of each row
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

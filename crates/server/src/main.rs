@@ -1,5 +1,6 @@
 //! `mlplatform-server`: flags, logs and signals around the library.
 
+mod audit_command;
 mod cli;
 mod stop;
 
@@ -17,7 +18,7 @@ use mlplatform_server::{
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::cli::{Cli, Cluster, Command, Directory, Serve};
+use crate::cli::{Audit, Cli, Cluster, Command, Directory, Serve};
 
 /// Nothing was served: the same as for a wrong flag, since the remedy is mostly another one.
 const NOT_STARTED: u8 = 2;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.log.into());
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(io::stderr(), "mlplatform-server: {error}");
             ExitCode::from(NOT_STARTED)
@@ -34,13 +35,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), StartError> {
+/// Gives the exit code.
+fn run(command: Command) -> Result<u8, StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::System("the runtime cannot be started", error))?;
     match command {
-        Command::Serve(arguments) => runtime.block_on(serve(arguments)),
+        Command::Serve(arguments) => runtime.block_on(serve(arguments)).map(|()| 0),
+        Command::Audit(Audit::List(arguments)) => {
+            runtime.block_on(audit_command::list(&path(&arguments.directory)?, &arguments)).map(|()| 0)
+        }
+        Command::Audit(Audit::Verify(directory)) => runtime.block_on(audit_command::verify(&path(&directory)?)),
         Command::AdminToken(directory) => runtime.block_on(async {
             let file = admin_token(&path(&directory)?, Clock::default()).await?;
             print(&format!("{}\n", file.display()))

@@ -2,21 +2,16 @@
 
 use mlplatform_protocol::{
     ClusterInfo, Page, RegisterTokenInfo, TokenInfo,
+    audit::AuditEntry,
     objects::{ConfigmapInfo, SecretInfo},
-    routes::{
-        CreateCluster, CreateConfigmapFromYaml, CreateRefreshToken, CreateRegisterToken, CreateSecretFromYaml,
-        CreateSession, DeleteCluster, DeleteConfigmap, DeleteIssuerTokens, DeleteRegisterToken, DeleteSecret,
-        DeleteToken, GetClusterInfo, GetClusters, GetConfigmapDetail, GetProjectTokensInfo, GetRegisterTokensInfo,
-        GetSecretDetail, Healthz, ListConfigmaps, ListSecrets, RemoveClusterDeleteTime, RemoveClusterSuspendTime,
-        RotateToken, SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster, WhoAmI,
-    },
+    routes::*,
     tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, RotatedToken, Session},
 };
 
 use super::{Api, Call};
 use crate::{
     Result,
-    service::{clusters, inactivity, issuer, objects, redeem, register_tokens, rotate, sessions, tokens},
+    service::{audit, clusters, inactivity, issuer, objects, redeem, register_tokens, rotate, sessions, tokens},
 };
 
 /// Every route of the contract. Which one a handler is for is said by the type of its argument.
@@ -50,6 +45,7 @@ pub(super) fn api() -> Api {
         .mount(list_configmaps)
         .mount(get_configmap_detail)
         .mount(delete_configmap)
+        .mount(get_audit)
 }
 
 async fn healthz(_: Call<Healthz>) -> Result<Health> {
@@ -179,4 +175,8 @@ async fn get_configmap_detail(call: Call<GetConfigmapDetail>) -> Result<Configma
 async fn delete_configmap(call: Call<DeleteConfigmap>) -> Result<()> {
     let caller = call.caller()?.clone();
     objects::delete_configmap(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn get_audit(call: Call<GetAudit>) -> Result<Page<AuditEntry>> {
+    audit::get_audit(&call.app, call.request).await
 }

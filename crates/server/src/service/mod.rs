@@ -2,6 +2,7 @@
 //! whatever else comes to speak to people (pages, commands) calls the same.
 
 pub mod admin;
+pub mod audit;
 pub mod cluster_form;
 pub mod clusters;
 pub mod inactivity;
