@@ -22,6 +22,7 @@ from mlplatform_client.local import LocalPlatform
 from mlplatform_client.serializers.audit import MLPAuditEntry
 from mlplatform_client.serializers.auth import MLPTokenType
 
+REST = "at, actor, action, subject, address, request_id, outcome, detail, mac"
 SERVER = str(Path(sysconfig.get_path("scripts")) / "mlplatform-server")
 
 
@@ -43,15 +44,17 @@ def own(tmp_path: Path) -> Iterator[tuple[LocalPlatform, MLPlatform]]:
 
 def test_the_newest_comes_first_and_says_who_and_whom(own: tuple[LocalPlatform, MLPlatform]) -> None:
     _, admin = own
-    entries = admin.get_audit()
+    entries = admin.get_audit(limit=4)
     assert [(entry.action, entry.outcome, entry.actor_name, entry.subject_name) for entry in entries] == [
         ("delete_token", "done", "admin", "anna"),
         ("delete_token", "refused", "anna", None),
         ("create_refresh_token", "done", None, "anna"),
         ("create_register_token", "done", "admin", "anna"),
-        ("first_start", "done", None, "admin"),
     ]
-    assert [entry.seq for entry in entries] == [5, 4, 3, 2, 1]
+    total = entries[0].seq
+    everything = admin.get_audit(limit=None)
+    assert [entry.seq for entry in everything] == [*range(total, 0, -1)]
+    assert (everything[-1].action, everything[-1].address) == ("first_start", "local")
     newest = entries[0]
     assert newest.address == "127.0.0.1"
     assert newest.request_id.startswith("req_")
@@ -65,24 +68,26 @@ def test_the_newest_comes_first_and_says_who_and_whom(own: tuple[LocalPlatform, 
 def test_filters(own: tuple[LocalPlatform, MLPlatform]) -> None:
     _, admin = own
 
+    # The story is the last four rows; what the first start wrote stands before them.
+    start = admin.get_audit(limit=1)[0].seq - 4
+
     def seqs(**filters: object) -> list[int]:
-        return [entry.seq for entry in admin.get_audit(**filters)]  # type: ignore[arg-type]
+        return [entry.seq - start for entry in admin.get_audit(**filters)]  # type: ignore[arg-type]
 
     anna = admin.get_audit(limit=1)[0].subject
-    assert seqs(token="anna") == [5, 4, 3, 2]
-    assert seqs(token=anna) == [5, 4, 3]
+    assert seqs(token="anna") == [4, 3, 2, 1]
+    assert seqs(token=anna) == [4, 3, 2]
     assert seqs(token="nobody") == []
     assert seqs(token="' OR 1=1 --") == []
-    assert seqs(action="delete_token") == [5, 4]
-    assert seqs(action="delete_token", outcome="refused") == [4]
-    assert seqs(limit=2) == [5, 4]
-    assert seqs(limit=None) == [5, 4, 3, 2, 1]
-    assert seqs(since="1h") == seqs(since=datetime.timedelta(hours=1)) == [5, 4, 3, 2, 1]
+    assert seqs(action="delete_token") == [4, 3]
+    assert seqs(action="delete_token", outcome="refused") == [3]
+    assert seqs(limit=2) == [4, 3]
+    assert seqs() == seqs(limit=None) == seqs(since="1h") == seqs(since=datetime.timedelta(hours=1))
     assert seqs(until="1h") == []
-    third = admin.get_audit()[2].at
-    assert seqs(since=third) == [5, 4, 3]
-    assert seqs(until=third) == [2, 1]
-    assert seqs(since=third.isoformat(), until=third + datetime.timedelta(microseconds=1)) == [3]
+    second = admin.get_audit()[2].at
+    assert seqs(since=second) == [4, 3, 2]
+    assert seqs(until=second, token="anna") == [1]
+    assert seqs(since=second.isoformat(), until=second + datetime.timedelta(microseconds=1)) == [2]
 
 
 def test_what_cannot_be_meant_is_refused(platform: LocalPlatform, admin: MLPlatform) -> None:
@@ -112,11 +117,11 @@ def test_the_command_shows_the_same_beside_a_running_server(own: tuple[LocalPlat
     done = _run(platform, "list", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["seq"] for row in rows] == [1, 2, 3, 4, 5]
     assert [row["request_id"] for row in reversed(rows)] == [entry.request_id for entry in admin.get_audit()]
+    assert [row["seq"] for row in rows] == [*range(1, len(rows) + 1)]
     table = _run(platform, "list", "--token", "anna", "--since", "2h").stdout.splitlines()
     assert table[0].split() == ["ROW", "TIME", "(UTC)", "OUTCOME", "ACTION", "WHO", "WHOM", "FROM", "REQUEST", "DETAIL"]
-    assert [line.split()[0] for line in table[1:]] == ["2", "3", "4", "5"]
+    assert [line.split()[0] for line in table[1:]] == [str(row["seq"]) for row in rows[-4:]]
     assert re.search(r"delete_token +admin \(tok_\w+\) +anna \(tok_\w+\) +127\.0\.0\.1 +req_", table[-1])
     wrong = _run(platform, "list", "--since", "yesterday")
     assert wrong.returncode == 2
@@ -139,9 +144,10 @@ def test_names_from_users_cannot_reach_the_terminal(own: tuple[LocalPlatform, ML
 
 
 def test_an_untouched_audit_is_whole(own: tuple[LocalPlatform, MLPlatform], tmp_path: Path) -> None:
-    platform, _ = own
+    platform, admin = own
     done = _run(platform, "verify")
-    assert (done.returncode, done.stdout) == (0, "the audit is whole: 5 rows, each proved by the key\n")
+    rows = len(admin.get_audit(limit=None))
+    assert (done.returncode, done.stdout) == (0, f"the audit is whole: {rows} rows, each proved by the key\n")
     platform.stop()
     assert _run(platform, "verify").returncode == 0
     missing = subprocess.run(
@@ -155,33 +161,36 @@ def test_an_untouched_audit_is_whole(own: tuple[LocalPlatform, MLPlatform], tmp_
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE audit SET outcome = 'done' WHERE seq = 4", "row 4 was changed"),
-        ("UPDATE audit SET detail = CAST(x'ff' AS TEXT) WHERE seq = 4", "row 4 was changed"),
-        ("DELETE FROM audit WHERE seq = 4", "row 4 is missing"),
+        ("UPDATE audit SET outcome = 'done' WHERE seq = {victim}", "row {victim} was changed"),
+        ("UPDATE audit SET detail = CAST(x'ff' AS TEXT) WHERE seq = {victim}", "row {victim} was changed"),
+        ("DELETE FROM audit WHERE seq = {victim}", "row {victim} is missing"),
         ("DELETE FROM audit WHERE seq = 1", "row 1 is missing"),
-        ("DELETE FROM audit WHERE seq > 3", "rows up to 5 that the mark beside the key knows of were cut off"),
-        ("DELETE FROM audit", "rows up to 5 that the mark beside the key knows of were cut off"),
         (
-            (
-                "INSERT INTO audit SELECT 6, at, actor, action, subject, address, request_id, outcome, detail, mac "
-                "FROM audit WHERE seq = 5"
-            ),
-            "row 6 was changed, or does not follow",
+            "DELETE FROM audit WHERE seq >= {victim}",
+            "rows up to {last} that the mark beside the key knows of were cut off",
+        ),
+        ("DELETE FROM audit", "rows up to {last} that the mark beside the key knows of were cut off"),
+        (
+            ("INSERT INTO audit SELECT {last} + 1, {rest} FROM audit WHERE seq = {last}"),
+            "row {next} was changed, or does not follow",
         ),
         (
             (
-                "UPDATE audit SET seq = seq + 100 WHERE seq > 3; UPDATE audit SET seq = seq - 99 WHERE seq > 100; "
-                "INSERT INTO audit SELECT 4, at, actor, action, subject, address, request_id, outcome, detail, mac "
-                "FROM audit WHERE seq = 3"
+                "UPDATE audit SET seq = seq + 100 WHERE seq >= {victim}; "
+                "UPDATE audit SET seq = seq - 99 WHERE seq > 100; "
+                "INSERT INTO audit SELECT {victim}, {rest} "
+                "FROM audit WHERE seq = {victim} - 1"
             ),
-            "row 4 was changed, or does not follow",
+            "row {victim} was changed, or does not follow",
         ),
     ],
 )
 def test_every_forgery_is_found(
     own: tuple[LocalPlatform, MLPlatform], statement: str, said: str, running: bool
 ) -> None:
-    platform, _ = own
+    platform, admin = own
+    last = admin.get_audit(limit=1)[0].seq
+    names = {"rest": REST, "last": last, "victim": last - 1, "next": last + 1}
     if not running:
         platform.stop()
     with closing(sqlite3.connect(Path(platform.data_dir) / "platform.sqlite3", isolation_level=None)) as store:
@@ -189,21 +198,21 @@ def test_every_forgery_is_found(
             store.execute("DELETE FROM audit")
         for trigger in ("audit_is_not_changed", "audit_is_not_removed"):
             store.execute(f"DROP TRIGGER {trigger}")
-        store.executescript(statement)
+        store.executescript(statement.format(**names))
     done = _run(platform, "verify")
     assert done.returncode == 1
-    assert said in done.stdout
+    assert said.format(**names) in done.stdout
 
 
 def test_a_cut_is_not_forgotten_when_the_server_goes_on(own: tuple[LocalPlatform, MLPlatform]) -> None:
     platform, admin = own
     with closing(sqlite3.connect(Path(platform.data_dir) / "platform.sqlite3", isolation_level=None)) as store:
-        store.executescript("DROP TRIGGER audit_is_not_removed; DELETE FROM audit WHERE seq > 3")
+        store.executescript("DROP TRIGGER audit_is_not_removed; DELETE FROM audit WHERE seq > 1")
     for number in range(4):
         admin.create_register_token(f"later-{number}", "1h", token_type=MLPTokenType.USER)
     done = _run(platform, "verify")
     assert done.returncode == 3
-    assert "row 4 of " in done.stdout
+    assert "row 2 of " in done.stdout
     assert "had been cut off before it" in done.stdout
     assert [entry.action for entry in admin.get_audit(action="audit_gap")] == ["audit_gap"]
 

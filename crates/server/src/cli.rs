@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use mlplatform_protocol::Lifetime;
-use mlplatform_server::{Capacity, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles};
+use mlplatform_server::{Capacity, Cidr, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles};
 use tracing::level_filters::LevelFilter;
 
 /// The ML platform on one machine.
@@ -106,6 +106,10 @@ pub(crate) struct Serve {
     /// The certificate's private key, PEM
     #[arg(long, env = "MLP_SERVER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// A proxy in front of this server, as an address or a range: what its X-Forwarded-For says of where a request came
+    /// from is believed. May be given several times, or several with commas between
+    #[arg(long = "trusted-proxy", env = "MLP_SERVER_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<Cidr>,
     /// Stop when standard input ends: the server then never outlives the process that started it
     #[arg(long, env = "MLP_SERVER_EXIT_ON_STDIN_EOF", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(crate) exit_on_stdin_eof: bool,

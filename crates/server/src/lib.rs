@@ -11,6 +11,7 @@
 //! policy           what the operator allows: lifetimes, numbers
 //! last_used        when and from where each token was used
 //! vault            the values of secrets, encrypted
+//! strangers        limits on callers whose secret nobody knows, and the tally of refusals
 //! store, data_dir  SQLite, and the folder that everything lives in
 //! ```
 //!
@@ -28,9 +29,11 @@ mod http;
 mod last_used;
 mod listen;
 mod policy;
+mod proxies;
 mod server;
 mod start;
 mod store;
+mod strangers;
 mod text;
 mod tls;
 mod vault;
@@ -41,6 +44,7 @@ pub use data_dir::{DataDir, DirLock};
 pub use error::{Error, Result};
 pub use listen::bind;
 pub use policy::{Policy, TOKENS_PER_ISSUER};
+pub use proxies::{Cidr, Proxies};
 pub use server::{Config, Ready, Server};
 pub use service::{
     admin::admin_token,

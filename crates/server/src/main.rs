@@ -13,7 +13,7 @@ use std::{
 use clap::Parser;
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
-    Clock, Config, Memory, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list, harmless,
+    Clock, Config, Memory, Proxies, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list, harmless,
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -41,12 +41,12 @@ fn run(command: Command) -> Result<u8, StartError> {
         .enable_all()
         .build()
         .map_err(|error| StartError::System("the runtime cannot be started", error))?;
-    match command {
-        Command::Serve(arguments) => runtime.block_on(serve(arguments)).map(|()| 0),
+    let done = match command {
+        Command::Serve(arguments) => runtime.block_on(serve(arguments)),
         Command::Audit(Audit::List(arguments)) => {
-            runtime.block_on(audit_command::list(&path(&arguments.directory)?, &arguments)).map(|()| 0)
+            runtime.block_on(audit_command::list(&path(&arguments.directory)?, &arguments))
         }
-        Command::Audit(Audit::Verify(directory)) => runtime.block_on(audit_command::verify(&path(&directory)?)),
+        Command::Audit(Audit::Verify(directory)) => return runtime.block_on(audit_command::verify(&path(&directory)?)),
         Command::AdminToken(directory) => runtime.block_on(async {
             let file = admin_token(&path(&directory)?, Clock::default()).await?;
             print(&format!("{}\n", file.display()))
@@ -58,7 +58,8 @@ fn run(command: Command) -> Result<u8, StartError> {
         Command::Cluster(Cluster::List(directory)) => {
             runtime.block_on(async { print(&table(&cluster_list(&path(&directory)?, Clock::default()).await?)) })
         }
-    }
+    };
+    done.map(|()| 0)
 }
 
 /// The result of a command that has done its work.
@@ -94,7 +95,8 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
     let tls = arguments.tls();
     let listener = bind(&arguments.listen, tls.is_some())?;
     let limits = arguments.limits();
-    let config = Config { tls, limits, clock: clock(&arguments), ..Config::new(path(&arguments.directory)?) };
+    let proxies = Proxies(arguments.trusted_proxies.clone());
+    let config = Config { tls, limits, proxies, clock: clock(&arguments), ..Config::new(path(&arguments.directory)?) };
     // Before the store is touched: a signal while the server starts then ends it as cleanly as one later.
     let stop = stop::listen(arguments.exit_on_stdin_eof)?;
     let server = Server::start(listener, config).await?;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    App, Clock, DataDir, DirLock, Limits, StartError, TlsFiles,
+    App, Clock, DataDir, DirLock, Limits, Proxies, StartError, TlsFiles,
     audit::Audit,
     http, last_used,
     listen::Prompt,
@@ -25,6 +25,8 @@ use crate::{
     vault::Vault,
 };
 
+/// The most that is read of a request's head: a token has 43 bytes, and a browser's cookies are not ours.
+const LARGEST_HEAD: usize = 32 * 1024;
 /// An HTTP/2 connection is asked whether it is still there this often …
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// … and closed when it has not answered for this long.
@@ -44,13 +46,16 @@ pub struct Config {
     pub limits: Limits,
     /// The time.
     pub clock: Clock,
+    /// Proxies that are believed about whom they speak for.
+    pub proxies: Proxies,
 }
 
 impl Config {
     /// The defaults, in that directory.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), tls: None, limits: Limits::default(), clock: Clock::default() }
+        let (limits, clock, proxies) = (Limits::default(), Clock::default(), Proxies::default());
+        Self { data_dir: data_dir.into(), tls: None, limits, clock, proxies }
     }
 }
 
@@ -68,6 +73,7 @@ pub struct Server {
     app: App,
     listener: TcpListener,
     tls: Option<RustlsConfig>,
+    proxies: Proxies,
     ready: Ready,
     _lock: DirLock,
 }
@@ -91,7 +97,7 @@ impl Server {
         let app = App::new(dir, store, audit, config.clock, config.limits);
         admin::bootstrap(&app).await?;
         clusters::bootstrap(&app).await?;
-        Ok(Self { app, listener, tls, ready, _lock: lock })
+        Ok(Self { app, listener, tls, proxies: config.proxies, ready, _lock: lock })
     }
 
     /// Where it listens.
@@ -114,14 +120,16 @@ impl Server {
         });
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
+        let counting = tokio::spawn(write_counts(self.app.clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
-        let service = http::service(&self.app).into_make_service_with_connect_info::<SocketAddr>();
+        let service = http::service(&self.app, self.proxies).into_make_service_with_connect_info::<SocketAddr>();
         let patience = self.app.limits().head;
         let builder = server.http_builder();
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(patience);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
         let mut http2 = builder.http2();
         http2.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_PATIENCE);
+        http2.max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
         let served = match self.tls {
             Some(tls) => {
                 let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience).acceptor(NoDelayAcceptor::new());
@@ -131,6 +139,8 @@ impl Server {
         };
         settling.abort();
         writer.abort();
+        counting.abort();
+        self.app.write_counts(true).await;
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
         let close = async {
             if let Err(error) = last_used::write(&self.app).await {
@@ -143,6 +153,14 @@ impl Server {
         }
         tracing::info!("stopped");
         served.map_err(failed)
+    }
+}
+
+/// Refusals that were only counted become audit rows.
+async fn write_counts(app: App) {
+    loop {
+        tokio::time::sleep(app.strangers().pace()).await;
+        app.write_counts(false).await;
     }
 }
 

@@ -29,6 +29,8 @@ use crate::{
 /// not to be noticed.
 const PURGED_AT_ONCE: i64 = 100;
 
+const ACTION: &str = "create_session";
+
 /// Who makes a request: a living token that was read just now.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -91,6 +93,9 @@ struct Presented {
 /// One answer for every token that is not good: the audit knows why.
 pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequest) -> Result<Session> {
     let presented = digest(request.refresh_token.expose());
+    if !is_known(app, &presented).await? {
+        return Err(app.refuse_unknown(visit, ACTION).await);
+    }
     let mut change = app.change(visit).await?;
     let now = change.now().as_microsecond();
     let found: Option<Presented> = sqlx::query_as(concat!(
@@ -146,9 +151,18 @@ pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequ
     })
 }
 
+/// Whether there is, or ever was, a token of that secret.
+async fn is_known(app: &App, presented: &Digest) -> Result<bool> {
+    let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM token_secrets WHERE digest = ?)")
+        .bind(presented)
+        .fetch_one(&mut *app.read().await?)
+        .await?;
+    Ok(known)
+}
+
 async fn refuse(change: Change<'_>, subject: Option<&str>, reason: &str) -> Error {
     let detail = json!({"reason": reason});
-    let event = Event { action: "create_session", actor: None, subject, outcome: Outcome::Refused, detail };
+    let event = Event { action: ACTION, actor: None, subject, outcome: Outcome::Refused, detail };
     change.refuse(event, Error::forbidden(reason == "expired")).await
 }
 
