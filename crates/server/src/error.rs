@@ -69,16 +69,24 @@ impl Error {
         Self::TooMany { retry_after: u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1) }
     }
 
-    /// The store is held by somebody else, or full of work: coming again helps.
-    fn is_overload(&self) -> bool {
-        // SQLITE_BUSY is the low byte; the rest says which kind.
+    /// What coming again helps against, as the caller is told it.
+    fn passing(&self) -> Option<&'static str> {
+        // Of SQLite's codes the low byte is the kind, the rest says which of it.
         const BUSY: u32 = 5;
+        const FULL: u32 = 13;
+        /// A write, or a longer file for what readers and writers share, that the system did not allow.
+        const NOT_WRITTEN: [u32; 2] = [778, 4874];
+        const OVERLOAD: &str = "the platform is overloaded or stopping: try again";
         match self {
-            Self::Store(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
-            Self::Store(sqlx::Error::Database(error)) => {
-                error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == BUSY)
-            }
-            _ => false,
+            Self::Store(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => Some(OVERLOAD),
+            Self::Store(sqlx::Error::Database(error)) => match error.code()?.parse::<u32>().ok()? {
+                code if code & 0xff == BUSY => Some(OVERLOAD),
+                code if code & 0xff == FULL || NOT_WRITTEN.contains(&code) => Some(
+                    "the platform's disk is full or cannot be written: nothing was changed; its operator has to make room, then try again",
+                ),
+                _ => None,
+            },
+            _ => None,
         }
     }
 }
@@ -96,8 +104,8 @@ impl IntoResponse for Error {
             error => {
                 let causes = causes(&error);
                 tracing::error!(?causes, "request failed: {error}");
-                let body = if error.is_overload() {
-                    ErrorBody::new(ErrorCode::ServiceUnavailable, "the platform is overloaded or stopping: try again")
+                let body = if let Some(text) = error.passing() {
+                    ErrorBody::new(ErrorCode::ServiceUnavailable, text)
                 } else {
                     let field = "the platform failed; its log has the details under this request id";
                     ErrorBody::new(ErrorCode::InternalServerError, field)

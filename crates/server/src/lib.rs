@@ -25,6 +25,8 @@ mod app;
 mod clock;
 mod data_dir;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod last_used;
 mod listen;

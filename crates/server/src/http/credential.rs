@@ -9,7 +9,7 @@ use crate::{Error, Result};
 const SCHEME: &str = "bearer ";
 
 /// The value of `Authorization: Bearer` or of its equal `X-Auth-Token`; `None` when there is neither.
-pub(super) fn read(headers: &HeaderMap) -> Result<Option<&str>> {
+pub(crate) fn read(headers: &HeaderMap) -> Result<Option<&str>> {
     let bearer = single(headers, header::AUTHORIZATION.as_str())?.map(bearer).transpose()?;
     let token = single(headers, headers::AUTH_TOKEN)?.map(text).transpose()?;
     match (bearer, token) {

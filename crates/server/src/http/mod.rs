@@ -4,7 +4,7 @@
 //! and the types of request and answer come from there, so that this crate holds no path, and a handler cannot forget
 //! the access check: it runs only after it, and before a byte of the body is read.
 
-mod credential;
+pub(crate) mod credential;
 mod handlers;
 mod input;
 mod layers;
