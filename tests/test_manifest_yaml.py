@@ -34,7 +34,10 @@ values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4), max_leaves=12
 )
 documents = st.dictionaries(text, values, max_size=5)
-LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if yaml.__with_libyaml__ else [])]
+LOADERS: list[type[yaml.SafeLoader] | type[yaml.CSafeLoader]] = [
+    yaml.SafeLoader,
+    *([yaml.CSafeLoader] if yaml.__with_libyaml__ else []),
+]
 
 
 def _strict(value: Any) -> Any:
