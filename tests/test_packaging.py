@@ -265,9 +265,9 @@ def _environment(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-def _run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def _run(*command: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
 
 
@@ -345,10 +345,11 @@ def test_where_the_wheel_does_not_fit_the_archive_compiles() -> None:
     }
     options = ("--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(folder))
     built = _run(sys.executable, "-m", "pip", "wheel", *options, tree, **environment)
-    # cargo tells crates of one name and version apart by their place in the workspace alone: it would take what was made
-    # of these sources for that of the checkout, and never compile the checkout's again.
+    # cargo tells crates of one name and version apart by their place in the workspace alone: it would take what was
+    # made of these sources for that of the checkout, and never compile the checkout's again.
     ours = [f"--package={name}" for name in ("mlplatform-protocol", "mlplatform-client", "mlplatform-client-python")]
-    subprocess.run(["cargo", "clean", "--locked", "--offline", *ours], cwd=tree, env=environment, check=True)
+    cleaned = _run("cargo", "clean", "--locked", "--offline", *ours, cwd=tree, **environment)
+    assert cleaned.returncode == 0, cleaned.stdout
     assert built.returncode == 0, built.stdout
     [wheel] = folder.glob("*.whl")
     assert re.fullmatch(rf"{TOP}-cp39-abi3-\w+_x86_64\.whl", wheel.name)
