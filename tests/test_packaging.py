@@ -265,9 +265,9 @@ def _environment(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-def _run(*command: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def _run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
 
 
@@ -348,7 +348,8 @@ def test_where_the_wheel_does_not_fit_the_archive_compiles() -> None:
     # cargo tells crates of one name and version apart by their place in the workspace alone: it would take what was
     # made of these sources for that of the checkout, and never compile the checkout's again.
     ours = [f"--package={name}" for name in ("mlplatform-protocol", "mlplatform-client", "mlplatform-client-python")]
-    cleaned = _run("cargo", "clean", "--locked", "--offline", *ours, cwd=tree, **environment)
+    manifest = tree / "Cargo.toml"
+    cleaned = _run("cargo", "clean", "--locked", "--offline", "--manifest-path", manifest, *ours, **environment)
     assert cleaned.returncode == 0, cleaned.stdout
     assert built.returncode == 0, built.stdout
     [wheel] = folder.glob("*.whl")

@@ -69,13 +69,21 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text.len() > LONGEST {
-            let length = text.len();
-            return Err(de::Error::custom(format_args!("it has {length} bytes, and no token has more than {LONGEST}")));
-        }
-        Ok(Self(text.into()))
+        Ok(Self(String::deserialize(deserializer)?.into()))
     }
+}
+
+/// A token that somebody presents, for `#[serde(deserialize_with = …)]`: at most [`LONGEST`] bytes.
+///
+/// # Errors
+/// When it is longer; the text is not repeated.
+pub fn presented<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    let secret = Secret::deserialize(deserializer)?;
+    let length = secret.expose().len();
+    if length > LONGEST {
+        return Err(de::Error::custom(format_args!("it has {length} bytes, and no token has more than {LONGEST}")));
+    }
+    Ok(secret)
 }
 
 /// What a token is for.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Lifetime, Open, Secret, TokenId, TokenName};
+use crate::{Lifetime, Open, Secret, TokenId, TokenName, token::presented};
 
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,6 +41,7 @@ impl Role {
 #[serde(deny_unknown_fields)]
 pub struct CreateSessionRequest {
     /// The access token.
+    #[serde(deserialize_with = "presented")]
     pub refresh_token: Secret,
 }
 
@@ -88,6 +89,7 @@ pub struct CreatedRegisterToken {
 #[serde(deny_unknown_fields)]
 pub struct CreateRefreshTokenRequest {
     /// The registration token.
+    #[serde(deserialize_with = "presented")]
     pub register_token: Secret,
 }
 
