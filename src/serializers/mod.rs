@@ -57,6 +57,7 @@ macro_rules! value {
     };
 }
 pub(crate) mod auth;
+pub(crate) mod spark_jobs;
 pub(crate) mod spark_proxy;
 
 /// An aware `datetime.datetime` in UTC.

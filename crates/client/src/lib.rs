@@ -12,6 +12,7 @@ pub mod config;
 pub mod error;
 mod expiry;
 mod failure;
+pub mod jobs;
 mod retry;
 mod session;
 mod tls;

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{clusters::*, page::*, tokens::*};
+use crate::{clusters::*, jobs::*, page::*, tokens::*};
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,12 +157,41 @@ routes! {
     RemoveClusterSuspendTime "remove_cluster_suspend_time": DELETE "/v1_0/magnum/{cluster_id}/suspend-time", Administrator, Harmless, Project, 200, ClusterRequest => ClusterInfo;
     /// Starts a suspended cluster.
     WakeUpCluster "wake_up_cluster": POST "/v1_0/magnum/{cluster_id}/wake-up", Administrator, Keyed, Project, 204, ClusterRequest => ();
+    /// Submits a job.
+    SparkSubmitJob "spark_submit_job": POST "/v1_0/magnum/{cluster_id}/jobs", User, Keyed, Project, 201, SubmitJobRequest => JobInfo;
+    /// The jobs of a cluster.
+    SparkJobsList "spark_jobs_list": GET "/v1_0/magnum/{cluster_id}/jobs", User, Harmless, Project, 200, OfClusterRequest => Page<JobInfo>;
+    /// A job and its driver.
+    SparkJobInfo "spark_job_info": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Harmless, Project, 200, JobRequest => JobDetail;
+    /// The log of a job, as bytes.
+    SparkJobLogs "spark_job_logs": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/logs", User, Harmless, Project, 200, JobLogsRequest => ();
+    /// A job's SparkApplication with its state and events.
+    DescribeSparkJob "describe_spark_job": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/description", User, Harmless, Project, 200, JobRequest => Value;
+    /// Ends and deletes a job.
+    SparkDeleteJob "spark_delete_job": DELETE "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Keyed, Project, 204, JobRequest => ();
+    /// What happened on a cluster.
+    SparkEvents "spark_events": GET "/v1_0/magnum/{cluster_id}/events", User, Harmless, Project, 200, OfClusterRequest => Page<JobEvent>;
+    /// Why a job is where it is.
+    SparkJobExplain "spark_job_explain": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/explanation", User, Harmless, Project, 200, JobRequest => Explanation;
 }
 
 /// All but what RFC 3986 leaves unreserved is escaped.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// The largest body of a request, unless its route says otherwise: the largest of today has a thousandth of it.
+const LARGEST_BODY: usize = 64 * 1024;
+
 impl Route {
+    /// The largest body that is read.
+    #[must_use]
+    pub fn largest_body(&self) -> usize {
+        match self.name {
+            // Base64 makes four bytes of three; the manifest comes on top.
+            "spark_submit_job" => LARGEST_PYCODE.div_ceil(3) * 4 + 1024 * 1024,
+            _ => LARGEST_BODY,
+        }
+    }
+
     /// The path with the request's fields filled in, and the fields that are left for query or body.
     #[must_use]
     pub fn fill(&self, mut fields: Map<String, Value>) -> (String, Map<String, Value>) {

@@ -16,6 +16,7 @@ use crate::{
     audit::{Audit, Event, NewMark, Whence},
     last_used::LastUsed,
     service::sessions::Caller,
+    spark::Gateway,
     store::Store,
 };
 
@@ -64,13 +65,16 @@ struct Inner {
     limits: Limits,
     slots: Arc<Semaphore>,
     last_used: LastUsed,
+    spark: Gateway,
 }
 
 impl App {
     pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.requests));
         let last_used = LastUsed::default();
-        Self { inner: Arc::new(Inner { dir, store, audit, clock, limits, slots, last_used }) }
+        Self {
+            inner: Arc::new(Inner { dir, store, audit, clock, limits, slots, last_used, spark: Gateway::default() }),
+        }
     }
 
     /// For a command on the machine: works beside a server that serves the same directory.
@@ -97,6 +101,10 @@ impl App {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    pub(crate) fn spark(&self) -> &Gateway {
+        &self.inner.spark
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -6,6 +6,8 @@
 //! | `admin-token` | the newest Administrator token made on this machine |
 //! | `audit-key`, `audit-head` | the audit chain's key and the mark of its newest row |
 //! | `buckets/<name>/` | the bucket of a cluster: its files are the users' own |
+//! | `jobs/<id>/` | the log of a job and its runs; while it runs, its working folder |
+//! | `ivy/` | packages that jobs have fetched |
 //! | `lock` | held by the one `serve` of this directory; contains its pid |
 //!
 //! A file with a secret is written beside its place, flushed, and renamed into it: at any moment a reader finds the
@@ -106,6 +108,18 @@ impl DataDir {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&path)?;
         Ok(path)
+    }
+
+    /// The folder of a job's files, which is made when it starts.
+    #[must_use]
+    pub fn job(&self, id: &str) -> PathBuf {
+        self.path.join("jobs").join(id)
+    }
+
+    /// Where packages are kept that jobs have fetched.
+    #[must_use]
+    pub fn ivy(&self) -> PathBuf {
+        self.path.join("ivy")
     }
 
     /// Takes the directory for this process.

@@ -13,6 +13,7 @@ use clap::Parser;
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
     Clock, Config, Memory, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list, harmless,
+    spark::run_job,
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -35,11 +36,16 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), StartError> {
+    // Before anything is set up: of these there may be many, and each is small.
+    if let Command::RunJob { folder } = &command {
+        return run_job(folder).map_err(|error| StartError::System("the run could not be looked after", error));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::System("the runtime cannot be started", error))?;
     match command {
+        Command::RunJob { .. } => Ok(()),
         Command::Serve(arguments) => runtime.block_on(serve(arguments)),
         Command::AdminToken(directory) => runtime.block_on(async {
             let file = admin_token(&path(&directory)?, Clock::default()).await?;
@@ -88,7 +94,13 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
     let tls = arguments.tls();
     let listener = bind(&arguments.listen, tls.is_some())?;
     let limits = arguments.limits();
-    let config = Config { tls, limits, clock: clock(&arguments), ..Config::new(path(&arguments.directory)?) };
+    let config = Config {
+        tls,
+        limits,
+        clock: clock(&arguments),
+        spark: arguments.spark(),
+        ..Config::new(path(&arguments.directory)?)
+    };
     // Before the store is touched: a signal while the server starts then ends it as cleanly as one later.
     let stop = stop::listen(arguments.exit_on_stdin_eof)?;
     let server = Server::start(listener, config).await?;

@@ -11,7 +11,7 @@ use mlplatform_protocol::{
     tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, RotatedToken, Session},
 };
 
-use super::{Api, Call};
+use super::{Api, Call, job_handlers};
 use crate::{
     Result,
     service::{clusters, inactivity, issuer, redeem, register_tokens, rotate, sessions, tokens},
@@ -19,7 +19,7 @@ use crate::{
 
 /// Every route of the contract. Which one a handler is for is said by the type of its argument.
 pub(super) fn api() -> Api {
-    Api::default()
+    job_handlers::mount(Api::default())
         .mount(healthz)
         .mount(create_session)
         .mount(create_register_token)

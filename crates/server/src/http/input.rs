@@ -17,9 +17,6 @@ use serde_json::{Map, Value};
 use super::query::Fields;
 use crate::{Error, Result};
 
-/// The largest body: the largest request of today has a thousandth of it.
-const LARGEST_BODY: usize = 64 * 1024;
-
 pub(super) async fn read<E: Endpoint>(request: Request, patience: Duration) -> Result<E::Request> {
     let (mut parts, body) = request.into_parts();
     let path = path_fields(&mut parts).await?;
@@ -28,7 +25,7 @@ pub(super) async fn read<E: Endpoint>(request: Request, patience: Duration) -> R
             let text = "the body is not JSON: send it with 'Content-Type: application/json'";
             return Err(Error::refused(ErrorCode::UnsupportedMediaType, text));
         }
-        let body = tokio::time::timeout(patience, collect(&parts.headers, body)).await;
+        let body = tokio::time::timeout(patience, collect(&parts.headers, body, E::ROUTE.largest_body())).await;
         let body = body.map_err(|_| {
             let text = format!("the body took longer than {} seconds: send it again", patience.as_secs());
             Error::refused(ErrorCode::RequestTimeout, text)
@@ -54,13 +51,13 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-async fn collect(headers: &HeaderMap, body: Body) -> Result<Vec<u8>> {
+async fn collect(headers: &HeaderMap, body: Body, largest: usize) -> Result<Vec<u8>> {
     let too_large = || {
-        let text = format!("the body is larger than {LARGEST_BODY} bytes, the most that is read");
+        let text = format!("the body is larger than {largest} bytes, the most that is read");
         Error::refused(ErrorCode::PayloadTooLarge, text)
     };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > LARGEST_BODY as u64) {
+    if announced.is_some_and(|length| length > largest as u64) {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
@@ -68,7 +65,7 @@ async fn collect(headers: &HeaderMap, body: Body) -> Result<Vec<u8>> {
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|_| bad("the body ended before its end: send it again"))?;
         bytes.extend_from_slice(&piece);
-        if bytes.len() > LARGEST_BODY {
+        if bytes.len() > largest {
             return Err(too_large());
         }
     }

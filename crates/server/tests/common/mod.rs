@@ -87,6 +87,11 @@ impl Ask {
         Self { request: self.request.header(name, value) }
     }
 
+    /// The answer as it comes.
+    pub async fn response(self) -> Response {
+        self.request.send().await.unwrap()
+    }
+
     pub async fn send(self) -> Answer {
         Answer::of(self.request.send().await.unwrap()).await
     }
@@ -107,9 +112,13 @@ impl Platform {
     }
 
     pub async fn start_in(folder: Arc<TempDir>, limits: Limits, tls: Option<TlsFiles>) -> Self {
-        let config = Config { limits, tls: tls.clone(), ..Config::new(folder.path()) };
+        let config = Config { limits, tls, ..Config::new(folder.path()) };
+        Self::start_as(folder, config).await
+    }
+
+    pub async fn start_as(folder: Arc<TempDir>, config: Config) -> Self {
         let clock = config.clock.clone();
-        let listener = bind("127.0.0.1:0", tls.is_some()).unwrap();
+        let listener = bind("127.0.0.1:0", config.tls.is_some()).unwrap();
         let server = Server::start(listener, config).await.unwrap();
         let ready = server.ready().clone();
         let (stop, stopped) = oneshot::channel();
