@@ -23,7 +23,7 @@ pub(crate) enum Command {
     /// Serve the platform until SIGTERM or SIGINT
     ///
     /// When it is ready, one line of JSON with "url" and "admin_token_file" is written to stdout; logs go to stderr.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Make a new Administrator token named "admin", in place of the old one, and print the file that it is in
     ///
     /// Works while a server runs on the directory. The old token of that name, its sessions and the registration

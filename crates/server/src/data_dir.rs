@@ -110,6 +110,21 @@ impl DataDir {
         Ok(path)
     }
 
+    /// Lets another user pass through to what belongs to its jobs. The files beside them stay the platform's: each has
+    /// the mode 0600, and the folder cannot be listed.
+    ///
+    /// # Errors
+    /// When the folders cannot be made or changed.
+    #[cfg(unix)]
+    pub(crate) fn let_through(&self) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        for path in [self.path.clone(), self.path.join("jobs"), self.path.join("buckets")] {
+            fs::create_dir_all(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o711))?;
+        }
+        Ok(())
+    }
+
     /// The folder of a job's files, which is made when it starts.
     #[must_use]
     pub fn job(&self, id: &str) -> PathBuf {
@@ -196,7 +211,8 @@ impl DataDir {
     fn warn_if_open_to_others(&self) {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(&self.path).map(|meta| meta.permissions().mode() & 0o777).unwrap_or(0o700);
-        if mode & 0o077 != 0 {
+        // To pass through without seeing anything is what the users of jobs may do.
+        if mode & 0o066 != 0 {
             let path = self.path.display();
             tracing::warn!("others may enter the data directory (mode {mode:03o}): chmod 700 '{path}'");
         }

@@ -46,7 +46,7 @@ fn run(command: Command) -> Result<(), StartError> {
         .map_err(|error| StartError::System("the runtime cannot be started", error))?;
     match command {
         Command::RunJob { .. } => Ok(()),
-        Command::Serve(arguments) => runtime.block_on(serve(arguments)),
+        Command::Serve(arguments) => runtime.block_on(serve(*arguments)),
         Command::AdminToken(directory) => runtime.block_on(async {
             let file = admin_token(&path(&directory)?, Clock::default()).await?;
             print(&format!("{}\n", file.display()))

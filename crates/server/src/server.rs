@@ -94,6 +94,11 @@ impl Server {
         config.spark.check(address)?;
         let dir = DataDir::create(&config.data_dir)?;
         let lock = dir.lock()?;
+        if config.spark.job_user.is_some() {
+            let failed =
+                |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
+            dir.let_through().map_err(failed)?;
+        }
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };

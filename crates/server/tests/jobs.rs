@@ -359,6 +359,9 @@ async fn what_cannot_run_is_refused_with_its_reason() {
         let answer = jobs.platform.ask::<SparkSubmitJob>(request).session(&jobs.session).send().await;
         assert_eq!(answer.status, 400, "{answer:?}");
         assert!(answer.field().contains(text), "{}", answer.field());
+        let told = jobs.explain("bad").await.body;
+        assert_eq!((&told["cause"], &told["status"]), (&json!("refused"), &json!("REFUSED")));
+        assert!(told["sentence"].as_str().unwrap().contains(text), "{told}");
     }
     for (name, more, text) in [
         ("Bad_Name", json!({}), "is no name of a job"),

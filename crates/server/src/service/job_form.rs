@@ -15,8 +15,8 @@ use crate::{Error, Result, app::App, clock::timestamp, spark::end_text};
 
 /// Where in a bucket the programs are that came along with a job.
 const UPLOADS: &str = ".spark-jobs";
-/// As long as the label of a pod may be, less what is added for the driver's.
-const LONGEST_NAME: usize = 63 - "-driver".len();
+/// As long as a label of Kubernetes may be.
+const LONGEST_NAME: usize = 63;
 
 pub(crate) fn bad(text: impl Into<String>) -> Error {
     Error::refused(ErrorCode::BadRequest, text)

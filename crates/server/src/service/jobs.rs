@@ -10,7 +10,7 @@ use std::{
 };
 
 use mlplatform_protocol::{
-    ErrorCode, EventKind, Explanation, JobDetail, JobEvent, JobInfo, Page, PageRequest,
+    ErrorCode, EventKind, Explanation, JobDetail, JobEvent, JobInfo, Open, Page, PageRequest,
     jobs::{JobRequest, OfClusterRequest, SubmitJobRequest},
 };
 use serde_json::{Value, json};
@@ -35,6 +35,12 @@ use crate::{
     spark::{self, LONGEST_END, Places, Plan},
 };
 
+const SUBMIT: &str = "spark_submit_job";
+/// In the audit: a submit that could not be run.
+const INVALID: &str = "not valid";
+/// How far back the audit is searched for a submit that was refused.
+const REMEMBERED: i64 = 10_000;
+
 /// Events that a description shows, and an explanation looks at: the newest.
 const EVENTS: i64 = 100;
 
@@ -49,7 +55,28 @@ pub async fn spark_submit_job(
     key: Option<&Key>,
     request: SubmitJobRequest,
 ) -> Result<JobInfo> {
-    const ACTION: &str = "spark_submit_job";
+    let cluster = request.cluster_id.clone();
+    let name = request.manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match submit(app, visit, caller, key, request).await {
+        Err(Error::Refused { code: ErrorCode::BadRequest, field, expired }) if job_form::check_name(&name).is_ok() => {
+            // For `spark_job_explain`: there is no job that could remember it.
+            let detail = json!({"reason": INVALID, "name": name, "why": field});
+            let event = clusters::event(SUBMIT, caller, Some(&cluster), Outcome::Refused, detail);
+            let error = Error::Refused { code: ErrorCode::BadRequest, field, expired };
+            Err(app.change(visit).await?.refuse(event, error).await)
+        }
+        result => result,
+    }
+}
+
+async fn submit(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    key: Option<&Key>,
+    request: SubmitJobRequest,
+) -> Result<JobInfo> {
+    const ACTION: &str = SUBMIT;
     let whole = serde_json::to_string(&request).map_err(|_| Error::Fault("a request cannot be written"))?;
     let whole = digest(&whole);
     let cluster = cluster(app, &request.cluster_id).await?;
@@ -233,11 +260,40 @@ pub async fn spark_events(app: &App, request: OfClusterRequest) -> Result<Page<J
 /// When there never was such a job, or the store fails.
 pub async fn spark_job_explain(app: &App, request: JobRequest) -> Result<Explanation> {
     let cluster = cluster(app, &request.cluster_id).await?;
-    let job = last(app, &request).await?;
+    let job = match last(app, &request).await {
+        Err(error) => return refused(app, &request).await?.ok_or(error),
+        Ok(job) => job,
+    };
     let events = job_rows::events_of_job(&mut *app.read().await?, job.seq, EVENTS).await?;
     let events: Vec<JobEvent> = events.into_iter().map(JobEvent::from).collect();
     let log = job_logs::end_of(app, &job).await?;
     Ok(spark::explain(&job, &cluster.bucket, &events, &log))
+}
+
+/// What is said of a job that never was one, because it was refused.
+async fn refused(app: &App, request: &JobRequest) -> Result<Option<Explanation>> {
+    let details: Vec<String> = sqlx::query_scalar(
+        "SELECT detail FROM audit WHERE seq > (SELECT max(seq) FROM audit) - ? AND action = ? AND outcome = 'refused' \
+         AND subject = ? ORDER BY seq DESC",
+    )
+    .bind(REMEMBERED)
+    .bind(SUBMIT)
+    .bind(&request.cluster_id)
+    .fetch_all(&mut *app.read().await?)
+    .await?;
+    let details = details.iter().filter_map(|detail| serde_json::from_str::<Value>(detail).ok());
+    let of = |detail: &Value, key: &str| detail.get(key).and_then(Value::as_str).map(str::to_owned);
+    let found = details.into_iter().find(|detail| {
+        of(detail, "name").as_deref() == Some(&request.job_name) && of(detail, "reason").as_deref() == Some(INVALID)
+    });
+    Ok(found.and_then(|detail| of(&detail, "why")).map(|why| Explanation {
+        job_name: request.job_name.clone(),
+        status: Open::Unknown("REFUSED".to_owned()),
+        cause: "refused".to_owned(),
+        sentence: format!("The job '{}' was refused when it was submitted: {why}", request.job_name),
+        evidence: vec![why],
+        remedy: "correct the manifest as the sentence says, and submit it again".to_owned(),
+    }))
 }
 
 /// `spark_delete_job`: ends its processes, and answers when they are gone. Its log stays.

@@ -65,7 +65,7 @@ impl SparkConfig {
                 "--job-user is '{name}', who may do everything: name a user that owns nothing of value"
             ))),
             (None, _) if !address.ip().to_canonical().is_loopback() => Err(StartError::Jobs(format!(
-                "others can reach {address}, and a job under the platform's own user could read its secrets: give                  --job-user NAME (a user that owns nothing of value), or --no-jobs to serve without them"
+                "others can reach {address}, and a job under the platform's own user could read its secrets: give --job-user NAME (a user that owns nothing of value), or --no-jobs to serve without them"
             ))),
             _ => Ok(()),
         }

@@ -60,8 +60,12 @@ pub(crate) struct Prepared {
 
 /// The places of a cluster.
 pub(crate) fn places(app: &App, cluster: &Cluster, spark_home: PathBuf) -> crate::Result<Places> {
-    let folder =
-        app.dir().bucket(&cluster.bucket).map_err(|error| Error::File("making the cluster's bucket", error))?;
+    let failed = |error| Error::File("making the cluster's bucket", error);
+    let folder = app.dir().bucket(&cluster.bucket).map_err(failed)?;
+    // Asked for at the start of the server, too: a user that has gone since then is told when a job starts.
+    if let Ok(Some((user, group))) = user(app.spark().config().job_user.as_deref()) {
+        chown(&folder, Some(user), Some(group)).map_err(failed)?;
+    }
     Ok(Places { spark_home, bucket: Some((cluster.bucket.clone(), folder)) })
 }
 
@@ -121,11 +125,15 @@ pub(crate) async fn values_of(
 fn lay_out(folder: &Path, run: &Path, conf: &str, user: Option<(u32, u32)>) -> io::Result<u64> {
     // What a run that did not begin left behind.
     let _ = fs::remove_dir_all(run);
-    for path in [folder, &folder.join("work"), &folder.join("tmp"), run] {
-        let mode = if user.is_some() { 0o711 } else { 0o700 };
+    let mode = if user.is_some() { 0o711 } else { 0o700 };
+    for path in [folder, run] {
         DirBuilder::new().recursive(true).mode(mode).create(path)?;
-        if let Some((user, group)) = user.filter(|_| path != folder) {
-            chown(path, Some(user), Some(group))?;
+    }
+    // The job's own; what is said of its runs it cannot change.
+    for path in [folder.join("work"), folder.join("tmp")] {
+        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        if let Some((user, group)) = user {
+            chown(&path, Some(user), Some(group))?;
         }
     }
     let properties = launch::properties(run);
