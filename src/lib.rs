@@ -26,6 +26,11 @@ mod _native {
     #[pymodule_export]
     use super::serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo};
     #[pymodule_export]
+    use super::serializers::spark_jobs::{
+        K8sSparkApplication, K8sSparkEvent, K8sSparkEventsList, K8sSparkJobExplanation, K8sSparkJobInfo,
+        K8sSparkJobInfoDetail, K8sSparkJobLogs, K8sSparkJobsInfoList,
+    };
+    #[pymodule_export]
     use super::serializers::spark_proxy::{K8sClusterInfo, K8sConfigmap, K8sObjectNamesList, K8sSecret};
 
     #[pymodule_export]

@@ -34,10 +34,21 @@ def _plain_environment() -> Iterator[None]:
         yield
 
 
+def stand_in(folder: Path) -> Path:
+    """A program in Spark's place: its own arguments left out, it runs a job's main program by `sh`."""
+    program = folder / "spark-submit"
+    program.write_text('#!/bin/sh\nshift 2\nexec sh "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
-    """One server process with one data directory for the whole run."""
-    with LocalPlatform(tmp_path_factory.mktemp("platform")) as platform:
+    """One server process with one data directory for the whole run. Its jobs are shell scripts, not Spark's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(tmp_path_factory.mktemp("stand-in"))))
+        platform = LocalPlatform(tmp_path_factory.mktemp("platform"))
+    with platform:
         yield platform
     kept = [path for path in Path(platform.data_dir).rglob("*") if path.is_file() and path.name != "admin-token"]
     assert any(path.name == "server.log" for path in kept)

@@ -4,6 +4,7 @@
 
 mod audit;
 mod clusters;
+mod jobs;
 mod manifests;
 mod objects;
 mod tokens;

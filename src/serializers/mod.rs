@@ -58,6 +58,7 @@ macro_rules! value {
 }
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod spark_jobs;
 pub(crate) mod spark_proxy;
 
 /// An aware `datetime.datetime` in UTC.

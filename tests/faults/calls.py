@@ -112,6 +112,30 @@ def _configmap(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
 _OBJECTS = "SELECT count(*) FROM objects WHERE name = ?"
 
 
+# Asks for more than the cluster has: it is accepted and waits, and costs nothing.
+_WAITING_JOB = {
+    "apiVersion": "sparkoperator.k8s.io/v1beta2",
+    "kind": "SparkApplication",
+    "spec": {"type": "Python", "mainClass": "A", "mainApplicationFile": "local:///", "executor": {"instances": 1000}},
+}
+
+
+def _submit(mlp: MLPlatform, given: str) -> object:
+    cluster_id, name = given.split()
+    return mlp.spark_submit_job(cluster_id, {**_WAITING_JOB, "metadata": {"name": name}})
+
+
+def _job(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
+    """The cluster and the name of a job to come."""
+    return f"{_local(admin, name, platform)} {name}"
+
+
+def _submitted(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
+    given = _job(admin, name, platform)
+    _submit(admin, given)
+    return given
+
+
 @dataclass(frozen=True)
 class Call:
     run: Callable[[MLPlatform, str], object]
@@ -203,6 +227,18 @@ CALLS: dict[str, Call] = {
         prepare=_configmap,
         made=_audited("delete_configmap", "SELECT id FROM clusters WHERE name"),
     ),
+    "spark_submit_job": Call(_submit, _job, made="SELECT count(*) FROM jobs WHERE name = ?"),
+    "spark_jobs_list": Call(lambda mlp, cluster_id: mlp.spark_jobs_list(cluster_id), _local),
+    "spark_job_info": Call(lambda mlp, given: mlp.spark_job_info(*given.split()), _submitted),
+    "spark_job_logs": Call(lambda mlp, given: mlp.spark_job_logs(*given.split(), wait=0), _submitted),
+    "describe_spark_job": Call(lambda mlp, given: mlp.describe_spark_job(*given.split()), _submitted),
+    "spark_delete_job": Call(
+        lambda mlp, given: mlp.spark_delete_job(*given.split()),
+        prepare=_submitted,
+        made=_audited("spark_delete_job", "SELECT id FROM jobs WHERE name"),
+    ),
+    "spark_events": Call(lambda mlp, cluster_id: mlp.spark_events(cluster_id), _local),
+    "spark_job_explain": Call(lambda mlp, given: mlp.spark_job_explain(*given.split()), _submitted),
 }
 
 

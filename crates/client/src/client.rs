@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     expiry::Expiry,
     session::Sessions,
-    transport::{Attempts, Deadline, Transport},
+    transport::{Attempts, Deadline, Streamed, Transport},
 };
 
 /// Connections and a session for one platform and one access token.
@@ -82,6 +82,41 @@ impl Client {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => Err(Error::closed("the call was ended by stop() or close()")),
             result = self.authorized::<E>(request, deadline) => result,
+        }
+    }
+
+    /// One call whose answer is a stream; see [`Transport::stream`].
+    pub(crate) async fn stream<E: Endpoint>(
+        &self,
+        request: impl Fn(Option<u64>) -> E::Request,
+        deadline: Deadline,
+        into: &mut Streamed,
+    ) -> Result<(), Error> {
+        let mut stopped = self.stopped.subscribe();
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Error::closed("the call was ended by stop() or close()")),
+            result = self.authorized_stream::<E>(request, deadline, into) => result,
+        }
+    }
+
+    async fn authorized_stream<E: Endpoint>(
+        &self,
+        request: impl Fn(Option<u64>) -> E::Request,
+        deadline: Deadline,
+        into: &mut Streamed,
+    ) -> Result<(), Error> {
+        let mut attempts = Attempts::of(&E::ROUTE)?;
+        let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&E::ROUTE))?;
+        let session = sessions.get(deadline).await?;
+        let first = self.transport.stream::<E>(&request, Some(&session.token), &mut attempts, deadline, into).await;
+        match first {
+            Err(error) if error.is_unknown_session() => {
+                sessions.invalidate(&session);
+                let session = sessions.get(deadline).await?;
+                self.transport.stream::<E>(&request, Some(&session.token), &mut attempts, deadline, into).await
+            }
+            result => result,
         }
     }
 

@@ -205,6 +205,8 @@ fn refusal_hint(body: &ErrorBody, expired: bool, retry_after: Option<u64>) -> Op
         "the token is unknown here, expired, deleted, or was given a new value (rotate_token): check that it belongs to this platform and was copied whole; else ask an Administrator for a new registration token".to_owned()
     } else if status(ErrorCode::Unauthorized) {
         "the platform did not accept the session that it had just given: its clock or its address may have changed; try again".to_owned()
+    } else if status(ErrorCode::Conflict) && field.contains("a job named '") {
+        "rename it (manifest.job_name = \"…\"), or delete the other one first (spark_delete_job)".to_owned()
     } else if let Some(seconds) = retry_after {
         format!("the platform asks to come again after {seconds} s")
     } else if status(ErrorCode::InternalServerError) {

@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 mod expiry;
 mod failure;
+pub mod jobs;
 mod object_form;
 pub mod objects;
 mod retry;

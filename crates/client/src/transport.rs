@@ -85,6 +85,29 @@ impl Attempts {
     }
 }
 
+/// What a stream has brought so far.
+#[derive(Debug, Default)]
+pub(crate) struct Streamed {
+    /// Where in the whole it begins.
+    begin: Option<u64>,
+    pub(crate) bytes: Vec<u8>,
+    /// Nothing follows.
+    pub(crate) last: bool,
+}
+
+impl Streamed {
+    /// What is to be asked for next.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.begin.map(|begin| begin + self.bytes.len() as u64)
+    }
+
+    /// What came is not wanted, what follows is.
+    pub(crate) fn forget(&mut self) {
+        self.begin = self.next();
+        self.bytes = Vec::new();
+    }
+}
+
 /// An answer, or why there is none, before it is decided whether to try again.
 enum Attempt {
     Answer { status: u16, headers: HeaderMap, body: Vec<u8> },
@@ -160,6 +183,69 @@ impl Transport {
             }
             last = ending.err();
         }
+    }
+
+    /// Like [`call`](Self::call), for an answer that is no JSON and may have any length: its bytes are added to `into`
+    /// as they come. When it breaks, what is missing is asked for: `request` makes the request for what follows so many
+    /// bytes of the whole, `None` at the first.
+    pub(crate) async fn stream<E: Endpoint>(
+        &self,
+        request: impl Fn(Option<u64>) -> E::Request,
+        bearer: Option<&Secret>,
+        attempts: &mut Attempts,
+        deadline: Deadline,
+        into: &mut Streamed,
+    ) -> Result<(), Error> {
+        let route = E::ROUTE;
+        loop {
+            let prepared = self.prepare(&route, &request(into.next()), bearer)?;
+            let before = into.bytes.len();
+            let streaming = self.stream_once(attempts.next(prepared), route.success, into);
+            let Ok(attempt) = timeout_at(deadline.at(), streaming).await else {
+                return Err(deadline
+                    .passed(&format!("attempt {} of {}", attempts.made, route.name))
+                    .after(attempts.made, None));
+            };
+            let (outcome, error) = match attempt {
+                Ok(()) => return Ok(()),
+                Err(Attempt::Failure { outcome, error }) => (outcome, error.after(attempts.made, None)),
+                Err(Attempt::Answer { status, headers, body }) => {
+                    let retry_after = retry_after(&headers);
+                    let request_id = text_of(&headers, headers::REQUEST_ID);
+                    let error = match self.read::<E>(status, &headers, &body, retry_after) {
+                        Err(error) => error,
+                        Ok(_) => self.foreign(status, &headers, &body),
+                    };
+                    (Outcome::Answered { status, retry_after }, error.after(attempts.made, request_id))
+                }
+            };
+            if into.bytes.len() > before {
+                // It went on: the patience is for attempts that bring nothing.
+                attempts.made = 1;
+            }
+            match decide(attempts.made, outcome, deadline.left(), chance()) {
+                Decision::Again { pause, .. } => sleep(pause).await,
+                Decision::Stop { .. } => return Err(error),
+            }
+        }
+    }
+
+    async fn stream_once(&self, request: RequestBuilder, success: u16, into: &mut Streamed) -> Result<(), Attempt> {
+        let mut response = request.send().await.map_err(|problem| self.failure(problem))?;
+        let status = response.status().as_u16();
+        let headers = response.headers_mut().clone();
+        let number = |name| text_of(&headers, name).and_then(|text| text.parse::<u64>().ok());
+        let (offset, last) = (number(headers::LOG_OFFSET), text_of(&headers, headers::LOG_FINAL));
+        let Some(offset) = offset.filter(|_| status == success) else {
+            let body = read_body(response).await.map_err(|problem| self.failure(problem))?;
+            return Err(Attempt::Answer { status, headers, body: body.unwrap_or_default() });
+        };
+        into.begin.get_or_insert(offset);
+        while let Some(chunk) = response.chunk().await.map_err(|problem| self.failure(problem))? {
+            into.bytes.extend_from_slice(&chunk);
+        }
+        into.last = last.as_deref() == Some("true");
+        Ok(())
     }
 
     fn prepare<R: serde::Serialize>(

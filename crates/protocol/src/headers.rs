@@ -12,3 +12,7 @@ pub const AUTH_TOKEN: &str = "x-auth-token";
 pub const REFUSAL: &str = "x-token-refusal";
 /// The token was real, but its lifetime has ended.
 pub const REFUSAL_EXPIRED: &str = "expired";
+/// On a job's log: where in the whole log this part begins, in bytes.
+pub const LOG_OFFSET: &str = "x-log-offset";
+/// On a job's log: `true` when nothing will follow this part, else `false`.
+pub const LOG_FINAL: &str = "x-log-final";

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{audit::*, clusters::*, objects::*, page::*, tokens::*};
+use crate::{audit::*, clusters::*, jobs::*, objects::*, page::*, tokens::*};
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +175,22 @@ routes! {
     DeleteConfigmap "delete_configmap": DELETE "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", Administrator, Keyed, Project, 204, ConfigmapRequest => ();
     /// Who did what, newest first.
     GetAudit "get_audit": GET "/v1_0/audit", Administrator, Harmless, Project, 200, AuditRequest => Page<AuditEntry>;
+    /// Submits a job.
+    SparkSubmitJob "spark_submit_job": POST "/v1_0/magnum/{cluster_id}/jobs", User, Keyed, Project, 201, SubmitJobRequest => JobInfo;
+    /// The jobs of a cluster.
+    SparkJobsList "spark_jobs_list": GET "/v1_0/magnum/{cluster_id}/jobs", User, Harmless, Project, 200, OfClusterRequest => Page<JobInfo>;
+    /// A job and its driver.
+    SparkJobInfo "spark_job_info": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Harmless, Project, 200, JobRequest => JobDetail;
+    /// The log of a job, as bytes.
+    SparkJobLogs "spark_job_logs": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/logs", User, Harmless, Project, 200, JobLogsRequest => ();
+    /// A job's SparkApplication with its state and events.
+    DescribeSparkJob "describe_spark_job": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/description", User, Harmless, Project, 200, JobRequest => Value;
+    /// Ends and deletes a job.
+    SparkDeleteJob "spark_delete_job": DELETE "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Keyed, Project, 204, JobRequest => ();
+    /// What happened on a cluster.
+    SparkEvents "spark_events": GET "/v1_0/magnum/{cluster_id}/events", User, Harmless, Project, 200, OfClusterRequest => Page<JobEvent>;
+    /// Why a job is where it is.
+    SparkJobExplain "spark_job_explain": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/explanation", User, Harmless, Project, 200, JobRequest => Explanation;
 }
 
 /// All but what RFC 3986 leaves unreserved is escaped.
@@ -191,6 +207,8 @@ impl Route {
             // Base64 makes four bytes of three, and JSON at worst six of one; the rest comes on top.
             "create_secret_from_yaml" => MAX_OBJECT.div_ceil(3) * 4 + LARGEST_BODY,
             "create_configmap_from_yaml" => MAX_OBJECT * 6 + LARGEST_BODY,
+            // Base64 makes four bytes of three; the manifest comes on top.
+            "spark_submit_job" => LARGEST_PYCODE.div_ceil(3) * 4 + 1024 * 1024,
             _ => LARGEST_BODY,
         }
     }

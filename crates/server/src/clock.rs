@@ -47,6 +47,12 @@ impl Clock {
         (text.trim().parse().unwrap_or(0.0_f64) * 1e6) as i64
     }
 
+    /// What this clock would have said at that time of the system's.
+    #[must_use]
+    pub fn told(&self, at: Timestamp) -> Timestamp {
+        timestamp(at.as_microsecond().saturating_add(self.offset.load(Ordering::Relaxed)))
+    }
+
     /// Moves this clock, and every clone of it, ahead.
     pub fn advance(&self, by: Duration) {
         self.offset.fetch_add(micros(by), Ordering::Relaxed);

@@ -7,6 +7,8 @@
 //! | `audit-key`, `audit-head` | the audit chain's key and the mark of its newest row |
 //! | `secrets-key` | what the values of secrets are encrypted with |
 //! | `buckets/<name>/` | the bucket of a cluster: its files are the users' own |
+//! | `jobs/<id>/` | the log of a job and its runs; while it runs, its working folder |
+//! | `ivy/` | packages that jobs have fetched |
 //! | `lock` | held by the one `serve` of this directory; contains its pid |
 //!
 //! A file with a secret is written beside its place, flushed, and renamed into it: at any moment a reader finds the
@@ -115,6 +117,33 @@ impl DataDir {
         Ok(path)
     }
 
+    /// Lets another user pass through to what belongs to its jobs. The files beside them stay the platform's: each has
+    /// the mode 0600, and the folder cannot be listed.
+    ///
+    /// # Errors
+    /// When the folders cannot be made or changed.
+    #[cfg(unix)]
+    pub(crate) fn let_through(&self) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        for path in [self.path.clone(), self.path.join("jobs"), self.path.join("buckets")] {
+            fs::create_dir_all(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o711))?;
+        }
+        Ok(())
+    }
+
+    /// The folder of a job's files, which is made when it starts.
+    #[must_use]
+    pub fn job(&self, id: &str) -> PathBuf {
+        self.path.join("jobs").join(id)
+    }
+
+    /// Where packages are kept that jobs have fetched.
+    #[must_use]
+    pub fn ivy(&self) -> PathBuf {
+        self.path.join("ivy")
+    }
+
     /// Takes the directory for this process.
     ///
     /// # Errors
@@ -189,7 +218,8 @@ impl DataDir {
     fn warn_if_open_to_others(&self) {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(&self.path).map(|meta| meta.permissions().mode() & 0o777).unwrap_or(0o700);
-        if mode & 0o077 != 0 {
+        // To pass through without seeing anything is what the users of jobs may do.
+        if mode & 0o066 != 0 {
             let path = self.path.display();
             tracing::warn!("others may enter the data directory (mode {mode:03o}): chmod 700 '{path}'");
         }

@@ -20,6 +20,7 @@
 
 pub mod audit;
 pub mod service;
+pub mod spark;
 
 mod app;
 mod clock;

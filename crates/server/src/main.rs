@@ -14,6 +14,7 @@ use clap::Parser;
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
     Clock, Config, Memory, Proxies, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list, harmless,
+    spark::run_job,
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -37,12 +38,18 @@ fn main() -> ExitCode {
 
 /// Gives the exit code.
 fn run(command: Command) -> Result<u8, StartError> {
+    // Before anything is set up: of these there may be many, and each is small.
+    if let Command::RunJob { folder } = &command {
+        let done = run_job(folder).map_err(|error| StartError::System("the run could not be looked after", error));
+        return done.map(|()| 0);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::System("the runtime cannot be started", error))?;
     let done = match command {
-        Command::Serve(arguments) => runtime.block_on(serve(arguments)),
+        Command::RunJob { .. } => Ok(()),
+        Command::Serve(arguments) => runtime.block_on(serve(*arguments)),
         Command::Audit(Audit::List(arguments)) => {
             runtime.block_on(audit_command::list(&path(&arguments.directory)?, &arguments))
         }
@@ -95,8 +102,14 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
     let tls = arguments.tls();
     let listener = bind(&arguments.listen, tls.is_some())?;
     let limits = arguments.limits();
-    let proxies = Proxies(arguments.trusted_proxies.clone());
-    let config = Config { tls, limits, proxies, clock: clock(&arguments), ..Config::new(path(&arguments.directory)?) };
+    let config = Config {
+        tls,
+        limits,
+        clock: clock(&arguments),
+        proxies: Proxies(arguments.trusted_proxies.clone()),
+        spark: arguments.spark(),
+        ..Config::new(path(&arguments.directory)?)
+    };
     // Before the store is touched: a signal while the server starts then ends it as cleanly as one later.
     let stop = stop::listen(arguments.exit_on_stdin_eof)?;
     let server = Server::start(listener, config).await?;

@@ -21,6 +21,7 @@ use crate::{
     http, last_used,
     listen::Prompt,
     service::{admin, clusters, inactivity, objects},
+    spark::{self, SparkConfig},
     store::Store,
     vault::Vault,
 };
@@ -48,14 +49,22 @@ pub struct Config {
     pub clock: Clock,
     /// Proxies that are believed about whom they speak for.
     pub proxies: Proxies,
+    /// How jobs are run.
+    pub spark: SparkConfig,
 }
 
 impl Config {
     /// The defaults, in that directory.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        let (limits, clock, proxies) = (Limits::default(), Clock::default(), Proxies::default());
-        Self { data_dir: data_dir.into(), tls: None, limits, clock, proxies }
+        Self {
+            data_dir: data_dir.into(),
+            tls: None,
+            limits: Limits::default(),
+            clock: Clock::default(),
+            proxies: Proxies::default(),
+            spark: SparkConfig::default(),
+        }
     }
 }
 
@@ -87,9 +96,16 @@ impl Server {
         let tls = config.tls.as_ref().map(TlsFiles::load).transpose()?.map(RustlsConfig::from_config);
         let failed = |error| StartError::System("the listener failed", error);
         listener.set_nonblocking(true).map_err(failed)?;
-        let url = url(listener.local_addr().map_err(failed)?, tls.is_some());
+        let address = listener.local_addr().map_err(failed)?;
+        let url = url(address, tls.is_some());
+        config.spark.check(address)?;
         let dir = DataDir::create(&config.data_dir)?;
         let lock = dir.lock()?;
+        if config.spark.job_user.is_some() {
+            let failed =
+                |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
+            dir.let_through().map_err(failed)?;
+        }
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
         Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
@@ -97,6 +113,7 @@ impl Server {
         let app = App::new(dir, store, audit, config.clock, config.limits);
         admin::bootstrap(&app).await?;
         clusters::bootstrap(&app).await?;
+        app.spark().configure(config.spark, ready.url.clone());
         Ok(Self { app, listener, tls, proxies: config.proxies, ready, _lock: lock })
     }
 
@@ -121,6 +138,7 @@ impl Server {
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
         let counting = tokio::spawn(write_counts(self.app.clone()));
+        let supervising = tokio::spawn(spark::supervise(self.app.clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = http::service(&self.app, self.proxies).into_make_service_with_connect_info::<SocketAddr>();
@@ -141,6 +159,12 @@ impl Server {
         writer.abort();
         counting.abort();
         self.app.write_counts(true).await;
+        supervising.abort();
+        if self.app.spark().config().end_with_server
+            && let Err(error) = spark::end_all(&self.app).await
+        {
+            tracing::warn!("running jobs could not be ended: {error}");
+        }
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
         let close = async {
             if let Err(error) = last_used::write(&self.app).await {

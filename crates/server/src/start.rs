@@ -73,6 +73,9 @@ pub enum StartError {
         /// Why, and what to do.
         problem: String,
     },
+    /// Jobs must not be run so.
+    #[error("jobs cannot be run: {0}")]
+    Jobs(String),
     /// The certificate or its key.
     #[error("cannot use the TLS file '{}': {problem}", path.display())]
     Tls {

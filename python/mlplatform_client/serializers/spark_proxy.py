@@ -1,9 +1,37 @@
-"""Descriptions of Spark clusters, and of what their jobs use."""
+"""Descriptions of Spark clusters, of their jobs, and of what these use."""
 
-from mlplatform_client._native import K8sClusterInfo, K8sConfigmap, K8sObjectNamesList, K8sSecret
+from mlplatform_client._native import (
+    K8sClusterInfo,
+    K8sConfigmap,
+    K8sObjectNamesList,
+    K8sSecret,
+    K8sSparkApplication,
+    K8sSparkEvent,
+    K8sSparkEventsList,
+    K8sSparkJobExplanation,
+    K8sSparkJobInfo,
+    K8sSparkJobInfoDetail,
+    K8sSparkJobLogs,
+    K8sSparkJobsInfoList,
+)
+
 from mlplatform_client.serializers.auth import _Text
 
-__all__ = ["K8sClusterInfo", "K8sConfigmap", "K8sObjectNamesList", "K8sSecret", "K8sSparkJobRestartPolicyType"]
+__all__ = [
+    "K8sClusterInfo",
+    "K8sConfigmap",
+    "K8sObjectNamesList",
+    "K8sSecret",
+    "K8sSparkApplication",
+    "K8sSparkEvent",
+    "K8sSparkEventsList",
+    "K8sSparkJobExplanation",
+    "K8sSparkJobInfo",
+    "K8sSparkJobInfoDetail",
+    "K8sSparkJobLogs",
+    "K8sSparkJobRestartPolicyType",
+    "K8sSparkJobsInfoList",
+]
 
 
 class K8sSparkJobRestartPolicyType(_Text):

@@ -8,7 +8,7 @@ use mlplatform_protocol::{
     tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, RotatedToken, Session},
 };
 
-use super::{Api, Call};
+use super::{Api, Call, job_handlers};
 use crate::{
     Result,
     service::{audit, clusters, inactivity, issuer, objects, redeem, register_tokens, rotate, sessions, tokens},
@@ -16,7 +16,7 @@ use crate::{
 
 /// Every route of the contract. Which one a handler is for is said by the type of its argument.
 pub(super) fn api() -> Api {
-    Api::default()
+    job_handlers::mount(Api::default())
         .mount(healthz)
         .mount(create_session)
         .mount(create_register_token)

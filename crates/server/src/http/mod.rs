@@ -7,6 +7,7 @@
 pub(crate) mod credential;
 mod handlers;
 mod input;
+mod job_handlers;
 mod layers;
 mod query;
 
@@ -56,11 +57,24 @@ pub(crate) struct Api {
 
 impl Api {
     /// Registers the handler of an endpoint.
-    pub(crate) fn mount<E, H, F>(mut self, handler: H) -> Self
+    pub(crate) fn mount<E, H, F>(self, handler: H) -> Self
     where
         E: Endpoint + 'static,
         H: Fn(Call<E>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<E::Response>> + Send + 'static,
+    {
+        self.mount_stream(move |call: Call<E>| {
+            let handler = handler.clone();
+            async move { success::<E>(handler(call).await?) }
+        })
+    }
+
+    /// Registers the handler of an endpoint whose answer is no JSON: it makes the whole answer itself.
+    pub(crate) fn mount_stream<E, H, F>(mut self, handler: H) -> Self
+    where
+        E: Endpoint + 'static,
+        H: Fn(Call<E>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Response>> + Send + 'static,
     {
         let Ok(method) = MethodFilter::try_from(E::ROUTE.method) else { return self };
         let respond = move |State(app): State<App>, request: Request| {
@@ -77,7 +91,7 @@ async fn answer<E, H, F>(app: App, request: Request, handler: H) -> Result<Respo
 where
     E: Endpoint,
     H: Fn(Call<E>) -> F,
-    F: Future<Output = Result<E::Response>>,
+    F: Future<Output = Result<Response>>,
 {
     let route = E::ROUTE;
     let visit = request.extensions().get::<Arc<Visit>>();
@@ -97,8 +111,11 @@ where
         )?,
     };
     let request = input::read::<E>(request, app.limits().body).await?;
-    let answer = handler(Call { app, visit, request, key, caller }).await?;
-    let status = StatusCode::from_u16(route.success).map_err(|_| Error::Fault("a route's success is no status"))?;
+    handler(Call { app, visit, request, key, caller }).await
+}
+
+fn success<E: Endpoint>(answer: E::Response) -> Result<Response> {
+    let status = StatusCode::from_u16(E::ROUTE.success).map_err(|_| Error::Fault("a route's success is no status"))?;
     Ok(if status == StatusCode::NO_CONTENT { status.into_response() } else { (status, Json(answer)).into_response() })
 }
 

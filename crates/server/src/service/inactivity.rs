@@ -12,6 +12,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     clusters::{Cluster, MINUTE, SELECT, delete, event, find, wanted},
+    job_rows::KEEPS_ACTIVE,
     phase::Phase,
     sessions::Caller,
 };
@@ -67,7 +68,7 @@ pub async fn settle(app: &App) -> Result<()> {
 /// The clusters for which a time has come. `last_active_at` lies ahead while one is on its way to running.
 async fn due(connection: &mut SqliteConnection, now: i64) -> Result<Vec<Cluster>> {
     let rows = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "{SELECT} AND CASE phase WHEN 'delete' THEN phase_since <= ? \
+        "{SELECT} AND (phase = 'delete' OR NOT {KEEPS_ACTIVE}) AND CASE phase WHEN 'delete' THEN phase_since <= ? \
          ELSE last_active_at + delete_after_min * {MINUTE} <= ? \
          OR (phase <> 'suspend' AND last_active_at + suspend_after_min * {MINUTE} <= ?) END"
     )))

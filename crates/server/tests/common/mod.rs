@@ -87,6 +87,11 @@ impl Ask {
         Self { request: self.request.header(name, value) }
     }
 
+    /// The answer as it comes.
+    pub async fn response(self) -> Response {
+        self.request.send().await.unwrap()
+    }
+
     pub async fn send(self) -> Answer {
         Answer::of(self.request.send().await.unwrap()).await
     }

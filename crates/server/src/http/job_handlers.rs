@@ -1,0 +1,63 @@
+//! The handlers of jobs: from a call to its service function.
+
+use axum::response::Response;
+use mlplatform_protocol::{
+    Explanation, JobDetail, JobEvent, JobInfo, Page,
+    routes::{
+        DescribeSparkJob, SparkDeleteJob, SparkEvents, SparkJobExplain, SparkJobInfo, SparkJobLogs, SparkJobsList,
+        SparkSubmitJob,
+    },
+};
+use serde_json::Value;
+
+use super::{Api, Call};
+use crate::{
+    Result,
+    service::{job_logs, jobs},
+};
+
+/// Their routes, added to the others.
+pub(super) fn mount(api: Api) -> Api {
+    api.mount(spark_submit_job)
+        .mount(spark_jobs_list)
+        .mount(spark_job_info)
+        .mount_stream(spark_job_logs)
+        .mount(describe_spark_job)
+        .mount(spark_delete_job)
+        .mount(spark_events)
+        .mount(spark_job_explain)
+}
+
+async fn spark_submit_job(call: Call<SparkSubmitJob>) -> Result<JobInfo> {
+    let caller = call.caller()?.clone();
+    jobs::spark_submit_job(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn spark_jobs_list(call: Call<SparkJobsList>) -> Result<Page<JobInfo>> {
+    jobs::spark_jobs_list(&call.app, call.request).await
+}
+
+async fn spark_job_info(call: Call<SparkJobInfo>) -> Result<JobDetail> {
+    jobs::spark_job_info(&call.app, call.request).await
+}
+
+async fn spark_job_logs(call: Call<SparkJobLogs>) -> Result<Response> {
+    job_logs::spark_job_logs(&call.app, call.request).await
+}
+
+async fn describe_spark_job(call: Call<DescribeSparkJob>) -> Result<Value> {
+    jobs::describe_spark_job(&call.app, call.request).await
+}
+
+async fn spark_delete_job(call: Call<SparkDeleteJob>) -> Result<()> {
+    let caller = call.caller()?.clone();
+    jobs::spark_delete_job(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn spark_events(call: Call<SparkEvents>) -> Result<Page<JobEvent>> {
+    jobs::spark_events(&call.app, call.request).await
+}
+
+async fn spark_job_explain(call: Call<SparkJobExplain>) -> Result<Explanation> {
+    jobs::spark_job_explain(&call.app, call.request).await
+}

@@ -1,0 +1,188 @@
+//! What a job looks like from outside: what is read of a request, and what is shown.
+
+use std::path::{Path, PathBuf};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use mlplatform_protocol::{
+    ErrorCode, JobDetail, JobEvent, JobInfo, JobState, Timestamp,
+    jobs::{LARGEST_PYCODE, Pycode},
+};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::job_rows::JobRow;
+use crate::{Error, Result, app::App, clock::timestamp, spark::end_text};
+
+/// Where in a bucket the programs are that came along with a job.
+const UPLOADS: &str = ".spark-jobs";
+/// As long as a label of Kubernetes may be.
+const LONGEST_NAME: usize = 63;
+
+pub(crate) fn bad(text: impl Into<String>) -> Error {
+    Error::refused(ErrorCode::BadRequest, text)
+}
+
+/// A name as Kubernetes wants it for what names a pod.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let edges = !name.starts_with('-') && !name.ends_with('-');
+    if !name.is_empty() && name.len() <= LONGEST_NAME && edges && name.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(bad(format!(
+        "metadata.name: '{name}' is no name of a job: give 1 to {LONGEST_NAME} of a-z, 0-9 and '-', not at the edges \
+         (manifest.job_name = \"…\")"
+    )))
+}
+
+/// A program that came along: its bytes, once they are what was sent.
+pub(crate) fn pycode(pycode: &Pycode) -> Result<Vec<u8>> {
+    let name = &pycode.name;
+    let plain = |c: char| !c.is_control() && !matches!(c, '/' | '\\' | ',' | '#');
+    if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(plain) {
+        return Err(bad(format!("pycode.name: '{name}' is no name of a file: give it without folders, ',' and '#'")));
+    }
+    let content = STANDARD.decode(&pycode.content).map_err(|_| bad("pycode.content: it is not base64"))?;
+    if content.len() > LARGEST_PYCODE {
+        return Err(Error::refused(
+            ErrorCode::PayloadTooLarge,
+            format!(
+                "'{name}' has {} bytes, and at most {LARGEST_PYCODE} travel with a job: put it into the cluster's bucket, and name it as manifest.main_app_file",
+                content.len()
+            ),
+        ));
+    }
+    let digest: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    if digest != pycode.sha256.to_ascii_lowercase() {
+        return Err(bad(format!(
+            "'{name}' was changed on its way: its SHA-256 is not the one it was sent with: send it again"
+        )));
+    }
+    Ok(content)
+}
+
+/// Where a program that came along is kept: its place in the bucket's folder, and its address.
+pub(crate) fn upload(bucket: &str, folder: &Path, job: &str, name: &str) -> (PathBuf, String) {
+    (folder.join(UPLOADS).join(job).join(name), format!("s3a://{bucket}/{UPLOADS}/{job}/{name}"))
+}
+
+/// What a list shows.
+pub(crate) fn info(app: &App, job: &JobRow) -> JobInfo {
+    JobInfo {
+        job_name: job.name.clone(),
+        status: job.state(),
+        created_at: timestamp(job.created_at),
+        ui_url: app.spark().ui_url(&job.cluster_id, &job.name),
+    }
+}
+
+/// A job and its driver's pod. While there is none, that is what is told: asking is never too early.
+pub(crate) fn detail(app: &App, job: &JobRow) -> JobDetail {
+    let now = app.clock().now().as_microsecond();
+    let running = job.alive && job.is(JobState::Running);
+    let ended = job.end().filter(|_| !job.alive && job.runs > 0);
+    let (status, reason, state) = match (&ended, running) {
+        (_, true) => (Some("Running"), None, Some("V1ContainerStateRunning")),
+        (Some(end), _) if end.is_success() => (Some("Succeeded"), None, Some("V1ContainerStateTerminated")),
+        (Some(_), _) => (Some("Failed"), None, Some("V1ContainerStateTerminated")),
+        (None, _) if job.is(JobState::Failed) || job.is(JobState::SubmissionFailed) => (None, None, None),
+        (None, _) => (Some("Pending"), job.waits_for.as_ref().map(|_| "Unschedulable"), None),
+    };
+    let state_reason = ended.as_ref().map(|end| match end {
+        end if end.is_success() => "Completed",
+        end if end.signal == Some(9) => "OOMKilled",
+        _ => "Error",
+    });
+    // A container that SIGKILL ended is what Kubernetes calls out of memory; here nobody but the system's own guard
+    // sends it unasked.
+    let message = job.end().filter(|end| !end.is_success() && !job.alive).map(|end| end_text(&end));
+    let text = |text: Option<&str>| text.map(str::to_owned);
+    #[allow(clippy::cast_precision_loss, reason = "an age in microseconds is exact for 285 years")]
+    let age = now.saturating_sub(job.created_at).max(0) as f64 / 1e6;
+    JobDetail {
+        info: info(app, job),
+        pod_status: text(status),
+        pod_status_reason: text(reason),
+        pod_state: text(state),
+        pod_state_reason: text(state_reason),
+        pod_state_reason_message: message,
+        age,
+    }
+}
+
+/// The SparkApplication as the operator would show it.
+pub(crate) fn description(job: &JobRow, cluster: &str, events: Vec<JobEvent>) -> Result<Value> {
+    let broken = |_| Error::Fault("a stored manifest is no JSON");
+    let manifest: Map<String, Value> = serde_json::from_str(&job.manifest).map_err(broken)?;
+    let time = |at: i64| Value::String(rfc3339(timestamp(at)));
+    let mut metadata = manifest.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
+    metadata.entry("namespace").or_insert_with(|| json!("default"));
+    metadata.insert("creationTimestamp".to_owned(), time(job.created_at));
+    metadata.insert("uid".to_owned(), json!(job.id));
+    let error = job.end().filter(|end| !end.is_success() && !job.alive).map(|end| end_text(&end));
+    let state = job.state().name().to_owned();
+    let state = error.map_or_else(|| json!({"state": state}), |error| json!({"state": state, "errorMessage": error}));
+    let status = json!({
+        "applicationState": state,
+        "driverInfo": {"podName": job.pod()},
+        "executionAttempts": job.runs,
+        "submissionAttempts": job.failed_starts + i64::from(job.runs > 0),
+        "clusterName": cluster,
+        "lastSubmissionAttemptTime": job.started_at.map(time),
+        "terminationTime": job.ended_at.filter(|_| !job.alive).map(time),
+    });
+    let events: Vec<Value> = events.iter().map(event).collect();
+    Ok(json!({
+        "apiVersion": manifest.get("apiVersion"),
+        "events": events,
+        "kind": manifest.get("kind"),
+        "metadata": metadata,
+        "spec": manifest.get("spec"),
+        "status": status,
+    }))
+}
+
+fn event(event: &JobEvent) -> Value {
+    json!({
+        "message": event.message,
+        "object": format!("Pod/{}", event.pod),
+        "reason": event.reason,
+        "time": rfc3339(event.at),
+        "type": event.kind.name(),
+    })
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for good in ["pi-1", "a", "0", &"x".repeat(LONGEST_NAME)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "a.b", "..", "ü", &"x".repeat(LONGEST_NAME + 1)] {
+            assert!(check_name(bad).unwrap_err().to_string().contains("is no name of a job"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn programs_arrive_whole_or_not_at_all() {
+        let sent = |name: &str, content: &[u8], sha256: Option<&str>| {
+            let digest: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+            let sha256 = sha256.map_or(digest, str::to_owned);
+            pycode(&Pycode { name: name.to_owned(), sha256, content: STANDARD.encode(content) })
+        };
+        assert_eq!(sent("a b.py", b"print(1)\xff", None).unwrap(), b"print(1)\xff");
+        assert!(sent("a.py", b"x", Some("00")).unwrap_err().to_string().contains("changed on its way"));
+        for name in ["", "a/b.py", "..", ".py", "a,b.py", "a\n.py"] {
+            assert!(sent(name, b"x", None).is_err(), "{name}");
+        }
+        let large = vec![0; LARGEST_PYCODE + 1];
+        assert!(sent("a.py", &large, None).unwrap_err().to_string().contains("at most 10485760 travel"));
+    }
+}

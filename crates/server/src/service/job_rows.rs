@@ -1,0 +1,208 @@
+//! Jobs and their events, as the store has them: what the verbs ([`jobs`](super::jobs)) and the supervisor share.
+
+use std::path::PathBuf;
+
+use mlplatform_protocol::{EventKind, JobEvent, JobState, Open};
+use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
+
+use crate::{
+    Result,
+    app::App,
+    clock::timestamp,
+    spark::{End, RunFolder},
+};
+
+/// A job.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct JobRow {
+    pub(crate) seq: i64,
+    pub(crate) id: String,
+    pub(crate) cluster_id: String,
+    pub(crate) name: String,
+    pub(crate) manifest: String,
+    pub(crate) millicores: i64,
+    pub(crate) memory_mib: i64,
+    pub(crate) created_at: i64,
+    pub(crate) state: String,
+    pub(crate) runs: i64,
+    pub(crate) failed_starts: i64,
+    pub(crate) alive: bool,
+    pub(crate) due_at: Option<i64>,
+    pub(crate) waits_for: Option<String>,
+    pub(crate) started_at: Option<i64>,
+    pub(crate) ended_at: Option<i64>,
+    pub(crate) exit_code: Option<i64>,
+    pub(crate) signal: Option<i64>,
+    pub(crate) problem: Option<String>,
+    pub(crate) log_from: i64,
+    pub(crate) deleted_at: Option<i64>,
+}
+
+const SELECT: &str = "SELECT seq, id, cluster_id, name, manifest, millicores, memory_mib, created_at, state, runs, \
+     failed_starts, alive, due_at, waits_for, started_at, ended_at, exit_code, signal, problem, log_from, deleted_at \
+     FROM jobs";
+
+/// A job that somebody has to look after; the index `jobs_open` holds them.
+const OPEN: &str = "(alive = 1 OR (deleted_at IS NULL AND state NOT IN ('COMPLETED', 'FAILED')))";
+
+/// Whether a job keeps the cluster of the row around it from being inactive: it runs, or will when there is room. One
+/// that asks for more than the cluster has does not.
+pub(crate) const KEEPS_ACTIVE: &str = "EXISTS (SELECT 1 FROM jobs WHERE jobs.cluster_id = clusters.id \
+     AND (jobs.alive = 1 OR (jobs.deleted_at IS NULL AND jobs.state NOT IN ('COMPLETED', 'FAILED') \
+     AND jobs.millicores <= clusters.max_cores * 1000 AND jobs.memory_mib <= clusters.max_memory / 1048576)))";
+
+impl JobRow {
+    pub(crate) fn state(&self) -> Open<JobState> {
+        JobState::from_name(&self.state).map_or_else(|| Open::Unknown(self.state.clone()), Open::Known)
+    }
+
+    pub(crate) fn is(&self, state: JobState) -> bool {
+        self.state == state.name()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        !self.alive && (self.deleted_at.is_some() || self.is(JobState::Completed) || self.is(JobState::Failed))
+    }
+
+    /// Its files.
+    pub(crate) fn folder(&self, app: &App) -> PathBuf {
+        app.dir().job(&self.id)
+    }
+
+    /// The folder of its present run.
+    pub(crate) fn run(&self, app: &App) -> RunFolder {
+        RunFolder::at(self.folder(app).join(format!("run-{}", self.runs)))
+    }
+
+    /// What the processes of its present run are known by.
+    pub(crate) fn mark(&self) -> String {
+        format!("{}.{}", self.id, self.runs)
+    }
+
+    pub(crate) fn pod(&self) -> String {
+        pod(&self.name)
+    }
+
+    /// How the last run ended; `None` while there is none that ended.
+    pub(crate) fn end(&self) -> Option<End> {
+        let number = |number: i64| i32::try_from(number).ok();
+        Some(End {
+            at: timestamp(self.ended_at?),
+            exit_code: self.exit_code.and_then(number),
+            signal: self.signal.and_then(number),
+            problem: self.problem.clone(),
+        })
+    }
+}
+
+/// The name of a job's driver.
+fn pod(job: &str) -> String {
+    format!("{job}-driver")
+}
+
+/// The job that has the name.
+pub(crate) async fn living(connection: &mut SqliteConnection, cluster: &str, name: &str) -> Result<Option<JobRow>> {
+    let sql = AssertSqlSafe(format!("{SELECT} WHERE cluster_id = ? AND name = ? AND deleted_at IS NULL"));
+    Ok(sqlx::query_as(sql).bind(cluster).bind(name).fetch_optional(connection).await?)
+}
+
+/// The job that has the name, or had it last: its log outlives it.
+pub(crate) async fn last(connection: &mut SqliteConnection, cluster: &str, name: &str) -> Result<Option<JobRow>> {
+    let order = "ORDER BY deleted_at IS NOT NULL, seq DESC LIMIT 1";
+    let sql = AssertSqlSafe(format!("{SELECT} WHERE cluster_id = ? AND name = ? {order}"));
+    Ok(sqlx::query_as(sql).bind(cluster).bind(name).fetch_optional(connection).await?)
+}
+
+pub(crate) async fn by_id(connection: &mut SqliteConnection, id: &str) -> Result<Option<JobRow>> {
+    Ok(sqlx::query_as(AssertSqlSafe(format!("{SELECT} WHERE id = ?"))).bind(id).fetch_optional(connection).await?)
+}
+
+/// Of a cluster, in the order of submitting, behind a sequence number.
+pub(crate) async fn listed(
+    connection: &mut SqliteConnection,
+    cluster: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<JobRow>> {
+    let order = "AND deleted_at IS NULL AND seq > ? ORDER BY seq LIMIT ?";
+    let sql = AssertSqlSafe(format!("{SELECT} WHERE cluster_id = ? {order}"));
+    Ok(sqlx::query_as(sql).bind(cluster).bind(after).bind(limit).fetch_all(connection).await?)
+}
+
+/// All that have to be looked after, in the order of submitting.
+pub(crate) async fn open(connection: &mut SqliteConnection) -> Result<Vec<JobRow>> {
+    Ok(sqlx::query_as(AssertSqlSafe(format!("{SELECT} WHERE {OPEN} ORDER BY seq"))).fetch_all(connection).await?)
+}
+
+/// Those whose time to live is over.
+pub(crate) async fn expired(connection: &mut SqliteConnection, now: i64) -> Result<Vec<JobRow>> {
+    let sql = AssertSqlSafe(format!("{SELECT} WHERE expires_at <= ? AND deleted_at IS NULL"));
+    Ok(sqlx::query_as(sql).bind(now).fetch_all(connection).await?)
+}
+
+/// Notes what happened to a job.
+pub(crate) async fn note(
+    connection: &mut SqliteConnection,
+    job: &JobRow,
+    at: i64,
+    kind: EventKind,
+    reason: &str,
+    message: &str,
+) -> Result<()> {
+    sqlx::query("INSERT INTO job_events (cluster_id, job, at, kind, reason, message) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(&job.cluster_id)
+        .bind(job.seq)
+        .bind(at)
+        .bind(Open::Known(kind).name())
+        .bind(reason)
+        .bind(message)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// An event.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct EventRow {
+    pub(crate) seq: i64,
+    at: i64,
+    name: String,
+    kind: String,
+    reason: String,
+    message: String,
+}
+
+impl From<EventRow> for JobEvent {
+    fn from(row: EventRow) -> Self {
+        Self {
+            at: timestamp(row.at),
+            pod: pod(&row.name),
+            job_name: row.name,
+            kind: if row.kind == "NORMAL" { EventKind::Normal } else { EventKind::Warning }.into(),
+            reason: row.reason,
+            message: row.message,
+        }
+    }
+}
+
+const EVENTS: &str =
+    "SELECT e.seq, e.at, j.name, e.kind, e.reason, e.message FROM job_events e JOIN jobs j ON j.seq = e.job";
+
+/// Of a cluster, those of deleted jobs included.
+pub(crate) async fn events_of_cluster(
+    connection: &mut SqliteConnection,
+    cluster: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<EventRow>> {
+    let sql = AssertSqlSafe(format!("{EVENTS} WHERE e.cluster_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"));
+    Ok(sqlx::query_as(sql).bind(cluster).bind(after).bind(limit).fetch_all(connection).await?)
+}
+
+/// The newest of a job, oldest first.
+pub(crate) async fn events_of_job(connection: &mut SqliteConnection, job: i64, limit: i64) -> Result<Vec<EventRow>> {
+    let sql = AssertSqlSafe(format!("{EVENTS} WHERE e.job = ? ORDER BY e.seq DESC LIMIT ?"));
+    let mut rows: Vec<EventRow> = sqlx::query_as(sql).bind(job).bind(limit).fetch_all(connection).await?;
+    rows.reverse();
+    Ok(rows)
+}

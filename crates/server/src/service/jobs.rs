@@ -1,0 +1,393 @@
+//! Spark jobs: submitting them, what is known of them, deleting them. Running them is the supervisor's business
+//! ([`crate::spark`]).
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::PathBuf,
+    time::Duration,
+};
+
+use mlplatform_protocol::{
+    ErrorCode, EventKind, Explanation, JobDetail, JobEvent, JobInfo, Open, Page, PageRequest,
+    jobs::{JobRequest, OfClusterRequest, SubmitJobRequest},
+};
+use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+use tokio::{task::spawn_blocking, time::Instant};
+
+use super::{
+    clusters::{self, Cluster},
+    inactivity::settle,
+    job_form::{self, bad},
+    job_logs,
+    job_rows::{self, JobRow, note},
+    key::Key,
+    page::Window,
+    secret::{digest, uuid},
+    sessions::Caller,
+};
+use crate::{
+    Error, Result,
+    app::{App, Change, Visit},
+    audit::Outcome,
+    spark::{self, LONGEST_END, Places, Plan},
+};
+
+const SUBMIT: &str = "spark_submit_job";
+/// In the audit: a submit that could not be run.
+const INVALID: &str = "not valid";
+/// How far back the audit is searched for a submit that was refused.
+const REMEMBERED: i64 = 10_000;
+
+/// Events that a description shows, and an explanation looks at: the newest.
+const EVENTS: i64 = 100;
+
+/// `spark_submit_job`. What can be known to fail is refused here; the rest happens when there is room.
+///
+/// # Errors
+/// When the manifest cannot be run here, the name is taken, or the store fails.
+pub async fn spark_submit_job(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    key: Option<&Key>,
+    request: SubmitJobRequest,
+) -> Result<JobInfo> {
+    let cluster = request.cluster_id.clone();
+    let name = request.manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match submit(app, visit, caller, key, request).await {
+        Err(Error::Refused { code: ErrorCode::BadRequest, field, expired }) if job_form::check_name(&name).is_ok() => {
+            // For `spark_job_explain`: there is no job that could remember it.
+            let detail = json!({"reason": INVALID, "name": name, "why": field});
+            let event = clusters::event(SUBMIT, caller, Some(&cluster), Outcome::Refused, detail);
+            let error = Error::Refused { code: ErrorCode::BadRequest, field, expired };
+            Err(app.change(visit).await?.refuse(event, error).await)
+        }
+        result => result,
+    }
+}
+
+async fn submit(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    key: Option<&Key>,
+    request: SubmitJobRequest,
+) -> Result<JobInfo> {
+    const ACTION: &str = SUBMIT;
+    let whole = serde_json::to_string(&request).map_err(|_| Error::Fault("a request cannot be written"))?;
+    let whole = digest(&whole);
+    let cluster = cluster(app, &request.cluster_id).await?;
+    let mut manifest = request.manifest;
+    let code = request.pycode.as_ref().map(job_form::pycode).transpose()?;
+    let id = uuid()?;
+    let bucket = app.dir().bucket(&cluster.bucket).map_err(|e| Error::File("making the cluster's bucket", e))?;
+    let mut file = None;
+    if let (Some(pycode), Some(content)) = (&request.pycode, code) {
+        let (path, address) = job_form::upload(&cluster.bucket, &bucket, &id, &pycode.name);
+        let spec = manifest.get_mut("spec").and_then(Value::as_object_mut);
+        let spec = spec.ok_or_else(|| bad("spec: it is missing: begin with get_default_manifest"))?;
+        spec.insert("mainApplicationFile".to_owned(), Value::String(address));
+        file = Some(Upload::write(path, &content).map_err(|e| Error::File("writing the job's program", e))?);
+    }
+    let plan = Plan::read(&manifest).map_err(bad)?;
+    job_form::check_name(&plan.name)?;
+    check(app, &cluster, &plan).await?;
+
+    let mut change = app.change_by(visit, caller).await?;
+    if let Some(key) = key {
+        let made: Option<(String, Vec<u8>)> =
+            sqlx::query_as("SELECT id, submit_digest FROM jobs WHERE created_by = ? AND submit_key = ?")
+                .bind(caller.id())
+                .bind(&key.digest)
+                .fetch_optional(change.connection())
+                .await?;
+        if let Some((made, digest)) = made {
+            let job = job_rows::by_id(change.connection(), &made).await?.filter(|_| digest == whole);
+            let text = "this Idempotency-Key submitted another job: send a new key";
+            return job.map(|job| job_form::info(app, &job)).ok_or_else(|| Error::refused(ErrorCode::Conflict, text));
+        }
+    }
+    // Its objects may have gone while it was checked: then its start fails, and says so.
+    if job_rows::living(change.connection(), &cluster.id, &plan.name).await?.is_some() {
+        let detail = json!({"reason": "name taken", "name": plan.name});
+        let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
+        return Err(change.refuse(event, name_taken(&plan.name)).await);
+    }
+    let now = change.now().as_microsecond();
+    let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    sqlx::query(
+        "INSERT INTO jobs (id, cluster_id, name, manifest, millicores, memory_mib, created_at, created_by, \
+         submit_key, submit_digest, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'SUBMITTED')",
+    )
+    .bind(&id)
+    .bind(&cluster.id)
+    .bind(&plan.name)
+    .bind(manifest.to_string())
+    .bind(stored(plan.millicores()))
+    .bind(stored(plan.memory_mib()))
+    .bind(now)
+    .bind(caller.id())
+    .bind(key.map(|key| &key.digest))
+    .bind(&whole)
+    .execute(change.connection())
+    .await?;
+    let job = job_rows::by_id(change.connection(), &id).await?.ok_or(Error::Fault("a new job is not there"))?;
+    let message = format!("SparkApplication {} was added, enqueuing it for submission", job.name);
+    note(change.connection(), &job, now, EventKind::Normal, "SparkApplicationAdded", &message).await?;
+    let detail = json!({"name": job.name, "cluster": cluster.name});
+    change.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
+    change.commit().await?;
+    if let Some(file) = file {
+        file.keep();
+    }
+    app.spark().ring();
+    Ok(job_form::info(app, &job))
+}
+
+/// A program that came along, removed again unless its job was made.
+struct Upload(Option<PathBuf>);
+
+impl Upload {
+    fn write(path: PathBuf, content: &[u8]) -> io::Result<Self> {
+        let folder = path.parent().unwrap_or(&path);
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path)?;
+        let upload = Self(Some(path));
+        file.write_all(content)?;
+        file.sync_all()?;
+        Ok(upload)
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+            let _ = path.parent().map(fs::remove_dir);
+        }
+    }
+}
+
+/// Everything that is known to fail before it is tried.
+async fn check(app: &App, cluster: &Cluster, plan: &Plan) -> Result<()> {
+    let shared = app.clone();
+    let installation = spawn_blocking(move || shared.spark().installation()).await;
+    let installation = installation.map_err(|_| Error::Fault("the search for Spark panicked"))?;
+    let installation = installation.map_err(|problem| {
+        Error::refused(ErrorCode::Conflict, format!("this platform cannot run Spark jobs: {problem}"))
+    })?;
+    let places = spark::places_of(app, cluster, installation.spark_home.clone())?;
+    check_places(plan, &places).map_err(bad)?;
+    let mut connection = app.read().await?;
+    for object in plan.objects().into_iter().filter(|object| !object.optional) {
+        if spark::values_of(app, &mut connection, &cluster.id, plan, object).await?.is_none() {
+            return Err(bad(spark::missing(object)));
+        }
+    }
+    Ok(())
+}
+
+fn check_places(plan: &Plan, places: &Places) -> std::result::Result<(), String> {
+    spark::main(plan, places)?;
+    let deps = &plan.deps;
+    for (path, uris) in [
+        ("spec.deps.jars", &deps.jars),
+        ("spec.deps.files", &deps.files),
+        ("spec.deps.pyFiles", &deps.py_files),
+        ("spec.deps.archives", &deps.archives),
+    ] {
+        for uri in uris {
+            places.resolve(uri).map_err(|problem| format!("{path}: {problem}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// `spark_jobs_list`, in the order of submitting.
+///
+/// # Errors
+/// When there is no such cluster, the page asked for is none, or the store fails.
+pub async fn spark_jobs_list(app: &App, request: OfClusterRequest) -> Result<Page<JobInfo>> {
+    let window = Window::read(&PageRequest { limit: request.limit, cursor: request.cursor })?;
+    let cluster = cluster(app, &request.cluster_id).await?;
+    let rows = job_rows::listed(&mut *app.read().await?, &cluster.id, window.after, window.rows()).await?;
+    let page: Page<JobRow> = window.page(rows, |job| job.seq);
+    let items = page.items.iter().map(|job| job_form::info(app, job)).collect();
+    Ok(Page { items, next_cursor: page.next_cursor })
+}
+
+/// `spark_job_info`.
+///
+/// # Errors
+/// When there is no such job, or the store fails.
+pub async fn spark_job_info(app: &App, request: JobRequest) -> Result<JobDetail> {
+    let (_, job) = living(app, &request).await?;
+    Ok(job_form::detail(app, &job))
+}
+
+/// `describe_spark_job`.
+///
+/// # Errors
+/// When there is no such job, or the store fails.
+pub async fn describe_spark_job(app: &App, request: JobRequest) -> Result<Value> {
+    let (cluster, job) = living(app, &request).await?;
+    let events = job_rows::events_of_job(&mut *app.read().await?, job.seq, EVENTS).await?;
+    job_form::description(&job, &cluster.name, events.into_iter().map(JobEvent::from).collect())
+}
+
+/// `spark_events`: what happened on a cluster, those of deleted jobs included.
+///
+/// # Errors
+/// When there is no such cluster, the page asked for is none, or the store fails.
+pub async fn spark_events(app: &App, request: OfClusterRequest) -> Result<Page<JobEvent>> {
+    let window = Window::read(&PageRequest { limit: request.limit, cursor: request.cursor })?;
+    let cluster = cluster(app, &request.cluster_id).await?;
+    let mut connection = app.read().await?;
+    let rows = job_rows::events_of_cluster(&mut connection, &cluster.id, window.after, window.rows()).await?;
+    Ok(window.page(rows, |event| event.seq))
+}
+
+/// `spark_job_explain`, also of a job that was deleted.
+///
+/// # Errors
+/// When there never was such a job, or the store fails.
+pub async fn spark_job_explain(app: &App, request: JobRequest) -> Result<Explanation> {
+    let cluster = cluster(app, &request.cluster_id).await?;
+    let job = match last(app, &request).await {
+        Err(error) => return refused(app, &request).await?.ok_or(error),
+        Ok(job) => job,
+    };
+    let events = job_rows::events_of_job(&mut *app.read().await?, job.seq, EVENTS).await?;
+    let events: Vec<JobEvent> = events.into_iter().map(JobEvent::from).collect();
+    let log = job_logs::end_of(app, &job).await?;
+    Ok(spark::explain(&job, &cluster.bucket, &events, &log))
+}
+
+/// What is said of a job that never was one, because it was refused.
+async fn refused(app: &App, request: &JobRequest) -> Result<Option<Explanation>> {
+    let details: Vec<String> = sqlx::query_scalar(
+        "SELECT detail FROM audit WHERE seq > (SELECT max(seq) FROM audit) - ? AND action = ? AND outcome = 'refused' \
+         AND subject = ? ORDER BY seq DESC",
+    )
+    .bind(REMEMBERED)
+    .bind(SUBMIT)
+    .bind(&request.cluster_id)
+    .fetch_all(&mut *app.read().await?)
+    .await?;
+    let details = details.iter().filter_map(|detail| serde_json::from_str::<Value>(detail).ok());
+    let of = |detail: &Value, key: &str| detail.get(key).and_then(Value::as_str).map(str::to_owned);
+    let found = details.into_iter().find(|detail| {
+        of(detail, "name").as_deref() == Some(&request.job_name) && of(detail, "reason").as_deref() == Some(INVALID)
+    });
+    Ok(found.and_then(|detail| of(&detail, "why")).map(|why| Explanation {
+        job_name: request.job_name.clone(),
+        status: Open::Unknown("REFUSED".to_owned()),
+        cause: "refused".to_owned(),
+        sentence: format!("The job '{}' was refused when it was submitted: {why}", request.job_name),
+        evidence: vec![why],
+        remedy: "correct the manifest as the sentence says, and submit it again".to_owned(),
+    }))
+}
+
+/// `spark_delete_job`: ends its processes, and answers when they are gone. Its log stays.
+///
+/// # Errors
+/// When there is no such job, or the store fails.
+pub async fn spark_delete_job(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    key: Option<&Key>,
+    request: JobRequest,
+) -> Result<()> {
+    const ACTION: &str = "spark_delete_job";
+    let cluster = cluster(app, &request.cluster_id).await?;
+    let mut change = app.change_by(visit, caller).await?;
+    if let Some(key) = key {
+        let done: Option<String> = sqlx::query_scalar("SELECT id FROM jobs WHERE deleted_by = ? AND delete_key = ?")
+            .bind(caller.id())
+            .bind(&key.digest)
+            .fetch_optional(change.connection())
+            .await?;
+        if let Some(id) = done {
+            drop(change);
+            return gone(app, &id).await;
+        }
+    }
+    let Some(job) = job_rows::living(change.connection(), &cluster.id, &request.job_name).await? else {
+        let detail = json!({"reason": "unknown job", "name": request.job_name});
+        let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
+        return Err(change.refuse(event, unknown(&request.job_name)).await);
+    };
+    delete(&mut change, &job, caller, key).await?;
+    change.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, json!({"name": job.name}))).await?;
+    change.commit().await?;
+    app.spark().ring();
+    gone(app, &job.id).await
+}
+
+async fn delete(change: &mut Change<'_>, job: &JobRow, caller: &Caller, key: Option<&Key>) -> Result<()> {
+    let now = change.now().as_microsecond();
+    sqlx::query("UPDATE jobs SET deleted_at = ?, deleted_by = ?, delete_key = ? WHERE id = ?")
+        .bind(now)
+        .bind(caller.id())
+        .bind(key.map(|key| &key.digest))
+        .bind(&job.id)
+        .execute(change.connection())
+        .await?;
+    let message = format!("SparkApplication {} was deleted", job.name);
+    note(change.connection(), job, now, EventKind::Normal, "SparkApplicationDeleted", &message).await
+}
+
+/// Waits until no process of a deleted job is left. When that takes too long, the supervisor goes on without us.
+async fn gone(app: &App, id: &str) -> Result<()> {
+    let patience = Instant::now() + LONGEST_END;
+    loop {
+        let job = job_rows::by_id(&mut *app.read().await?, id).await?;
+        if job.is_none_or(|job| !job.alive) || Instant::now() > patience {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
+
+/// A cluster that is there.
+async fn cluster(app: &App, id: &str) -> Result<Cluster> {
+    settle(app).await?;
+    let now = app.clock().now().as_microsecond();
+    let found = clusters::find(&mut *app.read().await?, id).await?;
+    found.filter(|cluster| cluster.status(now).is_some()).ok_or_else(|| clusters::unknown(id))
+}
+
+async fn living(app: &App, request: &JobRequest) -> Result<(Cluster, JobRow)> {
+    let cluster = cluster(app, &request.cluster_id).await?;
+    let job = job_rows::living(&mut *app.read().await?, &cluster.id, &request.job_name).await?;
+    job.map(|job| (cluster, job)).ok_or_else(|| unknown(&request.job_name))
+}
+
+/// The job that has the name, or had it last.
+pub(crate) async fn last(app: &App, request: &JobRequest) -> Result<JobRow> {
+    let mut connection = app.read().await?;
+    last_in(&mut connection, &request.cluster_id, &request.job_name).await
+}
+
+pub(crate) async fn last_in(connection: &mut SqliteConnection, cluster: &str, name: &str) -> Result<JobRow> {
+    job_rows::last(connection, cluster, name).await?.ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Error {
+    let text = format!("there is no job named '{name}' in this cluster: spark_jobs_list lists those there are");
+    Error::refused(ErrorCode::NotFound, text)
+}
+
+fn name_taken(name: &str) -> Error {
+    let text = format!("a job named '{name}' exists in this cluster");
+    Error::refused(ErrorCode::Conflict, text)
+}

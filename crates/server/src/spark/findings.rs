@@ -1,0 +1,224 @@
+//! What errors of Python, Java and Spark look like in a log, and what each means.
+
+/// One kind of error.
+pub(super) struct Rule {
+    /// Any of these texts in a line.
+    pub(super) texts: &'static [&'static str],
+    /// A driver dies of it, whatever else the log says.
+    pub(super) fatal: bool,
+    /// What is to be said, given the line and the cluster's bucket.
+    pub(super) tell: fn(&str, &str) -> Finding,
+}
+
+/// What is said.
+pub(super) struct Finding {
+    pub(super) cause: &'static str,
+    pub(super) sentence: String,
+    pub(super) remedy: String,
+}
+
+impl Rule {
+    pub(super) fn fits(&self, line: &str) -> bool {
+        self.texts.iter().any(|text| line.contains(text))
+    }
+}
+
+/// The more telling ones first.
+pub(super) const RULES: &[Rule] = &[
+    Rule { texts: &["SyntaxError:", "IndentationError:", "TabError:"], fatal: true, tell: syntax },
+    Rule { texts: &["No module named"], fatal: false, tell: module },
+    Rule { texts: &["cannot import name"], fatal: false, tell: import },
+    Rule {
+        texts: &["java.lang.OutOfMemoryError", "MemoryError", "GC overhead limit", "There is insufficient memory"],
+        fatal: true,
+        tell: memory,
+    },
+    Rule { texts: &["System memory", "must be at least 471859200"], fatal: true, tell: little_memory },
+    Rule { texts: &["s3a.S3AFileSystem not found", "No FileSystem for scheme"], fatal: false, tell: bucket },
+    Rule { texts: &["unresolved dependency", "unresolved dependencies"], fatal: true, tell: package },
+    Rule {
+        texts: &[
+            "ClassNotFoundException",
+            "Failed to load class",
+            "NoClassDefFoundError",
+            "Failed to find data source",
+        ],
+        fatal: true,
+        tell: class,
+    },
+    Rule { texts: &["No space left on device"], fatal: false, tell: disk },
+    Rule { texts: &["Permission denied", "PermissionError", "AccessControlException"], fatal: false, tell: permission },
+    Rule {
+        texts: &[
+            "PATH_NOT_FOUND",
+            "Path does not exist",
+            "Input path does not exist",
+            "FileNotFound",
+            "No such file or directory",
+            "can't open file",
+        ],
+        fatal: false,
+        tell: file,
+    },
+    Rule { texts: &["PATH_ALREADY_EXISTS", "FileAlreadyExists", "already exists"], fatal: false, tell: exists },
+    Rule { texts: &["TABLE_OR_VIEW_NOT_FOUND"], fatal: false, tell: table },
+    Rule { texts: &["UNRESOLVED_COLUMN"], fatal: false, tell: column },
+    Rule { texts: &["PARSE_SYNTAX_ERROR", "ParseException"], fatal: false, tell: query },
+    Rule {
+        texts: &["UnknownHostException", "Connection refused", "Name or service not known"],
+        fatal: false,
+        tell: network,
+    },
+    Rule { texts: &["TimeoutException", "TimeoutError", "timed out"], fatal: false, tell: timeout },
+    Rule { texts: &["PYTHON_VERSION_MISMATCH", "different version than that in driver"], fatal: false, tell: python },
+    Rule { texts: &["KeyError:"], fatal: false, tell: key },
+];
+
+/// What stands between two marks, or the whole line.
+fn between<'a>(line: &'a str, before: &str, after: char) -> &'a str {
+    let rest = line.split_once(before).map_or(line, |(_, rest)| rest);
+    rest.split(after).next().unwrap_or(rest).trim()
+}
+
+/// What an error says, without its class.
+fn message(line: &str) -> &str {
+    line.split_once(": ").map_or(line, |(_, message)| message).trim_end_matches('.')
+}
+
+fn finding(cause: &'static str, sentence: String, remedy: impl Into<String>) -> Finding {
+    Finding { cause, sentence, remedy: remedy.into() }
+}
+
+fn syntax(line: &str, _: &str) -> Finding {
+    let sentence = format!("The program is not valid Python: {}.", message(line));
+    finding("syntax-error", sentence, "correct the line shown (python -m py_compile finds it too), and submit it again")
+}
+
+fn module(line: &str, _: &str) -> Finding {
+    let name = between(line, "No module named '", '\'');
+    let remedy = format!(
+        "bring '{name}' along with manifest.add_pyfiles([…]), or have it installed for the Python that runs the jobs \
+         (PYSPARK_PYTHON of the platform)"
+    );
+    finding("missing-module", format!("The program imports '{name}', which is not installed where jobs run."), remedy)
+}
+
+fn import(line: &str, _: &str) -> Finding {
+    let remedy = "correct the import, or bring the version of the module that has it (manifest.add_pyfiles)";
+    finding("import-error", format!("An import of the program fails: {}.", message(line)), remedy)
+}
+
+fn memory(_: &str, _: &str) -> Finding {
+    let remedy = "give it more: manifest.set_driver_settings({\"memory\": \"4g\"}) and the same for executors; or do not \
+                  collect() what does not fit into the driver";
+    finding("out-of-memory", "The job ran out of memory.".to_owned(), remedy)
+}
+
+fn little_memory(_: &str, _: &str) -> Finding {
+    let remedy = "manifest.set_driver_settings({\"memory\": \"1g\"}), or more";
+    finding("too-little-memory", "The driver has less memory than Spark needs to start.".to_owned(), remedy)
+}
+
+fn bucket(_: &str, bucket: &str) -> Finding {
+    let sentence = format!("The program uses another bucket than the cluster's own, '{bucket}'.");
+    finding("wrong-bucket", sentence, format!("put the data into s3a://{bucket}/…, and name it so in the program"))
+}
+
+fn package(line: &str, _: &str) -> Finding {
+    let name = between(line, "unresolved dependency: ", ':');
+    let sentence = if name.len() < line.len() {
+        format!(
+            "A package that the manifest names cannot be fetched: {}.",
+            between(line, "unresolved dependency: ", ']')
+        )
+    } else {
+        "A package that the manifest names cannot be fetched.".to_owned()
+    };
+    let remedy = "check its coordinates (group:artifact_scalaversion:version) and that the platform reaches Maven \
+                  Central; without the internet, put the jar into the bucket and use manifest.add_jars";
+    finding("missing-package", sentence, remedy)
+}
+
+fn class(line: &str, _: &str) -> Finding {
+    let name =
+        ["ClassNotFoundException: ", "Failed to load class ", "NoClassDefFoundError: ", "Failed to find data source: "]
+            .into_iter()
+            .find(|mark| line.contains(mark))
+            .map_or(line, |mark| between(line, mark, ' '));
+    let name = name.trim_end_matches(['.', ',']);
+    let remedy = "bring the jar that holds it (manifest.add_jars or manifest.add_packages), and check the spelling of \
+                  manifest.main_class";
+    finding("missing-class", format!("Java does not find the class '{name}'."), remedy)
+}
+
+fn disk(_: &str, _: &str) -> Finding {
+    let remedy = "tell the platform's administrator; shuffle less, or write results in smaller parts";
+    finding("disk-full", "The disk of the cluster's machine is full.".to_owned(), remedy)
+}
+
+fn permission(line: &str, bucket: &str) -> Finding {
+    let remedy = format!("write into s3a://{bucket}/… or the working folder, which belong to the job");
+    finding("permission-denied", format!("The job may not do this: {}.", message(line)), remedy)
+}
+
+fn file(line: &str, bucket: &str) -> Finding {
+    let what = if line.contains("does not exist: ") {
+        between(line, "does not exist: ", ' ')
+    } else if line.contains("directory: '") {
+        between(line, "directory: '", '\'')
+    } else if line.contains("can't open file '") {
+        between(line, "can't open file '", '\'')
+    } else {
+        message(line)
+    };
+    let what = what.trim_end_matches('.');
+    let remedy = format!(
+        "check the path; data goes into the cluster's bucket (s3a://{bucket}/…), small files along with the job \
+         (manifest.add_files)"
+    );
+    finding("missing-file", format!("The program reads '{what}', which does not exist."), remedy)
+}
+
+fn exists(line: &str, _: &str) -> Finding {
+    let remedy = "write with .mode(\"overwrite\") or .mode(\"append\"), or to another place";
+    finding("output-exists", format!("The program writes to what exists already: {}.", message(line)), remedy)
+}
+
+fn table(line: &str, _: &str) -> Finding {
+    let sentence = format!("The program queries a table that does not exist: {}.", message(line));
+    finding("missing-table", sentence, "register it first (createOrReplaceTempView), or correct its name")
+}
+
+fn column(line: &str, _: &str) -> Finding {
+    let sentence = format!("The program names a column that does not exist: {}.", message(line));
+    finding("missing-column", sentence, "correct its name: df.printSchema() shows those there are")
+}
+
+fn query(line: &str, _: &str) -> Finding {
+    finding("bad-query", format!("A query is not valid SQL: {}.", message(line)), "correct the query")
+}
+
+fn network(line: &str, _: &str) -> Finding {
+    let remedy = "check the address, and whether the cluster's machine may reach it";
+    finding("unreachable", format!("The program cannot reach another machine: {}.", message(line)), remedy)
+}
+
+fn timeout(line: &str, _: &str) -> Finding {
+    let remedy = "check what it waited for; where more time is right, raise the limit (spark.network.timeout, \
+                  spark.sql.broadcastTimeout, or the program's own)";
+    finding("timed-out", format!("Something in the job took too long: {}.", message(line)), remedy)
+}
+
+fn python(line: &str, _: &str) -> Finding {
+    let sentence = format!("Driver and workers run different versions of Python: {}.", message(line));
+    finding("python-mismatch", sentence, "remove PYSPARK_PYTHON and spark.pyspark.python from the manifest")
+}
+
+fn key(line: &str, _: &str) -> Finding {
+    let name = between(line, "KeyError: '", '\'');
+    let remedy = format!(
+        "if '{name}' is a variable of the environment, set it with manifest.add_driver_env or add_driver_env_from; else \
+         correct the program at the line shown"
+    );
+    finding("missing-key", format!("The program asks for '{name}', which is not there."), remedy)
+}

@@ -1,0 +1,53 @@
+//! What of Spark the whole server shares: the settings, the installation once it was found, and the bell that wakes the
+//! supervisor.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::installation::{Installation, SparkConfig};
+
+/// Shared by requests and the supervisor.
+#[derive(Debug, Default)]
+pub(crate) struct Gateway {
+    config: OnceLock<(SparkConfig, String)>,
+    /// Only one that was found is kept: what is missing may be installed while the server runs.
+    found: Mutex<Option<Arc<Installation>>>,
+    bell: Notify,
+}
+
+impl Gateway {
+    /// Said once, at the start: the settings, and the address of the platform.
+    pub(crate) fn configure(&self, config: SparkConfig, url: String) {
+        let _ = self.config.set((config, url));
+    }
+
+    pub(crate) fn config(&self) -> SparkConfig {
+        self.config.get().map(|(config, _)| config.clone()).unwrap_or_default()
+    }
+
+    /// Where people find a job's page.
+    pub(crate) fn ui_url(&self, cluster: &str, job: &str) -> String {
+        let url = self.config.get().map(|(_, url)| url.as_str()).unwrap_or_default();
+        format!("{url}/clusters/{cluster}/{job}/jobs/")
+    }
+
+    /// Spark, Java and Python; blocks while a Python is asked for its packages.
+    pub(crate) fn installation(&self) -> Result<Arc<Installation>, String> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = found.as_ref() {
+            return Ok(Arc::clone(found));
+        }
+        let installation = Arc::new(Installation::find(&self.config())?);
+        Ok(Arc::clone(found.insert(installation)))
+    }
+
+    /// There is something to do.
+    pub(crate) fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    pub(crate) async fn rung(&self) {
+        self.bell.notified().await;
+    }
+}

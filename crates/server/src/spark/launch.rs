@@ -1,0 +1,358 @@
+//! From a plan to a process: Spark's configuration, the environment, the command.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    installation::Installation,
+    places::Places,
+    plan::{Language, Object, Plan, Variable},
+    quantity::LEAST_HEAP,
+    run_job::Launch,
+};
+
+/// What of the platform's own environment a job sees: where programs are, language, time zone, the way to the internet.
+const INHERITED: [&str; 13] = [
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+];
+
+/// What a run is started with, the plan apart.
+pub(crate) struct Context<'a> {
+    pub(crate) installation: &'a Installation,
+    pub(crate) places: &'a Places,
+    /// Of the job: `log`, `work`, `tmp`.
+    pub(crate) folder: &'a Path,
+    /// Of the run.
+    pub(crate) run: &'a Path,
+    /// Of the machine.
+    pub(crate) cores: u64,
+    /// Of the machine, in MiB.
+    pub(crate) memory_mib: u64,
+    pub(crate) mark: String,
+    pub(crate) user: Option<(u32, u32)>,
+    /// Shared by all jobs, so that a package is fetched once.
+    pub(crate) ivy: PathBuf,
+    /// The values of the objects that the plan names; `None`: there is no such object.
+    pub(crate) values: &'a dyn Fn(&Object) -> Option<BTreeMap<String, String>>,
+}
+
+/// The launch, and the text of the properties file that belongs at [`properties`].
+pub(crate) fn launch(plan: &Plan, context: &Context<'_>) -> Result<(Launch, String), String> {
+    let conf = conf(plan, context)?;
+    let main = main(plan, context.places)?;
+    let heap = heap(plan, context.memory_mib);
+    let split = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let mut options = split(plan.driver.java_options.as_deref().unwrap_or_default());
+    for (_, value) in plan.conf.iter().filter(|(key, _)| key == "spark.driver.extraJavaOptions") {
+        options.extend(split(value));
+    }
+    options.push(format!("-Dderby.system.home={}", context.folder.join("work").display()));
+    options.push(format!("-Djava.io.tmpdir={}", context.folder.join("tmp").display()));
+    let (program, mut arguments) = context.installation.command(heap, &options);
+    arguments.extend(["--properties-file".to_owned(), properties(context.run).display().to_string()]);
+    if let Some(class) = &plan.main_class {
+        arguments.extend(["--class".to_owned(), class.clone()]);
+    }
+    arguments.push(main);
+    arguments.extend(plan.arguments.iter().cloned());
+    let launch = Launch {
+        program,
+        arguments,
+        environment: environment(plan, context)?,
+        folder: context.folder.join("work"),
+        log: context.folder.join("log"),
+        mark: context.mark.clone(),
+        user: context.user,
+    };
+    let text = conf.iter().map(|(key, value)| format!("{}={}\n", escaped(key, true), escaped(value, false)));
+    Ok((launch, text.collect()))
+}
+
+/// Where Spark's configuration of a run is: values may be secrets, and others can read a command line.
+pub(crate) fn properties(run: &Path) -> PathBuf {
+    run.join("spark.conf")
+}
+
+/// The main program as Spark is given it.
+pub(crate) fn main(plan: &Plan, places: &Places) -> Result<String, String> {
+    match &plan.main {
+        Some(main) => places.resolve(main).map_err(|problem| format!("spec.mainApplicationFile: {problem}")),
+        None if plan.language == Language::Jvm && plan.main_class.is_some() => Ok("spark-internal".to_owned()),
+        None => Err("spec.mainApplicationFile: there is no program to run: pass pycode_file_path, or set \
+                     manifest.main_app_file"
+            .to_owned()),
+    }
+}
+
+/// One process is driver and executors: it gets what they would have together, within reason on this machine.
+fn heap(plan: &Plan, machine_mib: u64) -> u64 {
+    plan.memory_mib().clamp(LEAST_HEAP, (machine_mib / 2).max(LEAST_HEAP))
+}
+
+/// Spark's configuration: ours that the manifest may change, the manifest's, ours that it may not.
+fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, String> {
+    let work = context.folder.join("work");
+    let mut conf = BTreeMap::new();
+    let mut set = |key: &str, value: String| drop(conf.insert(key.to_owned(), value));
+    set("spark.app.name", plan.name.clone());
+    set("spark.ui.enabled", "false".to_owned());
+    set("spark.ui.showConsoleProgress", "false".to_owned());
+    set("spark.sql.warehouse.dir", work.join("spark-warehouse").display().to_string());
+    set("spark.jars.ivy", context.ivy.display().to_string());
+    for (key, value) in &plan.conf {
+        set(key, value.clone());
+    }
+    let workers = plan.executor.cores.saturating_mul(plan.instances).clamp(1, context.cores.max(1));
+    set("spark.master", format!("local[{workers}]"));
+    set("spark.submit.deployMode", "client".to_owned());
+    set("spark.driver.host", "127.0.0.1".to_owned());
+    set("spark.driver.bindAddress", "127.0.0.1".to_owned());
+    set("spark.driver.cores", plan.driver.cores.to_string());
+    set("spark.driver.memory", format!("{}m", plan.driver.memory_mib));
+    set("spark.executor.instances", plan.instances.to_string());
+    set("spark.executor.cores", plan.executor.cores.to_string());
+    set("spark.executor.memory", format!("{}m", plan.executor.memory_mib));
+    let deps = &plan.deps;
+    for (key, path, uris) in [
+        ("spark.jars", "spec.deps.jars", &deps.jars),
+        ("spark.files", "spec.deps.files", &deps.files),
+        ("spark.submit.pyFiles", "spec.deps.pyFiles", &deps.py_files),
+        ("spark.archives", "spec.deps.archives", &deps.archives),
+    ] {
+        let places: Result<Vec<_>, _> = uris.iter().map(|uri| context.places.resolve(uri)).collect();
+        let places = places.map_err(|problem| format!("{path}: {problem}"))?;
+        if !places.is_empty() {
+            set(key, places.join(","));
+        }
+    }
+    for (key, names) in [
+        ("spark.jars.packages", &deps.packages),
+        ("spark.jars.excludes", &deps.exclude_packages),
+        ("spark.jars.repositories", &deps.repositories),
+    ] {
+        if !names.is_empty() {
+            set(key, names.join(","));
+        }
+    }
+    if let Some((name, folder)) = &context.places.bucket {
+        // The bucket's folder under the bucket's own address; another bucket asks for a class that is not there, and
+        // so can neither be read nor written.
+        set("spark.hadoop.fs.s3a.impl", "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme".to_owned());
+        set(
+            "spark.hadoop.fs.viewfs.overload.scheme.target.s3a.impl",
+            "org.apache.hadoop.fs.s3a.S3AFileSystem".to_owned(),
+        );
+        set(&format!("spark.hadoop.fs.viewfs.mounttable.{name}.linkFallback"), format!("file://{}", uri_path(folder)));
+    }
+    Ok(conf)
+}
+
+/// A path as it stands in a URI.
+fn uri_path(path: &Path) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+    utf8_percent_encode(&path.to_string_lossy(), PATH).to_string()
+}
+
+fn environment(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, String> {
+    let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)));
+    let mut all: BTreeMap<String, String> = inherited.collect();
+    all.entry("LANG".to_owned()).or_insert_with(|| "C.UTF-8".to_owned());
+    let path = |path: &Path| path.display().to_string();
+    let python = path(&context.installation.python);
+    let (work, tmp) = (path(&context.folder.join("work")), path(&context.folder.join("tmp")));
+    for (name, value) in [
+        ("HOME", work),
+        ("TMPDIR", tmp.clone()),
+        ("SPARK_LOCAL_DIRS", tmp),
+        ("SPARK_HOME", path(&context.installation.spark_home)),
+        ("SPARK_LOCAL_IP", "127.0.0.1".to_owned()),
+        ("SPARK_LOCAL_HOSTNAME", "localhost".to_owned()),
+        ("PYSPARK_PYTHON", python.clone()),
+        ("PYSPARK_DRIVER_PYTHON", python),
+        // What a program prints is in the log when it has printed it.
+        ("PYTHONUNBUFFERED", "1".to_owned()),
+    ] {
+        all.insert(name.to_owned(), value);
+    }
+    if let Some(home) = context.installation.java_home() {
+        all.insert("JAVA_HOME".to_owned(), path(home));
+    }
+    // The driver's last: what runs is first of all a driver.
+    for variable in plan.executor.environment.iter().chain(&plan.driver.environment) {
+        match variable {
+            Variable::Plain { name, value } => drop(all.insert(name.clone(), value.clone())),
+            Variable::Key { name, object, key } => match values(context, object)? {
+                None => {}
+                Some(mut values) => match values.remove(key) {
+                    Some(value) => drop(all.insert(name.clone(), value)),
+                    None if object.optional => {}
+                    None => return Err(format!("the {} '{}' has no key '{key}'", object.kind.name(), object.name)),
+                },
+            },
+            Variable::All { prefix, object } => {
+                let values = values(context, object)?.into_iter().flatten();
+                all.extend(values.map(|(key, value)| (format!("{prefix}{key}"), value)));
+            }
+        }
+    }
+    // No system takes them, and one bad key of a config map must not hide the others.
+    all.retain(|name, value| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'));
+    Ok(all)
+}
+
+fn values(context: &Context<'_>, object: &Object) -> Result<Option<BTreeMap<String, String>>, String> {
+    match (context.values)(object) {
+        None if !object.optional => Err(missing(object)),
+        values => Ok(values),
+    }
+}
+
+/// What is said when an object is not there.
+pub(crate) fn missing(object: &Object) -> String {
+    let (kind, name) = (object.kind.name(), &object.name);
+    let make = match object.kind {
+        super::plan::ObjectKind::Secret => "create_secret_from_yaml",
+        super::plan::ObjectKind::ConfigMap => "create_configmap_from_yaml",
+    };
+    format!("the {kind} '{name}' does not exist in the cluster: an Administrator makes one with {make}")
+}
+
+/// As Java's properties files want it.
+fn escaped(text: &str, key: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (index, c) in text.chars().enumerate() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            ' ' if key || index == 0 => out.push_str("\\ "),
+            '=' | ':' if key => out.extend(['\\', c]),
+            '#' | '!' if index == 0 => out.extend(['\\', c]),
+            c if c.is_ascii_graphic() || c == ' ' => out.push(c),
+            c => {
+                let mut units = [0; 2];
+                out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+            }
+        }
+    }
+    out
+}
+
+/// Cores and memory (MiB) of this machine.
+pub(crate) fn machine() -> (u64, u64) {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    (cores, memory.map_or(4096, |kib| kib / 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spark::installation::Start;
+    use serde_json::json;
+
+    fn launched(spec: serde_json::Value) -> Result<(Launch, String), String> {
+        let plan = Plan::read(&json!({"metadata": {"name": "pi-1"}, "spec": spec}))?;
+        let installation = Installation {
+            spark_home: PathBuf::from("/usr"),
+            python: PathBuf::from("/usr/bin/python3"),
+            start: Start::Java { program: PathBuf::from("/java/bin/java"), version: 25 },
+        };
+        let places = Places { spark_home: PathBuf::from("/usr"), bucket: Some(("own".to_owned(), "/usr".into())) };
+        let values = |object: &Object| {
+            let values = BTreeMap::from([("KEY".to_owned(), "hidden".to_owned())]);
+            (object.name == "s").then_some(values)
+        };
+        let context = Context {
+            installation: &installation,
+            places: &places,
+            folder: Path::new("/j"),
+            run: Path::new("/j/run-1"),
+            cores: 2,
+            memory_mib: 8192,
+            mark: "j.1".to_owned(),
+            user: None,
+            ivy: PathBuf::from("/ivy"),
+            values: &values,
+        };
+        launch(&plan, &context)
+    }
+
+    #[test]
+    fn a_manifest_becomes_a_command() {
+        let (launch, conf) = launched(json!({
+            "type": "Python",
+            "mainApplicationFile": "local:///opt/spark/bin",
+            "arguments": ["--x", "$(reboot); *"],
+            "sparkConf": {"spark.a": "1", "spark.master": "k8s://x", "spark.ui.enabled": "true"},
+            "hadoopConf": {"fs.s3a.impl": "other", "k": "v"},
+            "deps": {"jars": ["local:///opt/spark/bin", "s3a://own/lib"], "packages": ["a:b:1"]},
+            "driver": {"memory": "512m", "envFrom": [{"secretRef": {"name": "s"}}], "env": [{"name": "A", "value": "b"}]},
+            "executor": {"instances": 2, "cores": 4, "memory": "1g", "env": [{"name": "A", "value": "c"}]},
+        }))
+        .unwrap();
+        let tail = ["--properties-file", "/j/run-1/spark.conf", "/usr/bin", "--x", "$(reboot); *"];
+        assert!(launch.arguments.ends_with(&tail.map(str::to_owned)), "no shell sees them: {:?}", launch.arguments);
+        assert!(launch.arguments.contains(&"-Xmx2560m".to_owned()));
+        let line = |line: &str| assert!(conf.lines().any(|other| other == line), "{line} in {conf}");
+        line("spark.master=local[2]");
+        line("spark.ui.enabled=true");
+        line("spark.hadoop.k=v");
+        line("spark.jars=/usr/bin,/usr/lib");
+        line("spark.jars.packages=a:b:1");
+        line("spark.hadoop.fs.viewfs.mounttable.own.linkFallback=file:///usr");
+        assert!(!conf.contains("k8s://") && !conf.contains("=other"));
+        assert_eq!((launch.environment["A"].as_str(), launch.environment["KEY"].as_str()), ("b", "hidden"));
+        assert!(!conf.contains("hidden") && !launch.arguments.iter().any(|text| text.contains("hidden")));
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_told() {
+        for (spec, text) in [
+            (json!({"type": "Python"}), "spec.mainApplicationFile: there is no program to run"),
+            (
+                json!({"type": "Python", "mainApplicationFile": "s3a://other/a.py"}),
+                "spec.mainApplicationFile: 's3a://other/a.py' is in the bucket 'other'",
+            ),
+            (
+                json!({"type": "Python", "mainApplicationFile": "local:///opt/spark/bin",
+                    "driver": {"envFrom": [{"secretRef": {"name": "t"}}]}}),
+                "the Secret 't' does not exist",
+            ),
+            (
+                json!({"type": "Python", "mainApplicationFile": "local:///opt/spark/bin",
+                    "driver": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "no"}}}]}}),
+                "the Secret 's' has no key 'no'",
+            ),
+        ] {
+            let error = launched(spec).unwrap_err();
+            assert!(error.starts_with(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn properties_are_read_back() {
+        assert_eq!(escaped("a=b c:d", true), "a\\=b\\ c\\:d");
+        assert_eq!(escaped(" x\\y\nя😀#", false), "\\ x\\\\y\\n\\u044f\\ud83d\\ude00#");
+    }
+}

@@ -1,0 +1,194 @@
+//! The start of a run: its folder, its launch, and the process that becomes its parent.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use sqlx::SqliteConnection;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+    task::spawn_blocking,
+};
+
+use super::{
+    launch::{self, Context},
+    places::Places,
+    plan::{Object, Plan},
+    run::RunFolder,
+    run_job::Launch,
+    supervisor,
+};
+use crate::{
+    App, Error,
+    service::{clusters::Cluster, job_rows::JobRow},
+};
+
+/// Why a run is not started.
+pub(crate) enum Refusal {
+    /// The job's own fault, or its surroundings': it counts as a failed start.
+    Job(String),
+    /// The platform's.
+    Platform(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Platform(error)
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Job(format!("its folder cannot be written: {error}"))
+    }
+}
+
+/// A run that can be started.
+pub(crate) struct Prepared {
+    launch: Launch,
+    runner: PathBuf,
+    run: RunFolder,
+    namespace: String,
+    log_from: u64,
+}
+
+/// The places of a cluster.
+pub(crate) fn places(app: &App, cluster: &Cluster, spark_home: PathBuf) -> crate::Result<Places> {
+    let failed = |error| Error::File("making the cluster's bucket", error);
+    let folder = app.dir().bucket(&cluster.bucket).map_err(failed)?;
+    // Asked for at the start of the server, too: a user that has gone since then is told when a job starts.
+    if let Ok(Some((user, group))) = user(app.spark().config().job_user.as_deref()) {
+        chown(&folder, Some(user), Some(group)).map_err(failed)?;
+    }
+    Ok(Places { spark_home, bucket: Some((cluster.bucket.clone(), folder)) })
+}
+
+/// Makes everything ready for the next run of a job.
+pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Result<Prepared, Refusal> {
+    let plan = supervisor::plan(job).map_err(Refusal::Job)?;
+    let mut values: Vec<(Object, Option<BTreeMap<String, String>>)> = Vec::new();
+    {
+        let mut connection = app.read().await?;
+        for object in plan.objects() {
+            let held = values_of(app, &mut connection, &cluster.id, &plan, object).await?;
+            values.push((object.clone(), held));
+        }
+    }
+    let (app, job, cluster) = (app.clone(), job.clone(), cluster.clone());
+    let prepared = spawn_blocking(move || {
+        let installation = app.spark().installation().map_err(Refusal::Job)?;
+        let user = user(app.spark().config().job_user.as_deref()).map_err(Refusal::Job)?;
+        let places = places(&app, &cluster, installation.spark_home.clone())?;
+        let folder = job.folder(&app);
+        let run = folder.join(format!("run-{}", job.runs.saturating_add(1)));
+        let (cores, memory_mib) = launch::machine();
+        let ivy = if user.is_some() { folder.join("work/ivy") } else { app.dir().ivy() };
+        let find = |object: &Object| values.iter().find(|(known, _)| known == object).and_then(|(_, v)| v.clone());
+        let context = Context {
+            installation: &installation,
+            places: &places,
+            folder: &folder,
+            run: &run,
+            cores,
+            memory_mib,
+            mark: format!("{}.{}", job.id, job.runs.saturating_add(1)),
+            user,
+            ivy,
+            values: &find,
+        };
+        let (launch, conf) = launch::launch(&plan, &context).map_err(Refusal::Job)?;
+        let log_from = lay_out(&folder, &run, &conf, user)?;
+        let runner = app.spark().config().runner.map_or_else(this_program, Ok)?;
+        Ok(Prepared { launch, runner, run: RunFolder::at(run), namespace: plan.namespace, log_from })
+    });
+    prepared.await.map_err(|_| Refusal::Platform(Error::Fault("the preparing of a run panicked")))?
+}
+
+/// What a secret or a config map holds; `None`: there is none of that name.
+pub(crate) async fn values_of(
+    _app: &App,
+    _connection: &mut SqliteConnection,
+    _cluster: &str,
+    _plan: &Plan,
+    _object: &Object,
+) -> crate::Result<Option<BTreeMap<String, String>>> {
+    Ok(None)
+}
+
+/// The folders and files of a run, for nobody but the one that it runs as; gives where its part of the log begins.
+fn lay_out(folder: &Path, run: &Path, conf: &str, user: Option<(u32, u32)>) -> io::Result<u64> {
+    // What a run that did not begin left behind.
+    let _ = fs::remove_dir_all(run);
+    let mode = if user.is_some() { 0o711 } else { 0o700 };
+    for path in [folder, run] {
+        DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    }
+    // The job's own; what is said of its runs it cannot change.
+    for path in [folder.join("work"), folder.join("tmp")] {
+        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        if let Some((user, group)) = user {
+            chown(&path, Some(user), Some(group))?;
+        }
+    }
+    let properties = launch::properties(run);
+    private(OpenOptions::new().write(true).create_new(true)).open(&properties)?.write_all(conf.as_bytes())?;
+    if let Some((user, group)) = user {
+        chown(&properties, Some(user), Some(group))?;
+    }
+    let log = private(OpenOptions::new().append(true).create(true)).open(folder.join("log"))?;
+    log.metadata().map(|meta| meta.len())
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.mode(0o600)
+}
+
+/// As it runs, also when a newer one was installed in its place.
+fn this_program() -> io::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
+}
+
+/// User and group of a name, as the system's own tool tells them.
+pub(crate) fn user(name: Option<&str>) -> Result<Option<(u32, u32)>, String> {
+    let Some(name) = name else { return Ok(None) };
+    let ask = |flag: &str| {
+        let output = std::process::Command::new("id").args([flag, "--", name]).stderr(Stdio::null()).output().ok()?;
+        std::str::from_utf8(&output.stdout).ok()?.trim().parse::<u32>().ok()
+    };
+    match (ask("-u"), ask("-g")) {
+        (Some(user), Some(group)) => Ok(Some((user, group))),
+        _ => Err(format!("--job-user is '{name}', and this machine knows no such user")),
+    }
+}
+
+impl Prepared {
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub(crate) fn log_from(&self) -> i64 {
+        i64::try_from(self.log_from).unwrap_or(i64::MAX)
+    }
+
+    /// Starts the parent, and tells it what to start.
+    pub(crate) async fn start(self) -> io::Result<Child> {
+        let lock: File = self.run.lock()?;
+        let mut command = Command::new(&self.runner);
+        command.arg("run-job").arg(self.run.path()).env_clear();
+        command.stdin(Stdio::piped()).stdout(lock).stderr(Stdio::null()).current_dir("/");
+        let mut parent = command.spawn()?;
+        let text = serde_json::to_vec(&self.launch)?;
+        if let Some(mut stdin) = parent.stdin.take() {
+            stdin.write_all(&text).await?;
+            stdin.shutdown().await?;
+        }
+        Ok(parent)
+    }
+}

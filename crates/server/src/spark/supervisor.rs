@@ -1,0 +1,477 @@
+//! Looks after the jobs: starts them in their order when there is room, sees their ends, repeats them, ends what was
+//! deleted.
+//!
+//! Everything it knows is in the store and in the folders of the runs, so a server that was killed goes on where the
+//! last one was. It is the only one that changes a job's state; a request only adds a job, or says that one is deleted.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use mlplatform_protocol::{ClusterStatus, EventKind, JobState};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+
+use super::{
+    end::{after_end, message_of},
+    plan::Plan,
+    processes::Family,
+    quantity::{cores_text, memory_text},
+    run::{End, Standing},
+    start::{self, Refusal},
+};
+use crate::{
+    App, Result, Visit,
+    app::Change,
+    audit::{Event, Outcome},
+    service::{
+        clusters::{self, Cluster},
+        job_rows::{self, JobRow, note},
+    },
+};
+
+/// How often a run is looked at that another server has started; the end of our own rings the bell.
+const LOOK: Duration = Duration::from_millis(250);
+/// Until a new run has said that it began.
+const LOOK_AT_NEW: Duration = Duration::from_millis(30);
+/// How often it is looked whether a job's time to live is over.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long a deleted job may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the deleting of a job waits for its processes to be gone.
+pub(crate) const LONGEST_END: Duration = Duration::from_secs(10);
+
+/// For as long as the server runs.
+pub(crate) async fn supervise(app: App) {
+    let mut supervisor = Supervisor { app, started: HashSet::new(), ending: HashSet::new() };
+    loop {
+        let pause = supervisor.look().await.unwrap_or_else(|error| {
+            tracing::error!("jobs could not be looked after: {error}: {:?}", crate::error::causes(&error));
+            IDLE
+        });
+        tokio::select! {
+            () = supervisor.app.spark().rung() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Ends all that runs: the server stops, and says that nothing of it shall go on.
+pub(crate) async fn end_all(app: &App) -> Result<()> {
+    let jobs = job_rows::open(&mut *app.read().await?).await?;
+    for job in jobs.into_iter().filter(|job| job.alive) {
+        end_processes(app, &job, Duration::ZERO).await;
+    }
+    Ok(())
+}
+
+/// Blocks a thread, not the server, until no process of the run is left.
+async fn end_processes(app: &App, job: &JobRow, patience: Duration) {
+    let session = job.run(app).began().map(|began| began.pid);
+    let family = Family { mark: job.mark(), session };
+    match spawn_blocking(move || family.end(patience)).await {
+        Ok(0) => {}
+        left => tracing::error!("processes of the job '{}' cannot be ended: {left:?}", job.name),
+    }
+}
+
+struct Supervisor {
+    app: App,
+    /// Marks of the runs that this server started.
+    started: HashSet<String>,
+    /// Marks of the runs that are being ended.
+    ending: HashSet<String>,
+}
+
+impl Supervisor {
+    /// One round; gives how long the next may wait.
+    async fn look(&mut self) -> Result<Duration> {
+        let now = self.app.clock().now().as_microsecond();
+        for job in job_rows::expired(&mut *self.app.read().await?, now).await? {
+            self.expire(&job).await?;
+        }
+        for job in self.open().await?.into_iter().filter(|job| job.alive) {
+            self.look_at_run(&job).await?;
+        }
+        self.end_those_without_cluster().await?;
+        let mut waiting: Vec<(String, Vec<JobRow>)> = Vec::new();
+        let mut used: HashMap<String, (i64, i64)> = HashMap::new();
+        let (mut news, mut any) = (false, false);
+        for job in self.open().await? {
+            any = true;
+            if job.alive {
+                let used = used.entry(job.cluster_id.clone()).or_default();
+                *used = (used.0.saturating_add(job.millicores), used.1.saturating_add(job.memory_mib));
+                news |= !job.is(JobState::Running);
+                continue;
+            }
+            match waiting.iter_mut().find(|(cluster, _)| *cluster == job.cluster_id) {
+                Some((_, jobs)) => jobs.push(job),
+                None => waiting.push((job.cluster_id.clone(), vec![job])),
+            }
+        }
+        for (cluster, jobs) in waiting {
+            let used = used.get(&cluster).copied().unwrap_or_default();
+            news |= self.schedule(&cluster, jobs, used).await?;
+        }
+        Ok(if news {
+            LOOK_AT_NEW
+        } else if any {
+            LOOK
+        } else {
+            IDLE
+        })
+    }
+
+    async fn open(&self) -> Result<Vec<JobRow>> {
+        job_rows::open(&mut *self.app.read().await?).await
+    }
+
+    async fn look_at_run(&mut self, job: &JobRow) -> Result<()> {
+        let run = job.run(&self.app);
+        match run.standing() {
+            Standing::Running => {
+                if run.began().is_some() && !job.is(JobState::Running) && job.deleted_at.is_none() {
+                    let visit = Visit::local();
+                    let mut change = self.app.change(&visit).await?;
+                    began(&mut change, job).await?;
+                    change.commit().await?;
+                }
+                if job.deleted_at.is_some() && self.ending.insert(job.mark()) {
+                    let (app, job) = (self.app.clone(), job.clone());
+                    tokio::spawn(async move {
+                        end_processes(&app, &job, PATIENCE).await;
+                        app.spark().ring();
+                    });
+                }
+                Ok(())
+            }
+            Standing::Ended(end) => self.ended(job, &end).await,
+            Standing::Lost => {
+                end_processes(&self.app, job, Duration::ZERO).await;
+                let problem = "the job's parent process was killed, and with it went what it knew of the job's end";
+                self.ended(job, &End::problem(problem)).await
+            }
+            Standing::NotBegun if self.started.contains(&job.mark()) => {
+                let problem = "the job's parent process ended before it could start the program; is the disk full?";
+                self.not_started(job, problem).await
+            }
+            // The server before this one was killed on the way: nothing ran, and nothing runs twice.
+            Standing::NotBegun => {
+                let visit = Visit::local();
+                let mut change = self.app.change(&visit).await?;
+                sqlx::query("UPDATE jobs SET alive = 0, runs = runs - 1 WHERE id = ?")
+                    .bind(&job.id)
+                    .execute(change.connection())
+                    .await?;
+                change.commit().await
+            }
+        }
+    }
+
+    /// A run has ended: the job is over, or will be run again.
+    async fn ended(&mut self, job: &JobRow, end: &End) -> Result<()> {
+        let mark = job.mark();
+        self.started.remove(&mark);
+        self.ending.remove(&mark);
+        let plan = plan(job);
+        let visit = Visit::local();
+        let mut change = self.app.change(&visit).await?;
+        // It was too quick to be seen running.
+        if !job.is(JobState::Running) && job.run(&self.app).began().is_some() {
+            began(&mut change, job).await?;
+        }
+        let now = change.now().as_microsecond();
+        let at = self.app.clock().told(end.at).as_microsecond().min(now);
+        let again = plan.as_ref().ok().filter(|_| job.deleted_at.is_none());
+        let again = again.and_then(|plan| plan.restart.after_run(end.is_success(), job.runs));
+        let state = match (again, end.is_success()) {
+            (Some(_), true) => JobState::PendingRerun,
+            (Some(_), false) => JobState::Failing,
+            (None, true) => JobState::Completed,
+            (None, false) => JobState::Failed,
+        };
+        let expires_at = plan.ok().and_then(|plan| plan.time_to_live).filter(|_| again.is_none());
+        let expires_at = expires_at.map(|seconds| at.saturating_add(seconds.saturating_mul(1_000_000)));
+        sqlx::query(
+            "UPDATE jobs SET state = ?, alive = 0, ended_at = ?, exit_code = ?, signal = ?, problem = ?, due_at = ?, \
+             expires_at = ?, waits_for = NULL WHERE id = ?",
+        )
+        .bind(state.name())
+        .bind(at)
+        .bind(end.exit_code)
+        .bind(end.signal)
+        .bind(&end.problem)
+        .bind(again.map(|seconds| now.saturating_add(seconds.saturating_mul(1_000_000))))
+        .bind(expires_at)
+        .bind(&job.id)
+        .execute(change.connection())
+        .await?;
+        let (kind, reason, message) = message_of(job, end);
+        note(change.connection(), job, at, kind, reason, &message).await?;
+        if let Some(message) = after_end(again, end.is_success(), job.runs) {
+            note(change.connection(), job, now, EventKind::Normal, "SparkApplicationPendingRerun", &message).await?;
+        }
+        active(&mut change, &job.cluster_id).await?;
+        change.commit().await?;
+        if again.is_none() {
+            self.tidy(job);
+        }
+        self.app.spark().ring();
+        Ok(())
+    }
+
+    /// What nobody can look at any more; the log stays.
+    fn tidy(&self, job: &JobRow) {
+        let folder = job.folder(&self.app);
+        spawn_blocking(move || {
+            for name in ["work", "tmp"] {
+                let _ = std::fs::remove_dir_all(folder.join(name));
+            }
+        });
+    }
+
+    /// A start has failed: the job is over, or it will be tried again.
+    async fn not_started(&mut self, job: &JobRow, problem: &str) -> Result<()> {
+        self.started.remove(&job.mark());
+        let failed = job.failed_starts.saturating_add(1);
+        let again = plan(job).ok().and_then(|plan| plan.restart.after_submission(failed));
+        let visit = Visit::local();
+        let mut change = self.app.change(&visit).await?;
+        let now = change.now().as_microsecond();
+        let state = if again.is_some() { JobState::SubmissionFailed } else { JobState::Failed };
+        sqlx::query(
+            "UPDATE jobs SET state = ?, runs = runs - alive, alive = 0, failed_starts = ?, ended_at = ?, \
+             exit_code = NULL, signal = NULL, problem = ?, due_at = ?, waits_for = NULL WHERE id = ?",
+        )
+        .bind(state.name())
+        .bind(failed)
+        .bind(now)
+        .bind(problem)
+        .bind(again.map(|seconds| now.saturating_add(seconds.saturating_mul(1_000_000))))
+        .bind(&job.id)
+        .execute(change.connection())
+        .await?;
+        let message = format!("failed to submit the application: {problem}");
+        note(change.connection(), job, now, EventKind::Warning, "SparkApplicationSubmissionFailed", &message).await?;
+        active(&mut change, &job.cluster_id).await?;
+        change.commit().await
+    }
+
+    /// A time to live is over.
+    async fn expire(&self, job: &JobRow) -> Result<()> {
+        let visit = Visit::local();
+        let mut change = self.app.change(&visit).await?;
+        delete(&mut change, job, "its time to live is over").await?;
+        change.commit().await
+    }
+
+    /// Starts those of a cluster for which there is room, in their order; gives whether any was started.
+    async fn schedule(&mut self, cluster_id: &str, jobs: Vec<JobRow>, used: (i64, i64)) -> Result<bool> {
+        let now = self.app.clock().now().as_microsecond();
+        let cluster = clusters::find(&mut *self.app.read().await?, cluster_id).await?;
+        let status = cluster.as_ref().and_then(|cluster| cluster.status(now));
+        // One that goes has no jobs any more at the next look.
+        let (Some(cluster), Some(status)) = (cluster, status) else { return Ok(false) };
+        let (all_cores, all_memory) = (cluster.max_cores.saturating_mul(1000), cluster.max_memory / 1_048_576);
+        let (mut cores, mut memory) = (all_cores.saturating_sub(used.0), all_memory.saturating_sub(used.1));
+        let (mut any, mut full) = (false, false);
+        for job in jobs {
+            let Some(job) = self.due(job, now).await? else { continue };
+            if job.millicores > all_cores || job.memory_mib > all_memory {
+                let text = format!(
+                    "0/1 nodes are available: {}; the cluster '{}' has {} in all, so this job waits for ever: delete \
+                     it, ask for less and submit it again",
+                    asks(&job),
+                    cluster.name,
+                    amounts(all_cores, all_memory)
+                );
+                self.waits(&job, "size", EventKind::Warning, "FailedScheduling", &text).await?;
+            } else if status != ClusterStatus::Running {
+                if status == ClusterStatus::Shutoff && !any {
+                    self.wake(&cluster, &job).await?;
+                    any = true;
+                }
+                let text = format!("the cluster '{}' is being started", cluster.name);
+                self.waits(&job, "cluster", EventKind::Normal, "TriggeredScaleUp", &text).await?;
+            } else if full || job.millicores > cores || job.memory_mib > memory {
+                full = true;
+                let text = format!(
+                    "0/1 nodes are available: {}; of the cluster's {} there are {} free; jobs start in the order in \
+                     which they were submitted",
+                    asks(&job),
+                    amounts(all_cores, all_memory),
+                    amounts(cores, memory)
+                );
+                self.waits(&job, "capacity", EventKind::Warning, "FailedScheduling", &text).await?;
+            } else {
+                cores = cores.saturating_sub(job.millicores);
+                memory = memory.saturating_sub(job.memory_mib);
+                self.start(job, &cluster).await?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// The job, if it waits for nothing but room: one that is to be repeated waits for its time first.
+    async fn due(&self, mut job: JobRow, now: i64) -> Result<Option<JobRow>> {
+        let Some(due_at) = job.due_at else { return Ok(Some(job)) };
+        if due_at > now {
+            return Ok(None);
+        }
+        let visit = Visit::local();
+        let mut change = self.app.change(&visit).await?;
+        sqlx::query("UPDATE jobs SET state = 'PENDING_RERUN', due_at = NULL WHERE id = ?")
+            .bind(&job.id)
+            .execute(change.connection())
+            .await?;
+        change.commit().await?;
+        (job.due_at, job.state) = (None, JobState::PendingRerun.name().to_owned());
+        Ok(Some(job))
+    }
+
+    /// Says why a job waits; once, however often it is looked at.
+    async fn waits(&self, job: &JobRow, what: &str, kind: EventKind, reason: &str, text: &str) -> Result<()> {
+        if job.waits_for.as_deref() == Some(what) {
+            return Ok(());
+        }
+        let visit = Visit::local();
+        let mut change = self.app.change(&visit).await?;
+        sqlx::query("UPDATE jobs SET waits_for = ? WHERE id = ?")
+            .bind(what)
+            .bind(&job.id)
+            .execute(change.connection())
+            .await?;
+        let now = change.now().as_microsecond();
+        note(change.connection(), job, now, kind, reason, text).await?;
+        change.commit().await
+    }
+
+    /// A job starts the cluster that it was submitted to.
+    async fn wake(&self, cluster: &Cluster, job: &JobRow) -> Result<()> {
+        let visit = Visit::local();
+        let mut change = self.app.change(&visit).await?;
+        clusters::wake(&mut change, &cluster.id, None).await?;
+        let detail = json!({"name": cluster.name, "job": job.name});
+        let (action, subject) = ("wake_cluster_for_job", Some(cluster.id.as_str()));
+        change.record(Event { action, actor: None, subject, outcome: Outcome::Done, detail }).await?;
+        change.commit().await
+    }
+
+    /// A cluster that goes takes its jobs along.
+    async fn end_those_without_cluster(&self) -> Result<()> {
+        let now = self.app.clock().now().as_microsecond();
+        let mut jobs = self.open().await?;
+        jobs.retain(|job| job.deleted_at.is_none());
+        let mut seen: HashMap<String, bool> = HashMap::new();
+        for job in &jobs {
+            if !seen.contains_key(&job.cluster_id) {
+                let cluster = clusters::find(&mut *self.app.read().await?, &job.cluster_id).await?;
+                let there = cluster.is_some_and(|c| !c.is_being_deleted() && c.status(now).is_some());
+                seen.insert(job.cluster_id.clone(), there);
+            }
+        }
+        jobs.retain(|job| seen.get(&job.cluster_id) == Some(&false));
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let visit = Visit::local();
+        let mut change = self.app.change(&visit).await?;
+        for job in &jobs {
+            delete(&mut change, job, "its cluster was deleted").await?;
+        }
+        change.commit().await
+    }
+
+    async fn start(&mut self, mut job: JobRow, cluster: &Cluster) -> Result<()> {
+        let prepared = match start::prepare(&self.app, &job, cluster).await {
+            Ok(prepared) => prepared,
+            Err(Refusal::Job(problem)) => return self.not_started(&job, &problem).await,
+            Err(Refusal::Platform(error)) => return Err(error),
+        };
+        let visit = Visit::local();
+        let mut change = self.app.change(&visit).await?;
+        let now = change.now().as_microsecond();
+        // Before anything is started: a server that is killed now finds a run that did not begin, and begins it.
+        let begun = sqlx::query(
+            "UPDATE jobs SET alive = 1, runs = runs + 1, log_from = ?, waits_for = NULL \
+             WHERE id = ? AND deleted_at IS NULL",
+        )
+        .bind(prepared.log_from())
+        .bind(&job.id)
+        .execute(change.connection())
+        .await?;
+        if begun.rows_affected() == 0 {
+            return Ok(());
+        }
+        job.runs = job.runs.saturating_add(1);
+        job.alive = true;
+        let message = format!("Successfully assigned {}/{} to {}", prepared.namespace(), job.pod(), cluster.name);
+        note(change.connection(), &job, now, EventKind::Normal, "Scheduled", &message).await?;
+        change.commit().await?;
+        self.started.insert(job.mark());
+        match prepared.start().await {
+            Ok(mut parent) => {
+                let app = self.app.clone();
+                tokio::spawn(async move {
+                    let _ = parent.wait().await;
+                    app.spark().ring();
+                });
+                Ok(())
+            }
+            Err(error) => {
+                let problem = format!("its process cannot be started: {error}");
+                self.not_started(&job, &problem).await
+            }
+        }
+    }
+}
+
+/// The cluster was active until now.
+async fn active(change: &mut Change<'_>, cluster: &str) -> Result<()> {
+    let now = change.now().as_microsecond();
+    sqlx::query("UPDATE clusters SET last_active_at = max(last_active_at, ?) WHERE id = ?")
+        .bind(now)
+        .bind(cluster)
+        .execute(change.connection())
+        .await?;
+    Ok(())
+}
+
+async fn began(change: &mut Change<'_>, job: &JobRow) -> Result<()> {
+    let now = change.now().as_microsecond();
+    sqlx::query("UPDATE jobs SET state = 'RUNNING', started_at = ?, failed_starts = 0 WHERE id = ?")
+        .bind(now)
+        .bind(&job.id)
+        .execute(change.connection())
+        .await?;
+    let message = "Started container spark-kubernetes-driver";
+    note(change.connection(), job, now, EventKind::Normal, "Started", message).await
+}
+
+async fn delete(change: &mut Change<'_>, job: &JobRow, why: &'static str) -> Result<()> {
+    let now = change.now().as_microsecond();
+    sqlx::query("UPDATE jobs SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+        .bind(now)
+        .bind(&job.id)
+        .execute(change.connection())
+        .await?;
+    note(change.connection(), job, now, EventKind::Normal, "SparkApplicationDeleted", why).await
+}
+
+pub(crate) fn plan(job: &JobRow) -> Result<Plan, String> {
+    let manifest: Value = serde_json::from_str(&job.manifest).map_err(|error| error.to_string())?;
+    Plan::read(&manifest)
+}
+
+fn asks(job: &JobRow) -> String {
+    format!("the job asks for {}", amounts(job.millicores, job.memory_mib))
+}
+
+fn amounts(millicores: i64, memory_mib: i64) -> String {
+    let number = |number: i64| u64::try_from(number).unwrap_or_default();
+    format!("{} cores and {}", cores_text(number(millicores)), memory_text(number(memory_mib)))
+}

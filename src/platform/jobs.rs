@@ -1,0 +1,326 @@
+//! The methods about Spark jobs.
+
+use std::path::PathBuf;
+
+use pyo3::{prelude::*, types::PyDict};
+
+use super::MLPlatform;
+use crate::{
+    arguments,
+    serializers::spark_jobs::{
+        K8sSparkApplication, K8sSparkEventsList, K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobInfoDetail,
+        K8sSparkJobLogs, K8sSparkJobsInfoList,
+    },
+};
+
+#[pymethods]
+impl MLPlatform {
+    /// Submit a Spark job.
+    ///
+    /// It starts when the cluster has room for it, in the order of submitting. A repeated request after a lost answer
+    /// does not run it twice.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``, as ``get_clusters()`` lists it. A suspended cluster is woken up.
+    /// manifest : Manifest
+    ///     What to run: ``get_default_manifest()`` gives one to begin with.
+    /// pycode_file_path : str or os.PathLike, optional
+    ///     A program on this machine; it travels with the job and becomes its main program. At most 10 MiB.
+    ///     Default: the manifest's ``main_app_file``.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSparkJobInfo
+    ///     The job, ``SUBMITTED``.
+    ///
+    /// Raises
+    /// ------
+    /// ConflictException
+    ///     The cluster has a job of that name; or the platform cannot run jobs (the message says why).
+    /// BadRequestException
+    ///     The manifest, or a file or secret that it names, is not what can be run. Also a ``ValueError``.
+    /// NotFoundException
+    ///     There is no such cluster.
+    ///
+    /// Examples
+    /// --------
+    /// >>> manifest = mlp.get_default_manifest(cluster.id, "pi-1")
+    /// >>> print(mlp.spark_submit_job(cluster.id, manifest, "calculate-pi.py"))
+    #[pyo3(signature = (cluster_id, manifest, pycode_file_path=None, *, timeout=None, **kwargs))]
+    fn spark_submit_job(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        manifest: &Bound<'_, PyAny>,
+        pycode_file_path: Option<PathBuf>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sSparkJobInfo> {
+        arguments::ignore_unknown(py, "spark_submit_job", kwargs)?;
+        let manifest = arguments::manifest("manifest", manifest)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let info = self.call(py, |client| async move {
+            client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout).await
+        })?;
+        Ok(info.into())
+    }
+
+    /// The jobs of a cluster, in the order of submitting.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSparkJobsInfoList
+    ///     Iterable, with ``len()`` and indexes; prints one job a line.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster.
+    #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
+    fn spark_jobs_list(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sSparkJobsInfoList> {
+        arguments::ignore_unknown(py, "spark_jobs_list", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let jobs = self.call(py, |client| async move { client.spark_jobs_list(&cluster_id, timeout).await })?;
+        K8sSparkJobsInfoList::of(py, jobs.into_iter().map(K8sSparkJobInfo::from).collect())
+    }
+
+    /// A job and its driver. It may be asked right after the submit: what is not there yet is ``None``.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// job_name : str
+    ///     The job's name.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSparkJobInfoDetail
+    ///     State, and that of the driver's pod.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster or job.
+    #[pyo3(signature = (cluster_id, job_name, *, timeout=None, **kwargs))]
+    fn spark_job_info(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        job_name: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sSparkJobInfoDetail> {
+        arguments::ignore_unknown(py, "spark_job_info", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let job =
+            self.call(py, |client| async move { client.spark_job_info(&cluster_id, &job_name, timeout).await })?;
+        Ok(job.into())
+    }
+
+    /// The log of a job: all that it wrote so far, of all its runs. It outlives the job's deleting.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// job_name : str
+    ///     The job's name.
+    /// tail : int, optional
+    ///     Only so many lines at the end. Default: all.
+    /// wait : float, optional
+    ///     Seconds for which the job's end is waited for; then what is there is returned. ``0``: what is there now.
+    ///     Default: until the job has ended or is a minute old, so that a notebook that is run from top to bottom shows
+    ///     a short job's result.
+    /// timeout : float, optional
+    ///     Seconds for this call, the wait included. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSparkJobLogs
+    ///     ``print()`` shows the text, ``.logs`` is it.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster, or never was such a job.
+    #[pyo3(signature = (cluster_id, job_name, *, tail=None, wait=None, timeout=None, **kwargs))]
+    #[allow(clippy::too_many_arguments, reason = "the reference's signature, and three of ours")]
+    fn spark_job_logs(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        job_name: String,
+        tail: Option<&Bound<'_, PyAny>>,
+        wait: Option<f64>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sSparkJobLogs> {
+        arguments::ignore_unknown(py, "spark_job_logs", kwargs)?;
+        let tail = tail.map(|tail| arguments::count("tail", tail)).transpose()?;
+        let wait = wait.map(|wait| arguments::wait(py, wait)).transpose()?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let bytes =
+            self.call(
+                py,
+                |client| async move { client.spark_job_logs(&cluster_id, &job_name, tail, wait, timeout).await },
+            )?;
+        K8sSparkJobLogs::from_bytes(py, bytes)
+    }
+
+    /// A job as Kubernetes' operator would show it: what was submitted, its state and its events.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// job_name : str
+    ///     The job's name.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSparkApplication
+    ///     Prints as YAML. Secrets are named in it and never shown.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster or job.
+    #[pyo3(signature = (cluster_id, job_name, *, timeout=None, **kwargs))]
+    fn describe_spark_job(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        job_name: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sSparkApplication> {
+        arguments::ignore_unknown(py, "describe_spark_job", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let content =
+            self.call(py, |client| async move { client.describe_spark_job(&cluster_id, &job_name, timeout).await })?;
+        Ok(K8sSparkApplication::from_json(content))
+    }
+
+    /// End and delete a job. When this returns, no process of it runs any more; its name is free, its log is kept.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// job_name : str
+    ///     The job's name.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster or job.
+    #[pyo3(signature = (cluster_id, job_name, *, timeout=None, **kwargs))]
+    fn spark_delete_job(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        job_name: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        arguments::refuse_unknown("spark_delete_job", &["cluster_id", "job_name", "timeout"], kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        self.call(py, |client| async move { client.spark_delete_job(&cluster_id, &job_name, timeout).await })
+    }
+
+    /// What happened on a cluster, oldest first; events of deleted jobs are among them.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSparkEventsList
+    ///     Iterable, with ``len()`` and indexes; prints one event a line.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster.
+    #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
+    fn spark_events(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sSparkEventsList> {
+        arguments::ignore_unknown(py, "spark_events", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let events = self.call(py, |client| async move { client.spark_events(&cluster_id, timeout).await })?;
+        K8sSparkEventsList::from_protocol(py, events)
+    }
+
+    /// Why a job is where it is: one sentence, what it follows from, what to do. Also of a deleted job.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// job_name : str
+    ///     The job's name.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSparkJobExplanation
+    ///     ``sentence``, ``evidence``, ``remedy``, and ``cause``, one word for programs.
+    ///
+    /// Raises
+    /// ------
+    /// NotFoundException
+    ///     There is no such cluster, or never was such a job.
+    ///
+    /// Examples
+    /// --------
+    /// >>> print(mlp.spark_job_explain(cluster.id, "pi-1"))
+    #[pyo3(signature = (cluster_id, job_name, *, timeout=None, **kwargs))]
+    fn spark_job_explain(
+        &self,
+        py: Python<'_>,
+        cluster_id: String,
+        job_name: String,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<K8sSparkJobExplanation> {
+        arguments::ignore_unknown(py, "spark_job_explain", kwargs)?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let told =
+            self.call(py, |client| async move { client.spark_job_explain(&cluster_id, &job_name, timeout).await })?;
+        K8sSparkJobExplanation::from_protocol(py, told)
+    }
+}

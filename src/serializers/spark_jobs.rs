@@ -1,0 +1,533 @@
+//! `mlplatform_client.serializers.spark_proxy`, the part about jobs.
+
+use mlplatform_client::protocol::{Explanation, JobDetail, JobEvent, JobInfo, Timestamp, yaml};
+use pyo3::{
+    exceptions::PyIndexError,
+    prelude::*,
+    types::{PyList, PySlice},
+};
+use serde_json::Value;
+
+use super::datetime;
+
+/// As the reference writes a time.
+fn rfc3339(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
+}
+
+/// A Spark job, as a list shows it.
+///
+/// Printed, it is the reference library's line: ``job_name: …, status: …, created_at: … ui_url: …``.
+///
+/// Attributes
+/// ----------
+/// job_name : str
+///     Unique among the jobs of a cluster.
+/// status : str
+///     ``SUBMITTED``, ``RUNNING``, ``COMPLETED``, ``FAILED``; under a restart policy also ``FAILING``,
+///     ``SUBMISSION_FAILED`` and ``PENDING_RERUN``. Only ``COMPLETED`` and ``FAILED`` are final.
+/// created_at : str
+///     When it was submitted: RFC 3339, UTC.
+/// ui_url : str
+///     A page of the platform with its state and its log.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[derive(Debug)]
+pub(crate) struct K8sSparkJobInfo {
+    job_name: String,
+    status: String,
+    created_at: String,
+    ui_url: String,
+}
+
+value!(K8sSparkJobInfo: job_name, status, created_at, ui_url);
+
+#[pymethods]
+impl K8sSparkJobInfo {
+    #[new]
+    fn new(job_name: String, status: String, created_at: String, ui_url: String) -> Self {
+        Self { job_name, status, created_at, ui_url }
+    }
+
+    fn __str__(&self) -> String {
+        let Self { job_name, status, created_at, ui_url } = self;
+        format!("job_name: {job_name}, status: {status}, created_at: {created_at} ui_url: {ui_url}")
+    }
+}
+
+impl From<JobInfo> for K8sSparkJobInfo {
+    fn from(info: JobInfo) -> Self {
+        Self {
+            job_name: info.job_name,
+            status: info.status.name().to_owned(),
+            created_at: rfc3339(info.created_at),
+            ui_url: info.ui_url,
+        }
+    }
+}
+
+/// A Spark job and its driver.
+///
+/// Printed, it is one ``field: value`` a line.
+///
+/// Attributes
+/// ----------
+/// job_name, status, created_at, ui_url : str
+///     As ``K8sSparkJobInfo`` has them.
+/// pod_status : str or None
+///     ``Pending``, ``Running``, ``Succeeded`` or ``Failed``; ``None`` where there is no driver.
+/// pod_status_reason : str or None
+///     ``Unschedulable`` while it waits for capacity.
+/// pod_state : str or None
+///     ``V1ContainerStateRunning`` or ``V1ContainerStateTerminated``.
+/// pod_state_reason : str or None
+///     ``Completed``, ``Error`` or ``OOMKilled``.
+/// pod_state_reason_message : str or None
+///     More, where there is more to say.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[derive(Debug)]
+pub(crate) struct K8sSparkJobInfoDetail {
+    job_name: String,
+    status: String,
+    created_at: String,
+    ui_url: String,
+    pod_status: Option<String>,
+    pod_status_reason: Option<String>,
+    pod_state: Option<String>,
+    pod_state_reason: Option<String>,
+    pod_state_reason_message: Option<String>,
+}
+
+value!(
+    K8sSparkJobInfoDetail:
+    job_name,
+    status,
+    created_at,
+    ui_url,
+    pod_status,
+    pod_status_reason,
+    pod_state,
+    pod_state_reason,
+    pod_state_reason_message,
+);
+
+#[pymethods]
+impl K8sSparkJobInfoDetail {
+    #[new]
+    #[pyo3(signature = (job_name, status, created_at, ui_url, pod_status=None, pod_status_reason=None, pod_state=None, pod_state_reason=None, pod_state_reason_message=None))]
+    #[allow(clippy::too_many_arguments, reason = "the reference's fields")]
+    fn new(
+        job_name: String,
+        status: String,
+        created_at: String,
+        ui_url: String,
+        pod_status: Option<String>,
+        pod_status_reason: Option<String>,
+        pod_state: Option<String>,
+        pod_state_reason: Option<String>,
+        pod_state_reason_message: Option<String>,
+    ) -> Self {
+        Self {
+            job_name,
+            status,
+            created_at,
+            ui_url,
+            pod_status,
+            pod_status_reason,
+            pod_state,
+            pod_state_reason,
+            pod_state_reason_message,
+        }
+    }
+
+    fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        fields_by_line(Self::FIELDS, &self.values(py)?)
+    }
+}
+
+fn fields_by_line(fields: &[&str], values: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<String> {
+    let lines = fields.iter().zip(values.iter()).map(|(field, value)| Ok(format!("{field}: {}", value.str()?)));
+    Ok(lines.collect::<PyResult<Vec<_>>>()?.join("\n"))
+}
+
+impl From<JobDetail> for K8sSparkJobInfoDetail {
+    fn from(job: JobDetail) -> Self {
+        Self {
+            job_name: job.info.job_name,
+            status: job.info.status.name().to_owned(),
+            created_at: rfc3339(job.info.created_at),
+            ui_url: job.info.ui_url,
+            pod_status: job.pod_status,
+            pod_status_reason: job.pod_status_reason,
+            pod_state: job.pod_state,
+            pod_state_reason: job.pod_state_reason,
+            pod_state_reason_message: job.pod_state_reason_message,
+        }
+    }
+}
+
+/// An event of a cluster.
+///
+/// Printed, it is the reference library's line: ``2024/07/05 07:09:26 Job=<pod> NORMAL Pod <message>``.
+///
+/// Attributes
+/// ----------
+/// time : datetime.datetime
+///     When (aware, UTC).
+/// job_name : str
+///     The job's name.
+/// pod : str
+///     Its driver's pod.
+/// type : str
+///     ``NORMAL`` or ``WARNING``.
+/// reason : str
+///     One word: ``Scheduled``, ``FailedScheduling`` …
+/// message : str
+///     For people.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[derive(Debug)]
+pub(crate) struct K8sSparkEvent {
+    time: Py<PyAny>,
+    job_name: String,
+    pod: String,
+    r#type: String,
+    reason: String,
+    message: String,
+}
+
+value!(K8sSparkEvent: time, job_name, pod, r#type, reason, message);
+
+#[pymethods]
+impl K8sSparkEvent {
+    #[new]
+    fn new(time: Py<PyAny>, job_name: String, pod: String, r#type: String, reason: String, message: String) -> Self {
+        Self { time, job_name, pod, r#type, reason, message }
+    }
+
+    fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let time = self.time.bind(py).call_method1("strftime", ("%Y/%m/%d %H:%M:%S",))?;
+        Ok(format!("{time} Job={} {} Pod {}", self.pod, self.r#type, self.message))
+    }
+}
+
+impl K8sSparkEvent {
+    fn from_protocol(py: Python<'_>, event: JobEvent) -> PyResult<Self> {
+        Ok(Self {
+            time: datetime(py, event.at)?,
+            job_name: event.job_name,
+            pod: event.pod,
+            r#type: event.kind.name().to_owned(),
+            reason: event.reason,
+            message: event.message,
+        })
+    }
+}
+
+/// A list that prints one item a line.
+macro_rules! list {
+    ($(#[$doc:meta])* $class:ident) => {
+        $(#[$doc])*
+        #[pyclass(frozen, sequence, module = "mlplatform_client.serializers.spark_proxy")]
+        #[derive(Debug)]
+        pub(crate) struct $class {
+            items: Py<PyList>,
+        }
+
+        #[pymethods]
+        impl $class {
+            #[new]
+            fn new(items: &Bound<'_, PyAny>) -> PyResult<Self> {
+                let list = PyList::empty(items.py());
+                for item in items.try_iter()? {
+                    list.append(item?)?;
+                }
+                Ok(Self { items: list.unbind() })
+            }
+
+            fn __len__(&self, py: Python<'_>) -> usize {
+                self.items.bind(py).len()
+            }
+
+            fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+                if index.is_instance_of::<PySlice>() {
+                    return self.items.bind(py).as_any().get_item(index);
+                }
+                let items = self.items.bind(py);
+                let number: isize = index.extract()?;
+                let length = isize::try_from(items.len()).unwrap_or(isize::MAX);
+                let at = if number < 0 { number + length } else { number };
+                let at = usize::try_from(at).map_err(|_| PyIndexError::new_err("list index out of range"))?;
+                items.get_item(at)
+            }
+
+            fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                Ok(self.items.bind(py).try_iter()?.into_any())
+            }
+
+            fn __contains__(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<bool> {
+                self.items.bind(py).contains(item)
+            }
+
+            fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+                let lines = self.items.bind(py).iter().map(|item| Ok(item.str()?.to_string()));
+                Ok(lines.collect::<PyResult<Vec<_>>>()?.join("\n"))
+            }
+
+            fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+                Ok(format!("{}({})", stringify!($class), self.items.bind(py).repr()?))
+            }
+
+            fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+                match other.cast::<Self>() {
+                    Ok(other) => self.items.bind(py).eq(other.get().items.bind(py)),
+                    Err(_) => Ok(false),
+                }
+            }
+
+            fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+                self.items.bind(py).to_tuple().hash()
+            }
+
+            fn __reduce__<'py>(
+                slf: &Bound<'py, Self>,
+            ) -> (Bound<'py, pyo3::types::PyType>, (Bound<'py, PyList>,)) {
+                (slf.get_type(), (slf.get().items.bind(slf.py()).clone(),))
+            }
+        }
+
+        impl $class {
+            pub(crate) fn of<T: pyo3::PyClass + Into<pyo3::PyClassInitializer<T>>>(
+                py: Python<'_>,
+                items: Vec<T>,
+            ) -> PyResult<Self> {
+                let list = PyList::empty(py);
+                for item in items {
+                    list.append(Bound::new(py, item)?)?;
+                }
+                Ok(Self { items: list.unbind() })
+            }
+        }
+    };
+}
+
+list! {
+    /// The jobs of a cluster, in the order of their submitting: iterable, with ``len()`` and indexes.
+    ///
+    /// Printed, it is one ``K8sSparkJobInfo`` a line.
+    K8sSparkJobsInfoList
+}
+
+list! {
+    /// The events of a cluster, oldest first: iterable, with ``len()`` and indexes.
+    ///
+    /// Printed, it is one ``K8sSparkEvent`` a line.
+    K8sSparkEventsList
+}
+
+impl K8sSparkEventsList {
+    pub(crate) fn from_protocol(py: Python<'_>, events: Vec<JobEvent>) -> PyResult<Self> {
+        let events = events.into_iter().map(|event| K8sSparkEvent::from_protocol(py, event));
+        Self::of(py, events.collect::<PyResult<Vec<_>>>()?)
+    }
+}
+
+/// The log of a Spark job.
+///
+/// ``str()`` and ``print()`` give the log's text.
+///
+/// Attributes
+/// ----------
+/// logs : str
+///     What the job wrote to standard output and standard error. Bytes that are no UTF-8 are shown as ``\xNN``.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[derive(Debug)]
+pub(crate) struct K8sSparkJobLogs {
+    logs: Py<PyAny>,
+}
+
+value!(K8sSparkJobLogs: logs);
+
+#[pymethods]
+impl K8sSparkJobLogs {
+    #[new]
+    fn new(logs: Py<PyAny>) -> Self {
+        Self { logs }
+    }
+
+    fn __str__(&self, py: Python<'_>) -> Py<PyAny> {
+        self.logs.clone_ref(py)
+    }
+}
+
+impl K8sSparkJobLogs {
+    pub(crate) fn from_bytes(py: Python<'_>, bytes: Vec<u8>) -> PyResult<Self> {
+        let logs = match String::from_utf8(bytes) {
+            Ok(text) => text.into_pyobject(py)?.into_any().unbind(),
+            Err(odd) => {
+                let bytes = pyo3::types::PyBytes::new(py, odd.as_bytes());
+                bytes.call_method1("decode", ("utf-8", "backslashreplace"))?.unbind()
+            }
+        };
+        Ok(Self { logs })
+    }
+}
+
+/// A job as Kubernetes' operator would show it.
+///
+/// Printed, it is YAML.
+///
+/// Attributes
+/// ----------
+/// api_version, kind : str
+///     ``sparkoperator.k8s.io/v1beta2`` and ``SparkApplication``.
+/// metadata, spec, status : dict
+///     What was submitted, and what became of it. Secrets are named and never shown.
+/// events : list of dict
+///     The newest events of the job, oldest first.
+#[pyclass(frozen, module = "mlplatform_client.serializers.spark_proxy")]
+#[derive(Debug)]
+pub(crate) struct K8sSparkApplication {
+    content: Value,
+}
+
+#[pymethods]
+impl K8sSparkApplication {
+    #[new]
+    fn new(content: &str) -> PyResult<Self> {
+        let content = serde_json::from_str(content);
+        content.map(|content| Self { content }).map_err(|problem| {
+            pyo3::exceptions::PyValueError::new_err(format!("content is not the JSON of a SparkApplication: {problem}"))
+        })
+    }
+
+    #[getter]
+    fn api_version<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.part(py, "apiVersion")
+    }
+
+    #[getter]
+    fn kind<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.part(py, "kind")
+    }
+
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.part(py, "metadata")
+    }
+
+    #[getter]
+    fn spec<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.part(py, "spec")
+    }
+
+    #[getter]
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.part(py, "status")
+    }
+
+    #[getter]
+    fn events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.part(py, "events")
+    }
+
+    /// All of it as YAML text: what ``print()`` shows.
+    fn to_yaml(&self) -> String {
+        yaml::Node::from_json(&self.content).map(|node| yaml::write(&node)).unwrap_or_default()
+    }
+
+    fn __str__(&self) -> String {
+        self.to_yaml()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("K8sSparkApplication({:?})", self.content.to_string())
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| other.get().content == self.content)
+    }
+
+    fn __hash__(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.content.to_string().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, pyo3::types::PyType>, (String,)) {
+        (slf.get_type(), (slf.get().content.to_string(),))
+    }
+}
+
+impl K8sSparkApplication {
+    pub(crate) fn from_json(content: Value) -> Self {
+        Self { content }
+    }
+
+    fn part<'py>(&self, py: Python<'py>, key: &str) -> PyResult<Bound<'py, PyAny>> {
+        let text = self.content.get(key).unwrap_or(&Value::Null).to_string();
+        py.import("json")?.call_method1("loads", (text,))
+    }
+}
+
+/// Why a job is where it is.
+///
+/// Printed, it is the sentence, then what it follows from, then what to do.
+///
+/// Attributes
+/// ----------
+/// job_name, status : str
+///     The job, and what it is doing.
+/// cause : str
+///     One word for programs: ``missing-module``, ``out-of-memory``, ``no-capacity`` …
+/// sentence : str
+///     The cause, for people.
+/// evidence : tuple of str
+///     Lines of the log, events, the exit code.
+/// remedy : str
+///     What to do.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[derive(Debug)]
+pub(crate) struct K8sSparkJobExplanation {
+    job_name: String,
+    status: String,
+    cause: String,
+    sentence: String,
+    evidence: Py<pyo3::types::PyTuple>,
+    remedy: String,
+}
+
+value!(K8sSparkJobExplanation: job_name, status, cause, sentence, evidence, remedy);
+
+#[pymethods]
+impl K8sSparkJobExplanation {
+    #[new]
+    fn new(
+        job_name: String,
+        status: String,
+        cause: String,
+        sentence: String,
+        evidence: Py<pyo3::types::PyTuple>,
+        remedy: String,
+    ) -> Self {
+        Self { job_name, status, cause, sentence, evidence, remedy }
+    }
+
+    fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let evidence = self.evidence.bind(py).iter().map(|line| Ok(format!("  | {}\n", line.str()?)));
+        let evidence = evidence.collect::<PyResult<String>>()?;
+        Ok(format!("{}\n{evidence}What to do: {}", self.sentence, self.remedy))
+    }
+}
+
+impl K8sSparkJobExplanation {
+    pub(crate) fn from_protocol(py: Python<'_>, told: Explanation) -> PyResult<Self> {
+        Ok(Self {
+            job_name: told.job_name,
+            status: told.status.name().to_owned(),
+            cause: told.cause,
+            sentence: told.sentence,
+            evidence: pyo3::types::PyTuple::new(py, told.evidence)?.unbind(),
+            remedy: told.remedy,
+        })
+    }
+}
