@@ -14,7 +14,6 @@ from mlplatform_client._native import (
     K8sSparkJobLogs,
     K8sSparkJobsInfoList,
 )
-
 from mlplatform_client.serializers.auth import _Text
 
 __all__ = [
