@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mlplatform_client::{
     Error, config,
-    protocol::{Lifetime, Role, yaml},
+    protocol::{Lifetime, Role, Timestamp, audit, yaml},
 };
 use pyo3::{
     exceptions::{PyTypeError, PyUserWarning},
@@ -37,6 +37,28 @@ fn not_a_lifetime(name: &str, value: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!(
         "{name} must be a text such as '2h45m30s', a datetime.timedelta or a number of seconds, not {what}"
     ))
+}
+
+/// A moment: an aware `datetime`, RFC 3339 text, or a length of time before now as text or `timedelta`.
+pub(crate) fn moment(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Timestamp> {
+    let py = value.py();
+    let text = if let Ok(text) = value.extract::<String>() {
+        text
+    } else if let Ok(text) = value.call_method0("isoformat").and_then(|text| text.extract()) {
+        text
+    } else if let Ok(seconds) = value.call_method0("total_seconds").and_then(|seconds| seconds.extract::<f64>()) {
+        format!("{seconds}s")
+    } else {
+        return Err(PyTypeError::new_err(format!(
+            "{name} must be an aware datetime.datetime, a datetime.timedelta (so long ago) or a text"
+        )));
+    };
+    audit::moment(&text, Timestamp::now()).map_err(|problem| bad(py, name, problem))
+}
+
+/// An argument that breaks a rule.
+pub(crate) fn bad(py: Python<'_>, name: &str, problem: impl std::fmt::Display) -> PyErr {
+    errors::raise(py, &Error::argument(name, problem))
 }
 
 /// A role: a member of `MLPTokenType`, or its value.

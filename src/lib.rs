@@ -17,6 +17,8 @@ mod _native {
     #[pymodule_export]
     use super::platform::MLPlatform;
     #[pymodule_export]
+    use super::serializers::audit::MLPAuditEntry;
+    #[pymodule_export]
     use super::serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo};
     #[pymodule_export]
     use super::serializers::spark_jobs::{

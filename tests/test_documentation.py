@@ -84,6 +84,15 @@ def test_errors_exist_and_are_what_the_table_says() -> None:
                 assert issubclass(cls, getattr(exceptions, base, None) or getattr(builtins, base))
 
 
+def test_the_proofs_of_docs_security_exist() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    proofs = re.findall(r"`([\w/.]+)::(\w+)`", text)
+    assert len(proofs) > 30
+    for file, test in proofs:
+        keyword = "def" if file.endswith(".py") else "fn"
+        assert f"{keyword} {test}(" in (ROOT / file).read_text(encoding="utf-8"), (file, test)
+
+
 def test_versions_agree() -> None:
     for file in ("Cargo.toml", "CHANGELOG.md"):
         assert __version__ in (ROOT / file).read_text(encoding="utf-8")
@@ -94,8 +103,8 @@ def test_the_published_pattern_is_the_protocol_s() -> None:
         assert contract()["token_pattern"] in (ROOT / file).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs/security.md"])
 def test_links_lead_somewhere(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (ROOT / target).exists(), target
+        assert ((ROOT / file).parent / target).exists(), target

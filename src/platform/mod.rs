@@ -2,6 +2,7 @@
 //!
 //! Here are its making, its end, and the one way that every call goes; the methods are in one file for each resource.
 
+mod audit;
 mod clusters;
 mod jobs;
 mod tokens;

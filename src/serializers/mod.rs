@@ -56,6 +56,7 @@ macro_rules! value {
         }
     };
 }
+pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod spark_jobs;
 pub(crate) mod spark_proxy;

@@ -147,6 +147,7 @@ CALLS: dict[str, Call] = {
     "delete_issuer_tokens": Call(lambda mlp, name: mlp.delete_issuer_tokens(name), prepare=_named),
     "who_am_i": Call(lambda mlp, _: mlp.who_am_i()),
     "get_project_tokens_info": Call(lambda mlp, _: mlp.get_project_tokens_info()),
+    "get_audit": Call(lambda mlp, _: mlp.get_audit()),
     "create_cluster": Call(
         lambda mlp, name: mlp.create_cluster({"name": name}),
         made="SELECT count(*) FROM clusters WHERE name = ?",

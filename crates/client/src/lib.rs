@@ -6,6 +6,7 @@
 //! reqwest speaks HTTP, with the certificates of [`tls`]. Where a value of a setting comes from is [`config`]'s business, what can go wrong and
 //! what to do about it is [`error`]'s, for the network [`failure`]'s.
 
+pub mod audit;
 mod client;
 pub mod clusters;
 pub mod config;

@@ -1,10 +1,11 @@
 //! The contract between `mlplatform-client` and `mlplatform-server`, as code.
 //!
 //! Whatever both sides must agree on is written here, once: which routes there are ([`routes`]),
-//! what travels over them ([`tokens`], [`clusters`], [`page`]), how a refusal looks ([`error`]), what a token
+//! what travels over them ([`tokens`], [`clusters`], [`audit`], [`page`]), how a refusal looks ([`error`]), what a token
 //! ([`token`]), its public id ([`id`]), its name ([`name`]) and a lifetime ([`lifetime`]) look like. The crate does no I/O
 //! and knows neither side.
 
+pub mod audit;
 pub mod clusters;
 pub mod error;
 pub mod headers;
@@ -29,5 +30,6 @@ pub use name::TokenName;
 pub use open::Open;
 pub use page::{Page, PageRequest};
 pub use routes::{Access, Endpoint, Origin, ROUTES, Repeat, Route};
+pub use serde_json::Value;
 pub use token::{Secret, TokenKind};
 pub use tokens::{RegisterTokenInfo, RegisterTokenState, Role, TokenInfo};

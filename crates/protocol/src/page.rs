@@ -22,7 +22,7 @@ pub struct PageRequest {
 /// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Page<T> {
-    /// In the order of their making.
+    /// In the order of their making; of the audit, the newest first.
     pub items: Vec<T>,
     /// Present while there is more.
     #[serde(default, skip_serializing_if = "Option::is_none")]

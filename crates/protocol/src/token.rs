@@ -10,7 +10,7 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The published pattern that finds every token of ours in a text, for scanners of repositories and logs.
 pub const PATTERN: &str = "mlp[xra]_[0-9A-Za-z]{38}";
@@ -20,6 +20,8 @@ const PREFIX_LEN: usize = 5;
 const RANDOM_LEN: usize = 32;
 const CHECK_LEN: usize = 6;
 const TOKEN_LEN: usize = PREFIX_LEN + RANDOM_LEN + CHECK_LEN;
+/// The longest secret that is read. Ours are short; another platform's may be signed documents.
+pub const LONGEST: usize = 8192;
 const ID_PREFIX: &str = "tok_";
 /// 119 bits: an id need not be secret, only never the same twice.
 const ID_LEN: usize = 20;
@@ -62,7 +64,12 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(String::deserialize(deserializer)?.into()))
+        let text = String::deserialize(deserializer)?;
+        if text.len() > LONGEST {
+            let length = text.len();
+            return Err(de::Error::custom(format_args!("it has {length} bytes, and no token has more than {LONGEST}")));
+        }
+        Ok(Self(text.into()))
     }
 }
 

@@ -13,11 +13,12 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Clock, DataDir, Error, Policy, Result, StartError,
-    audit::{Audit, Event, NewMark, Whence},
+    audit::{Audit, Event, NewMark, Outcome, Whence},
     last_used::LastUsed,
     service::sessions::Caller,
     spark::Gateway,
     store::Store,
+    strangers::{Counted, Kind, Network, Noted, Strangers},
 };
 
 /// Numbers that a test or an operator may want otherwise.
@@ -25,6 +26,12 @@ use crate::{
 pub struct Limits {
     /// How long a session lives, unless its token ends sooner.
     pub session: Duration,
+    /// How long a session of the console lives at most …
+    pub console_session: Duration,
+    /// … and how long without a request.
+    pub console_idle: Duration,
+    /// How long a code of `mlplatform-server open` is good.
+    pub sign_in_code: Duration,
     /// Requests that are worked on at once; more are told to come again.
     pub requests: usize,
     /// How long a connection may take over the head of a request, or be idle.
@@ -35,18 +42,32 @@ pub struct Limits {
     pub drain: Duration,
     /// What tokens may be made.
     pub policy: Policy,
+    /// Unknown secrets that one address (of IPv6: one /64) may present at once …
+    pub unknown: u32,
+    /// … and how long until it may present another.
+    pub unknown_every: Duration,
+    /// For how long refusals of one kind are counted before their number becomes an audit row.
+    pub tally: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             session: Duration::from_secs(600),
+            // A working day; half an hour away from the desk.
+            console_session: Duration::from_secs(12 * 3_600),
+            console_idle: Duration::from_secs(1_800),
+            sign_in_code: Duration::from_secs(300),
             // Every one of them waits for a core or for the writer: at a millisecond each, the last is served in half a second.
             requests: 512,
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             policy: Policy::default(),
+            // A classroom behind one address mistypes less; a machine that tries costs us five reads a second.
+            unknown: 500,
+            unknown_every: Duration::from_millis(200),
+            tally: Duration::from_secs(60),
         }
     }
 }
@@ -66,15 +87,15 @@ struct Inner {
     slots: Arc<Semaphore>,
     last_used: LastUsed,
     spark: Gateway,
+    strangers: Strangers,
 }
 
 impl App {
     pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.requests));
-        let last_used = LastUsed::default();
-        Self {
-            inner: Arc::new(Inner { dir, store, audit, clock, limits, slots, last_used, spark: Gateway::default() }),
-        }
+        let (strangers, last_used, spark) = (Strangers::new(&limits), LastUsed::default(), Gateway::default());
+        let inner = Inner { dir, store, audit, clock, limits, slots, last_used, spark, strangers };
+        Self { inner: Arc::new(inner) }
     }
 
     /// For a command on the machine: works beside a server that serves the same directory.
@@ -129,6 +150,10 @@ impl App {
         Arc::clone(&self.inner.slots)
     }
 
+    pub(crate) fn strangers(&self) -> &Strangers {
+        &self.inner.strangers
+    }
+
     /// A connection for reading.
     pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>> {
         self.store().read().await
@@ -138,7 +163,48 @@ impl App {
     pub(crate) async fn change<'a>(&'a self, visit: &'a Visit) -> Result<Change<'a>> {
         let tx = self.store().begin().await?;
         // After the lock was given: times in the store rise with the order of the transactions.
-        Ok(Change { tx, audit: self.audit(), visit, now: self.clock().now(), mark: None })
+        Ok(Change { tx, app: self, visit, now: self.clock().now(), mark: None })
+    }
+
+    /// The refusal of a secret that nobody knows. It costs the writer nothing, unless it is the first of its minute: a
+    /// flood of them must not make those wait who have a real one.
+    pub(crate) async fn refuse_unknown(&self, visit: &Visit, action: &'static str) -> Error {
+        let admitted = self.strangers().admit(Network::of(visit.address()));
+        let error = admitted.map_or_else(Error::too_many, |()| Error::forbidden(false));
+        let detail = serde_json::json!({"reason": "unknown"});
+        let event = Event { action, actor: None, subject: None, outcome: Outcome::Refused, detail };
+        match self.strangers().tally(visit, &event) {
+            Noted::Counted => error,
+            Noted::First(kind) => match self.change(visit).await {
+                Ok(change) => change.refuse_first(kind, event, error).await,
+                Err(failure) => {
+                    self.strangers().forget(&kind);
+                    failure
+                }
+            },
+        }
+    }
+
+    /// Writes the refusals that were only counted: those whose minute is over, or all.
+    pub(crate) async fn write_counts(&self, all: bool) {
+        let counted = self.strangers().settle(all);
+        if counted.is_empty() {
+            return;
+        }
+        if let Err(error) = self.try_to_write(&counted).await {
+            tracing::error!("{} counts of refusals could not be written, and wait: {error}", counted.len());
+            self.strangers().put_back(counted);
+        }
+    }
+
+    async fn try_to_write(&self, counted: &[Counted]) -> Result<()> {
+        let visit = Visit::local();
+        let mut change = self.change(&visit).await?;
+        for one in counted {
+            let whence = Whence { address: &one.address, request_id: &one.request_id };
+            change.record_from(whence, one.event()).await?;
+        }
+        change.commit().await
     }
 
     /// Begins a change on behalf of a token, which is read again inside the transaction, with the session: one that was
@@ -214,7 +280,7 @@ fn request_id() -> String {
 /// One transaction with its audit rows: all of it happens, or nothing.
 pub(crate) struct Change<'a> {
     tx: Transaction<'static, Sqlite>,
-    audit: &'a Audit,
+    app: &'a App,
     visit: &'a Visit,
     now: Timestamp,
     mark: Option<NewMark>,
@@ -235,10 +301,19 @@ impl Change<'_> {
         &mut self.tx
     }
 
+    /// The request is that token's: it became known while the change was made.
+    pub(crate) fn identify(&self, token_id: &str) {
+        self.visit.identify(token_id);
+    }
+
     /// Adds an audit row.
     pub(crate) async fn record(&mut self, event: Event<'_>) -> Result<()> {
-        let whence = Whence { address: &self.visit.address, request_id: &self.visit.request_id };
-        let mark = self.audit.append(&mut self.tx, self.now.as_microsecond(), whence, event).await?;
+        let visit = self.visit;
+        self.record_from(Whence { address: &visit.address, request_id: &visit.request_id }, event).await
+    }
+
+    async fn record_from(&mut self, whence: Whence<'_>, event: Event<'_>) -> Result<()> {
+        let mark = self.app.audit().append(&mut self.tx, self.now.as_microsecond(), whence, event).await?;
         // Of several rows the last one counts; that a gap was recorded must not be forgotten.
         self.mark = Some(mark.after(self.mark));
         Ok(())
@@ -247,19 +322,41 @@ impl Change<'_> {
     /// Commits, then moves the audit's mark.
     pub(crate) async fn commit(self) -> Result<()> {
         self.tx.commit().await?;
-        if let Some(error) = self.mark.and_then(|mark| self.audit.keep(mark).err()) {
+        if let Some(error) = self.mark.and_then(|mark| self.app.audit().keep(mark).err()) {
             // The change is committed: to answer with an error would be a lie. A lagging mark is legal.
             tracing::error!("the audit's mark could not be written: {error}");
         }
         Ok(())
     }
 
-    /// Records a refusal, commits that, and gives back the error to answer with.
+    /// Records a refusal, commits that, and gives back the error to answer with. Of those who have not signed in, only
+    /// the first of a minute has a row of its own.
     pub(crate) async fn refuse(mut self, event: Event<'_>, error: Error) -> Error {
+        if event.actor.is_none() {
+            return match self.app.strangers().tally(self.visit, &event) {
+                Noted::First(kind) => self.refuse_first(kind, event, error).await,
+                Noted::Counted => self.commit().await.err().unwrap_or(error),
+            };
+        }
         match self.record(event).await {
             Ok(()) => self.commit().await.err().unwrap_or(error),
             Err(failure) => failure,
         }
+    }
+
+    async fn refuse_first(mut self, kind: Kind, event: Event<'_>, error: Error) -> Error {
+        let app = self.app;
+        let written = match self.record(event).await {
+            Ok(()) => self.commit().await,
+            Err(failure) => Err(failure),
+        };
+        written.map_or_else(
+            |failure| {
+                app.strangers().forget(&kind);
+                failure
+            },
+            |()| error,
+        )
     }
 
     /// From here on, [`undo`](Self::undo) can take back.

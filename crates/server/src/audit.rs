@@ -21,6 +21,7 @@ use std::{
 };
 
 use hmac::{Hmac, KeyInit, Mac};
+pub use mlplatform_protocol::audit::Outcome;
 use sha2::Sha256;
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
@@ -46,27 +47,6 @@ pub struct Event<'a> {
     pub outcome: Outcome,
     /// More; never a secret.
     pub detail: serde_json::Value,
-}
-
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Done.
-    Done,
-    /// Refused.
-    Refused,
-    /// Refused, because a registration token had been redeemed before.
-    Replay,
-}
-
-impl Outcome {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Refused => "refused",
-            Self::Replay => "replay",
-        }
-    }
 }
 
 /// Where a request came from.
@@ -338,7 +318,10 @@ impl Audit {
                 break;
             }
             for stored in rows {
-                let (row, mac) = read(&stored)?;
+                // What cannot even be read, no version of ours has written.
+                let Ok((row, mac)) = read(&stored) else {
+                    return Ok(Err(Broken::Changed(last.seq.saturating_add(1))));
+                };
                 if row.seq != last.seq.saturating_add(1) {
                     return Ok(Err(Broken::Missing(last.seq.saturating_add(1))));
                 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use mlplatform_protocol::Lifetime;
-use mlplatform_server::{Capacity, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles, spark::SparkConfig};
+use mlplatform_server::{Capacity, Cidr, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles, spark::SparkConfig};
 use tracing::level_filters::LevelFilter;
 
 /// The ML platform on one machine.
@@ -29,6 +29,10 @@ pub(crate) enum Command {
     /// Works while a server runs on the directory. The old token of that name, its sessions and the registration
     /// tokens that it made and nobody redeemed end at once.
     AdminToken(Directory),
+    /// Print an address that signs in to the console, once and within five minutes
+    ///
+    /// As the Administrator token that is in the data directory. Works while a server runs on the directory.
+    Open(Directory),
     /// Add a cluster, or list those there are
     ///
     /// Works while a server runs on the directory.
@@ -40,6 +44,35 @@ pub(crate) enum Command {
         /// Of the run
         folder: PathBuf,
     },
+    /// Show who did what, or prove that nobody has changed it; works while a server runs on the directory
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Print the audit, oldest first
+    List(AuditList),
+    /// Prove that no row was changed, put in or removed since it was written
+    ///
+    /// Exit codes: 0, the audit is whole; 1, it is broken, and the first row that is wrong is named; 3, it is whole, but
+    /// says that rows had been cut off in the past; 2, it cannot be read.
+    Verify(Directory),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditList {
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+    /// Only what this token did, and what was done to it: an id or a name, dead ones too
+    #[arg(long, value_name = "NAME-OR-ID")]
+    pub(crate) token: Option<String>,
+    /// Only from then on: a time (2026-11-24T15:00:00Z), or a length of time before now (2h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// One JSON object a line, all of each row
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,6 +116,13 @@ pub(crate) struct Serve {
     /// The certificate's private key, PEM
     #[arg(long, env = "MLP_SERVER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// A proxy in front of this server, as an address or a range: what its X-Forwarded-For says of where a request came
+    /// from is believed. May be given several times, or several with commas between
+    #[arg(long = "trusted-proxy", env = "MLP_SERVER_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<Cidr>,
+    /// The address that browsers use, when a proxy stands before the platform: https://HOST[:PORT]
+    #[arg(long, env = "MLP_SERVER_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<String>,
     /// Stop when standard input ends: the server then never outlives the process that started it
     #[arg(long, env = "MLP_SERVER_EXIT_ON_STDIN_EOF", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(crate) exit_on_stdin_eof: bool,

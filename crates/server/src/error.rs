@@ -3,7 +3,7 @@
 //! There are two kinds. A refusal is the caller's to mend: its text says what was wrong and what to do. Anything else
 //! is the platform's: the caller learns the request id, the log learns the rest.
 
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, io, time::Duration};
 
 use axum::{
     Json,
@@ -29,6 +29,12 @@ pub enum Error {
         field: String,
         /// The caller holds a real token whose lifetime has ended, and is told so in a header.
         expired: bool,
+    },
+    /// Too many secrets that nobody knows came from that address.
+    #[error("too many unknown tokens from one address")]
+    TooMany {
+        /// Seconds until another is answered.
+        retry_after: u64,
     },
     /// The database.
     #[error("the store failed")]
@@ -56,6 +62,13 @@ impl Error {
         Self::Refused { code: ErrorCode::Forbidden, field: FIELD_FORBIDDEN.to_owned(), expired }
     }
 
+    /// The refusal of an address from which too many unknown secrets came.
+    #[must_use]
+    pub fn too_many(wait: Duration) -> Self {
+        // Rounded up: who waits for that long is not refused again.
+        Self::TooMany { retry_after: u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1) }
+    }
+
     /// The store is held by somebody else, or full of work: coming again helps.
     fn is_overload(&self) -> bool {
         // SQLITE_BUSY is the low byte; the rest says which kind.
@@ -72,7 +85,13 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        let mut retry_after = 1;
         let (body, expired) = match self {
+            Self::TooMany { retry_after: seconds } => {
+                retry_after = seconds;
+                let text = "too many tokens that nobody knows came from this address: check yours, and try again after the seconds in Retry-After";
+                (ErrorBody::new(ErrorCode::TooManyRequests, text), false)
+            }
             Self::Refused { code, field, expired } => (ErrorBody::new(code, field), expired),
             error => {
                 let causes = causes(&error);
@@ -87,14 +106,16 @@ impl IntoResponse for Error {
             }
         };
         let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(body)).into_response();
+        let mut response = (status, Json(&body)).into_response();
+        // For the console, which tells it to people.
+        response.extensions_mut().insert(body);
         let headers = response.headers_mut();
         match status {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
             }
             _ => {}
         }

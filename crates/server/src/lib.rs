@@ -4,12 +4,15 @@
 //! main, cli        the command: flags, logs, signals
 //! server           a listener, a configuration and a shutdown become a running platform
 //! listen, tls      which addresses may be listened on, and with which certificate
+//! console          pages for people, over the same service functions; no rules, no SQL
+//! site             the addresses that browsers reach it at
 //! http             from a request to a service function and back; no rules of the platform
 //! service          the rules of the platform; no HTTP
 //! app              what requests share; a change = one transaction with its audit rows
 //! audit            the chain of who did what
 //! policy           what the operator allows: lifetimes, numbers
 //! last_used        when and from where each token was used
+//! strangers        limits on callers whose secret nobody knows, and the tally of refusals
 //! store, data_dir  SQLite, and the folder that everything lives in
 //! ```
 //!
@@ -22,15 +25,19 @@ pub mod spark;
 
 mod app;
 mod clock;
+mod console;
 mod data_dir;
 mod error;
 mod http;
 mod last_used;
 mod listen;
 mod policy;
+mod proxies;
 mod server;
+mod site;
 mod start;
 mod store;
+mod strangers;
 mod text;
 mod tls;
 
@@ -40,12 +47,15 @@ pub use data_dir::{DataDir, DirLock};
 pub use error::{Error, Result};
 pub use listen::bind;
 pub use policy::{Policy, TOKENS_PER_ISSUER};
+pub use proxies::{Cidr, Proxies};
 pub use server::{Config, Ready, Server};
 pub use service::{
     admin::admin_token,
     cluster_form::{Capacity, Memory},
     clusters::{cluster_add, cluster_list},
+    sign_in::sign_in_link,
 };
+pub use site::PublicUrl;
 pub use start::StartError;
 pub use store::Store;
 pub use text::harmless;

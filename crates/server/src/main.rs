@@ -1,5 +1,6 @@
 //! `mlplatform-server`: flags, logs and signals around the library.
 
+mod audit_command;
 mod cli;
 mod stop;
 
@@ -12,13 +13,13 @@ use std::{
 use clap::Parser;
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
-    Clock, Config, Memory, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list, harmless,
-    spark::run_job,
+    Clock, Config, Memory, Proxies, PublicUrl, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list,
+    harmless, sign_in_link, spark::run_job,
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::cli::{Cli, Cluster, Command, Directory, Serve};
+use crate::cli::{Audit, Cli, Cluster, Command, Directory, Serve};
 
 /// Nothing was served: the same as for a wrong flag, since the remedy is mostly another one.
 const NOT_STARTED: u8 = 2;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(cli.log.into());
     match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(io::stderr(), "mlplatform-server: {error}");
             ExitCode::from(NOT_STARTED)
@@ -35,18 +36,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), StartError> {
+/// Gives the exit code.
+fn run(command: Command) -> Result<u8, StartError> {
     // Before anything is set up: of these there may be many, and each is small.
     if let Command::RunJob { folder } = &command {
-        return run_job(folder).map_err(|error| StartError::System("the run could not be looked after", error));
+        let done = run_job(folder);
+        return done.map(|()| 0).map_err(|error| StartError::System("the run could not be looked after", error));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::System("the runtime cannot be started", error))?;
-    match command {
+    let done = match command {
         Command::RunJob { .. } => Ok(()),
         Command::Serve(arguments) => runtime.block_on(serve(*arguments)),
+        Command::Audit(Audit::List(arguments)) => {
+            runtime.block_on(audit_command::list(&path(&arguments.directory)?, &arguments))
+        }
+        Command::Audit(Audit::Verify(directory)) => return runtime.block_on(audit_command::verify(&path(&directory)?)),
+        Command::Open(directory) => runtime.block_on(async {
+            let link = sign_in_link(&path(&directory)?, Clock::default()).await?;
+            let printed = writeln!(io::stdout(), "{link}");
+            printed.map_err(|error| StartError::System("the link was made, but cannot be printed", error))
+        }),
         Command::AdminToken(directory) => runtime.block_on(async {
             let file = admin_token(&path(&directory)?, Clock::default()).await?;
             print(&format!("{}\n", file.display()))
@@ -58,7 +70,8 @@ fn run(command: Command) -> Result<(), StartError> {
         Command::Cluster(Cluster::List(directory)) => {
             runtime.block_on(async { print(&table(&cluster_list(&path(&directory)?, Clock::default()).await?)) })
         }
-    }
+    };
+    done.map(|()| 0)
 }
 
 /// The result of a command that has done its work.
@@ -93,14 +106,11 @@ fn table(clusters: &[ClusterInfo]) -> String {
 async fn serve(arguments: Serve) -> Result<(), StartError> {
     let tls = arguments.tls();
     let listener = bind(&arguments.listen, tls.is_some())?;
-    let limits = arguments.limits();
-    let config = Config {
-        tls,
-        limits,
-        clock: clock(&arguments),
-        spark: arguments.spark(),
-        ..Config::new(path(&arguments.directory)?)
-    };
+    let (limits, proxies) = (arguments.limits(), Proxies(arguments.trusted_proxies.clone()));
+    let public_url = arguments.public_url.as_deref().map(PublicUrl::new).transpose()?;
+    let clock = clock(&arguments);
+    let spark = arguments.spark();
+    let config = Config { tls, limits, proxies, public_url, clock, spark, ..Config::new(path(&arguments.directory)?) };
     // Before the store is touched: a signal while the server starts then ends it as cleanly as one later.
     let stop = stop::listen(arguments.exit_on_stdin_eof)?;
     let server = Server::start(listener, config).await?;

@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,15 +17,18 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    App, Clock, DataDir, DirLock, Limits, StartError, TlsFiles,
+    App, Clock, DataDir, DirLock, Limits, Proxies, PublicUrl, StartError, TlsFiles,
     audit::Audit,
     http, last_used,
     listen::Prompt,
     service::{admin, clusters, inactivity},
+    site::Site,
     spark::{self, SparkConfig},
     store::Store,
 };
 
+/// The most that is read of a request's head: a token has 43 bytes, and a browser's cookies are not ours.
+const LARGEST_HEAD: usize = 32 * 1024;
 /// An HTTP/2 connection is asked whether it is still there this often …
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// … and closed when it has not answered for this long.
@@ -40,12 +44,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// With it, HTTPS is spoken, and nothing else.
     pub tls: Option<TlsFiles>,
+    /// The address that the world knows, when a proxy stands before it.
+    pub public_url: Option<PublicUrl>,
     /// How much and how long.
     pub limits: Limits,
     /// The time.
     pub clock: Clock,
     /// How jobs are run.
     pub spark: SparkConfig,
+    /// Proxies that are believed about whom they speak for.
+    pub proxies: Proxies,
 }
 
 impl Config {
@@ -55,9 +63,11 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             tls: None,
+            public_url: None,
             limits: Limits::default(),
             clock: Clock::default(),
             spark: SparkConfig::default(),
+            proxies: Proxies::default(),
         }
     }
 }
@@ -76,6 +86,8 @@ pub struct Server {
     app: App,
     listener: TcpListener,
     tls: Option<RustlsConfig>,
+    proxies: Proxies,
+    site: Arc<Site>,
     ready: Ready,
     _lock: DirLock,
 }
@@ -99,6 +111,8 @@ impl Server {
                 |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
             dir.let_through().map_err(failed)?;
         }
+        dir.serve_at(config.public_url.as_ref().map_or(&url, PublicUrl::as_str))?;
+        let site = Arc::new(Site::new(address, tls.is_some(), config.public_url));
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };
@@ -106,7 +120,7 @@ impl Server {
         admin::bootstrap(&app).await?;
         clusters::bootstrap(&app).await?;
         app.spark().configure(config.spark, ready.url.clone());
-        Ok(Self { app, listener, tls, ready, _lock: lock })
+        Ok(Self { app, listener, tls, proxies: config.proxies, site, ready, _lock: lock })
     }
 
     /// Where it listens.
@@ -130,14 +144,17 @@ impl Server {
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
         let supervising = tokio::spawn(spark::supervise(self.app.clone()));
+        let counting = tokio::spawn(write_counts(self.app.clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
-        let service = http::service(&self.app).into_make_service_with_connect_info::<SocketAddr>();
+        let service =
+            http::service(&self.app, self.proxies, &self.site).into_make_service_with_connect_info::<SocketAddr>();
         let patience = self.app.limits().head;
         let builder = server.http_builder();
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(patience);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
         let mut http2 = builder.http2();
         http2.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_PATIENCE);
+        http2.max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
         let served = match self.tls {
             Some(tls) => {
                 let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience).acceptor(NoDelayAcceptor::new());
@@ -153,6 +170,8 @@ impl Server {
         {
             tracing::warn!("running jobs could not be ended: {error}");
         }
+        counting.abort();
+        self.app.write_counts(true).await;
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
         let close = async {
             if let Err(error) = last_used::write(&self.app).await {
@@ -165,6 +184,14 @@ impl Server {
         }
         tracing::info!("stopped");
         served.map_err(failed)
+    }
+}
+
+/// Refusals that were only counted become audit rows.
+async fn write_counts(app: App) {
+    loop {
+        tokio::time::sleep(app.strangers().pace()).await;
+        app.write_counts(false).await;
     }
 }
 

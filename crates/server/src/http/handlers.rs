@@ -2,11 +2,12 @@
 
 use mlplatform_protocol::{
     ClusterInfo, Page, RegisterTokenInfo, TokenInfo,
+    audit::AuditEntry,
     routes::{
         CreateCluster, CreateRefreshToken, CreateRegisterToken, CreateSession, DeleteCluster, DeleteIssuerTokens,
-        DeleteRegisterToken, DeleteToken, GetClusterInfo, GetClusters, GetProjectTokensInfo, GetRegisterTokensInfo,
-        Healthz, RemoveClusterDeleteTime, RemoveClusterSuspendTime, RotateToken, SetClusterDeleteTime,
-        SetClusterSuspendTime, WakeUpCluster, WhoAmI,
+        DeleteRegisterToken, DeleteToken, GetAudit, GetClusterInfo, GetClusters, GetProjectTokensInfo,
+        GetRegisterTokensInfo, Healthz, RemoveClusterDeleteTime, RemoveClusterSuspendTime, RotateToken,
+        SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster, WhoAmI,
     },
     tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, RotatedToken, Session},
 };
@@ -14,7 +15,7 @@ use mlplatform_protocol::{
 use super::{Api, Call, job_handlers};
 use crate::{
     Result,
-    service::{clusters, inactivity, issuer, redeem, register_tokens, rotate, sessions, tokens},
+    service::{audit, clusters, inactivity, issuer, redeem, register_tokens, rotate, sessions, tokens},
 };
 
 /// Every route of the contract. Which one a handler is for is said by the type of its argument.
@@ -40,6 +41,7 @@ pub(super) fn api() -> Api {
         .mount(set_cluster_suspend_time)
         .mount(remove_cluster_suspend_time)
         .mount(wake_up_cluster)
+        .mount(get_audit)
 }
 
 async fn healthz(_: Call<Healthz>) -> Result<Health> {
@@ -133,4 +135,8 @@ async fn remove_cluster_suspend_time(call: Call<RemoveClusterSuspendTime>) -> Re
 async fn wake_up_cluster(call: Call<WakeUpCluster>) -> Result<()> {
     let caller = call.caller()?.clone();
     clusters::wake_up_cluster(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn get_audit(call: Call<GetAudit>) -> Result<Page<AuditEntry>> {
+    audit::get_audit(&call.app, call.request).await
 }

@@ -13,24 +13,26 @@ use mlplatform_protocol::{ErrorCode, headers};
 use tracing::Instrument;
 
 use crate::{
-    Error,
+    Error, Proxies,
     app::{App, Visit},
     text,
 };
 
+/// Whom a proxy speaks for, and whom the proxy before it spoke for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
 /// The outermost layer: makes the request known, logs its end.
-pub(super) async fn identify(mut request: Request, next: Next) -> Response {
+pub(super) async fn identify(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    // An IPv4 client of a socket for both is shown as what it is.
-    let address = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.0.ip().to_canonical().to_string());
+    let address = address(&proxies, &request);
     let visit = Arc::new(Visit::new(address));
     request.extensions_mut().insert(Arc::clone(&visit));
     let (method, path) = (text::harmless(request.method().as_str()), text::harmless(request.uri().path()));
     let span = tracing::error_span!("request", id = visit.request_id());
     let mut response = next.run(request).instrument(span).await;
     let all = response.headers_mut();
-    all.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Files of the console whose names change with their content say otherwise.
+    all.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     all.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(visit.request_id()) {
         all.insert(headers::REQUEST_ID, id);
@@ -43,6 +45,16 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
         visit.caller().unwrap_or("-"),
     );
     response
+}
+
+/// Where a request comes from. An IPv4 client of a socket for both is shown as what it is.
+fn address(proxies: &Proxies, request: &Request) -> String {
+    let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else {
+        return "unknown".to_owned();
+    };
+    // What is no text names nobody, and ends the search like any other garbage.
+    let told = request.headers().get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
+    proxies.client(peer.ip(), told.collect::<Vec<_>>().into_iter()).to_string()
 }
 
 /// Runs the handler as a task of its own: when the client hangs up, what was begun is still finished and its audit's

@@ -2,8 +2,10 @@
 //! whatever else comes to speak to people (pages, commands) calls the same.
 
 pub mod admin;
+pub mod audit;
 pub mod cluster_form;
 pub mod clusters;
+pub mod create_token;
 pub mod inactivity;
 pub mod issuer;
 mod job_form;
@@ -16,6 +18,8 @@ mod phase;
 pub mod redeem;
 pub mod register_tokens;
 pub mod rotate;
+pub mod search;
 pub mod secret;
 pub mod sessions;
+pub mod sign_in;
 pub mod tokens;

@@ -68,6 +68,9 @@ pub async fn create_refresh_token(
     request: CreateRefreshTokenRequest,
 ) -> Result<CreatedRefreshToken> {
     let presented = digest(request.register_token.expose());
+    if !is_known(app, &presented).await? {
+        return Err(app.refuse_unknown(visit, ACTION).await);
+    }
     let mut change = app.change(visit).await?;
     change.savepoint().await?;
     if let Some(grant) = claim(&mut change, &presented, key).await? {
@@ -101,6 +104,15 @@ pub async fn create_refresh_token(
         }
     }
     Err(replay(change, &id, redeemed_at).await)
+}
+
+/// Whether there is, or ever was, a registration token of that secret.
+async fn is_known(app: &App, presented: &Digest) -> Result<bool> {
+    let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM register_tokens WHERE digest = ?)")
+        .bind(presented)
+        .fetch_one(&mut *app.read().await?)
+        .await?;
+    Ok(known)
 }
 
 /// Marks the registration token as redeemed, if it can be: this decides every race.

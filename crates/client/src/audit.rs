@@ -1,0 +1,43 @@
+//! Who did what.
+
+use std::time::Duration;
+
+use mlplatform_protocol::{
+    audit::{AuditEntry, AuditRequest},
+    page::MAX_LIMIT,
+    routes::GetAudit,
+};
+
+use crate::{Client, Error};
+
+impl Client {
+    /// The newest rows that the filters let through, at most `limit` of them (`None`: all), newest first, page after
+    /// page; `timeout` holds for all of them together. The request's own page is not looked at.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn get_audit(
+        &self,
+        mut request: AuditRequest,
+        limit: Option<usize>,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<AuditEntry>, Error> {
+        let wanted = limit.unwrap_or(usize::MAX);
+        let deadline = self.deadline(timeout);
+        let mut all = Vec::new();
+        request.cursor = None;
+        while all.len() < wanted {
+            let left = wanted.saturating_sub(all.len());
+            request.limit = Some(u32::try_from(left).unwrap_or(MAX_LIMIT).min(MAX_LIMIT));
+            let page = self.call::<GetAudit>(&request, deadline).await?;
+            all.extend(page.items);
+            match page.next_cursor {
+                // A cursor that comes back would turn in a circle for ever.
+                Some(cursor) if request.cursor.as_ref() != Some(&cursor) => request.cursor = Some(cursor),
+                _ => break,
+            }
+        }
+        all.truncate(wanted);
+        Ok(all)
+    }
+}

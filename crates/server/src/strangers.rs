@@ -1,0 +1,316 @@
+//! Callers whose secret nobody knows: how many of them one address may be, and how they stand in the audit.
+//!
+//! **A limit by address** ([`Strangers::admit`]). A secret cannot be guessed (190 bits), so this protects the platform's
+//! work, not its tokens. Only secrets that are unknown count, and only they are told to come later: who holds a real
+//! one is never slowed, whoever shares the address.
+//!
+//! **A tally** ([`Strangers::tally`]). Refusals of callers who have not signed in would fill the disk, one audit row
+//! each. So the first of a kind (address, action, reason) is a row at once; those that follow are counted, and their
+//! number becomes one row when the minute is over, or when the server stops. What a crash can lose is the count of one
+//! minute, never that there was something.
+//!
+//! Both are bounded: when very many addresses take part, those that come late share one bucket, and one row.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    Limits,
+    app::Visit,
+    audit::{Event, Outcome},
+};
+
+/// Addresses with a bucket of their own: half a megabyte.
+const MOST_BUCKETS: usize = 10_000;
+/// Buckets that are full again are forgotten at most this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Kinds of refusals with a row of their own: with one row a minute each, 150 MB a day if a whole botnet persists.
+const MOST_KINDS: usize = 256;
+/// The address of a row that counts the refusals of many.
+const MANY: &str = "many";
+
+/// Whom a limit is for: an IPv4 address, or the /64 that an IPv6 user has for himself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Network {
+    V4(Ipv4Addr),
+    V6([u16; 4]),
+    /// No address, or one of too many.
+    Other,
+}
+
+impl Network {
+    pub(crate) fn of(address: &str) -> Self {
+        match address.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
+            Ok(IpAddr::V4(ip)) => Self::V4(ip),
+            Ok(IpAddr::V6(ip)) => {
+                let [a, b, c, d, ..] = ip.segments();
+                Self::V6([a, b, c, d])
+            }
+            Err(_) => Self::Other,
+        }
+    }
+}
+
+/// What is known of them; of this process alone, as it is only about this process's work.
+#[derive(Debug)]
+pub(crate) struct Strangers {
+    burst: Duration,
+    every: Duration,
+    window: Duration,
+    buckets: Mutex<Buckets>,
+    kinds: Mutex<HashMap<Kind, Tally>>,
+}
+
+#[derive(Debug)]
+struct Buckets {
+    /// When the bucket would be full again; one refusal moves it by `every`.
+    full_at: HashMap<Network, Instant>,
+    swept: Instant,
+}
+
+/// Refusals that share a row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Kind {
+    network: Network,
+    action: &'static str,
+    outcome: Outcome,
+    subject: Option<String>,
+    reason: String,
+}
+
+#[derive(Debug)]
+struct Tally {
+    since: Instant,
+    more: u64,
+    /// Of the latest of them.
+    address: String,
+    request_id: String,
+}
+
+/// Refusals that were counted, to be written as one row.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    kind: Kind,
+    more: u64,
+    pub(crate) address: String,
+    pub(crate) request_id: String,
+}
+
+impl Counted {
+    pub(crate) fn event(&self) -> Event<'_> {
+        Event {
+            action: self.kind.action,
+            actor: None,
+            subject: self.kind.subject.as_deref(),
+            outcome: self.kind.outcome,
+            detail: json!({"reason": self.kind.reason, "count": self.more}),
+        }
+    }
+}
+
+/// What is to be done about a refusal.
+#[derive(Debug)]
+pub(crate) enum Noted {
+    /// The first of its kind: write its row; if that fails, [`forget`](Strangers::forget) it.
+    First(Kind),
+    /// It was counted.
+    Counted,
+}
+
+impl Strangers {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            burst: limits.unknown_every.saturating_mul(limits.unknown),
+            every: limits.unknown_every,
+            window: limits.tally,
+            buckets: Mutex::new(Buckets { full_at: HashMap::new(), swept: Instant::now() }),
+            kinds: Mutex::default(),
+        }
+    }
+
+    /// Lets another unknown secret of that network be answered; else says when to come again.
+    pub(crate) fn admit(&self, network: Network) -> Result<(), Duration> {
+        let now = Instant::now();
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.full_at.len() >= MOST_BUCKETS && now.duration_since(buckets.swept) >= SWEEP_EVERY {
+            buckets.full_at.retain(|_, full_at| *full_at > now);
+            buckets.swept = now;
+        }
+        let own = buckets.full_at.len() < MOST_BUCKETS || buckets.full_at.contains_key(&network);
+        let full_at = buckets.full_at.entry(if own { network } else { Network::Other }).or_insert(now);
+        let next = (*full_at).max(now) + self.every;
+        let wait = next.saturating_duration_since(now + self.burst);
+        if wait.is_zero() {
+            *full_at = next;
+            return Ok(());
+        }
+        Err(wait)
+    }
+
+    /// Notes a refusal of somebody who has not signed in.
+    pub(crate) fn tally(&self, visit: &Visit, event: &Event<'_>) -> Noted {
+        let reason = event.detail.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut kind = Kind {
+            network: Network::of(visit.address()),
+            action: event.action,
+            outcome: event.outcome,
+            subject: event.subject.map(str::to_owned),
+            reason,
+        };
+        let mut address = visit.address();
+        let mut kinds = self.kinds();
+        if kinds.len() >= MOST_KINDS && !kinds.contains_key(&kind) {
+            kind = Kind { network: Network::Other, subject: None, ..kind };
+            address = MANY;
+        }
+        if let Some(tally) = kinds.get_mut(&kind) {
+            tally.more = tally.more.saturating_add(1);
+            address.clone_into(&mut tally.address);
+            visit.request_id().clone_into(&mut tally.request_id);
+            return Noted::Counted;
+        }
+        let request_id = visit.request_id().to_owned();
+        kinds.insert(kind.clone(), Tally { since: Instant::now(), more: 0, address: address.to_owned(), request_id });
+        Noted::First(kind)
+    }
+
+    /// The row of the first one was not written: the next of its kind is the first.
+    pub(crate) fn forget(&self, kind: &Kind) {
+        self.kinds().remove(kind);
+    }
+
+    /// How often [`settle`](Self::settle) has something to do.
+    pub(crate) fn pace(&self) -> Duration {
+        (self.window / 4).max(Duration::from_millis(10))
+    }
+
+    /// The counts of windows that are over, or of all; what had none since its row is forgotten.
+    pub(crate) fn settle(&self, all: bool) -> Vec<Counted> {
+        let now = Instant::now();
+        let mut counted = Vec::new();
+        self.kinds().retain(|kind, tally| {
+            if !all && now.duration_since(tally.since) < self.window {
+                return true;
+            }
+            if tally.more == 0 {
+                return false;
+            }
+            let (address, request_id) = (tally.address.clone(), tally.request_id.clone());
+            counted.push(Counted { kind: kind.clone(), more: tally.more, address, request_id });
+            tally.more = 0;
+            tally.since = now;
+            true
+        });
+        counted
+    }
+
+    /// Counts that could not be written wait for the next time.
+    pub(crate) fn put_back(&self, counted: Vec<Counted>) {
+        let mut kinds = self.kinds();
+        for Counted { kind, more, address, request_id } in counted {
+            let tally = kinds.entry(kind).or_insert(Tally { since: Instant::now(), more: 0, address, request_id });
+            tally.more = tally.more.saturating_add(more);
+        }
+    }
+
+    fn kinds(&self) -> MutexGuard<'_, HashMap<Kind, Tally>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strangers() -> Strangers {
+        let limits = Limits { unknown: 3, unknown_every: Duration::from_secs(2), ..Limits::default() };
+        Strangers::new(&limits)
+    }
+
+    fn refusal(reason: &str) -> Event<'_> {
+        let detail = json!({"reason": reason});
+        Event { action: "create_session", actor: None, subject: None, outcome: Outcome::Refused, detail }
+    }
+
+    #[test]
+    fn an_ipv6_user_is_his_64() {
+        assert_eq!(Network::of("2001:db8:1:2::1"), Network::of("2001:db8:1:2:ffff::9"));
+        assert_ne!(Network::of("2001:db8:1:2::1"), Network::of("2001:db8:1:3::1"));
+        assert_eq!(Network::of("::ffff:192.0.2.1"), Network::of("192.0.2.1"));
+        assert_ne!(Network::of("192.0.2.1"), Network::of("192.0.2.2"));
+        assert_eq!(Network::of("local"), Network::Other);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_empties_and_fills_again_as_it_says() {
+        let strangers = strangers();
+        let (one, other) = (Network::of("192.0.2.1"), Network::of("192.0.2.2"));
+        for _ in 0..3 {
+            assert_eq!(strangers.admit(one), Ok(()));
+        }
+        let wait = strangers.admit(one).unwrap_err();
+        assert_eq!((wait, strangers.admit(other)), (Duration::from_secs(2), Ok(())));
+        tokio::time::advance(wait - Duration::from_millis(1)).await;
+        assert_eq!(strangers.admit(one), Err(Duration::from_millis(1)));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(strangers.admit(one), Ok(()));
+        assert!(strangers.admit(one).is_err(), "to be refused costs nothing, and gains nothing");
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        for _ in 0..3 {
+            assert_eq!(strangers.admit(one), Ok(()));
+        }
+        assert!(strangers.admit(one).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn very_many_addresses_share_one_bucket_and_cost_no_more_memory() {
+        let strangers = strangers();
+        let network = |n: u32| Network::V4(Ipv4Addr::from_bits(n));
+        let admitted = (0..50_000).filter(|n| strangers.admit(network(*n)).is_ok()).count();
+        assert_eq!(admitted, MOST_BUCKETS + 3);
+        assert_eq!(strangers.buckets.lock().unwrap().full_at.len(), MOST_BUCKETS + 1);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(strangers.admit(network(60_000)), Ok(()));
+        assert_eq!(strangers.buckets.lock().unwrap().full_at.len(), 2, "the full ones were forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_is_a_row_and_the_rest_a_number() {
+        let strangers = strangers();
+        let visit = Visit::new("192.0.2.1".to_owned());
+        assert!(matches!(strangers.tally(&visit, &refusal("unknown")), Noted::First(_)));
+        for _ in 0..5 {
+            assert!(matches!(strangers.tally(&visit, &refusal("unknown")), Noted::Counted));
+        }
+        assert!(matches!(strangers.tally(&visit, &refusal("deleted")), Noted::First(_)));
+        assert!(strangers.settle(false).is_empty(), "the minute is not over");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let counted = strangers.settle(false);
+        assert_eq!(counted.len(), 1);
+        assert_eq!(counted[0].event().detail, json!({"reason": "unknown", "count": 5}));
+        strangers.put_back(counted);
+        assert!(matches!(strangers.tally(&visit, &refusal("unknown")), Noted::Counted));
+        assert_eq!(strangers.settle(true)[0].event().detail["count"], 6);
+        assert!(strangers.settle(true).is_empty());
+        assert!(matches!(strangers.tally(&visit, &refusal("unknown")), Noted::First(_)), "forgotten when it is quiet");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_botnet_has_a_bounded_number_of_rows() {
+        let strangers = strangers();
+        let firsts = (0..5_000_u32).filter(|n| {
+            let visit = Visit::new(Ipv4Addr::from_bits(*n).to_string());
+            matches!(strangers.tally(&visit, &refusal("unknown")), Noted::First(_))
+        });
+        assert_eq!(firsts.count(), MOST_KINDS + 1);
+        let counted = strangers.settle(true);
+        assert_eq!((counted.len(), counted[0].address.as_str(), counted[0].more), (1, MANY, 5_000 - 257));
+    }
+}

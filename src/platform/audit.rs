@@ -1,0 +1,84 @@
+//! The audit.
+
+use mlplatform_client::protocol::audit::{AuditRequest, Outcome};
+use pyo3::{prelude::*, types::PyDict};
+
+use super::MLPlatform;
+use crate::{arguments, serializers::audit::MLPAuditEntry};
+
+#[pymethods]
+impl MLPlatform {
+    /// Who did what on the platform, newest first.
+    ///
+    /// Every change of a token and every refusal is there. Refusals of strangers are counted: the first is a row at
+    /// once, the others of its minute are one row with a ``count``.
+    ///
+    /// Parameters
+    /// ----------
+    /// token : str, optional
+    ///     Id or name of a token, dead ones too: only what it did, and what was done to it.
+    /// action : str, optional
+    ///     Only this action, such as ``"delete_token"``.
+    /// outcome : str, optional
+    ///     Only this outcome: ``"done"``, ``"refused"`` or ``"replay"``.
+    /// since : str, datetime.datetime or datetime.timedelta, optional
+    ///     Not before this: an aware ``datetime`` or RFC 3339 text, or a length of time before now (``"2h"``, a
+    ///     ``timedelta``) by this machine's clock.
+    /// until : str, datetime.datetime or datetime.timedelta, optional
+    ///     Before this, in the same forms.
+    /// limit : int or None, optional
+    ///     At most so many, the newest; ``None``: all, page after page. Default: 1000.
+    /// timeout : float, optional
+    ///     Seconds for this call. Default: that of the object.
+    ///
+    /// Returns
+    /// -------
+    /// list of MLPAuditEntry
+    ///     See ``mlplatform_client.serializers.audit``.
+    ///
+    /// Raises
+    /// ------
+    /// ForbiddenException
+    ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
+    /// BadRequestException
+    ///     An argument breaks a rule. Also a ``ValueError``.
+    ///
+    /// Examples
+    /// --------
+    /// >>> for entry in mlp.get_audit(outcome="refused", since="24h"):
+    /// ...     print(entry)
+    #[pyo3(signature = (*, token=None, action=None, outcome=None, since=None, until=None, limit=1000, timeout=None, **kwargs))]
+    #[allow(clippy::too_many_arguments, reason = "filters, all of them optional")]
+    fn get_audit(
+        &self,
+        py: Python<'_>,
+        token: Option<String>,
+        action: Option<String>,
+        outcome: Option<&str>,
+        since: Option<&Bound<'_, PyAny>>,
+        until: Option<&Bound<'_, PyAny>>,
+        limit: Option<usize>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<MLPAuditEntry>> {
+        const KNOWN: [&str; 7] = ["token", "action", "outcome", "since", "until", "limit", "timeout"];
+        arguments::refuse_unknown("get_audit", &KNOWN, kwargs)?;
+        let outcome = outcome.map(|text| {
+            Outcome::from_name(text).ok_or_else(|| {
+                let known = Outcome::ALL.map(Outcome::name).join("', '");
+                arguments::bad(py, "outcome", format!("'{}' is none: use '{known}'", text.escape_debug()))
+            })
+        });
+        let request = AuditRequest {
+            token,
+            action,
+            outcome: outcome.transpose()?,
+            since: since.map(|value| arguments::moment("since", value)).transpose()?,
+            until: until.map(|value| arguments::moment("until", value)).transpose()?,
+            ..AuditRequest::default()
+        };
+        let timeout = arguments::timeout(py, timeout)?;
+        let entries = self.call(py, |client| async move { client.get_audit(request, limit, timeout).await })?;
+        entries.into_iter().map(|entry| MLPAuditEntry::from_protocol(py, entry)).collect()
+    }
+}

@@ -1,0 +1,104 @@
+//! `mlplatform_client.serializers.audit`
+
+use mlplatform_client::protocol::{Open, audit::AuditEntry};
+use pyo3::{prelude::*, sync::PyOnceLock};
+
+use super::datetime;
+
+/// One row of the audit: who did what, when, from where, and how it ended.
+///
+/// Two entries are equal when all their attributes are; they can be pickled, not hashed.
+///
+/// Attributes
+/// ----------
+/// seq : int
+///     Its number; the numbers of the audit's rows have no gaps.
+/// at : datetime.datetime
+///     When (aware, UTC).
+/// action : str
+///     What was done: a method's name, or what the platform itself does.
+/// outcome : str
+///     ``done``, ``refused``, or ``replay`` (a registration token was tried a second time).
+/// actor : str or None
+///     Id of the token that acted; ``None``: nobody signed in, or the platform itself.
+/// actor_name : str or None
+///     That token's name.
+/// subject : str or None
+///     Id of the token, of either kind, that it was done to.
+/// subject_name : str or None
+///     That token's name.
+/// address : str
+///     From where; ``local`` for a command on the platform's machine.
+/// request_id : str
+///     The request's id, which exceptions show too.
+/// detail : dict
+///     More, such as the ``reason`` of a refusal; ``count`` says that the row stands for so many of them.
+#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.audit")]
+#[derive(Debug)]
+pub(crate) struct MLPAuditEntry {
+    seq: u64,
+    at: Py<PyAny>,
+    action: String,
+    outcome: String,
+    actor: Option<String>,
+    actor_name: Option<String>,
+    subject: Option<String>,
+    subject_name: Option<String>,
+    address: String,
+    request_id: String,
+    detail: Py<PyAny>,
+}
+
+#[pymethods]
+impl MLPAuditEntry {
+    #[new]
+    #[allow(clippy::too_many_arguments, reason = "a row has that many columns")]
+    fn new(
+        seq: u64,
+        at: Py<PyAny>,
+        action: String,
+        outcome: String,
+        actor: Option<String>,
+        actor_name: Option<String>,
+        subject: Option<String>,
+        subject_name: Option<String>,
+        address: String,
+        request_id: String,
+        detail: Py<PyAny>,
+    ) -> Self {
+        Self { seq, at, action, outcome, actor, actor_name, subject, subject_name, address, request_id, detail }
+    }
+
+    fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let token = |name: &Option<String>, id: &Option<String>| name.as_ref().or(id.as_ref()).cloned();
+        let who = token(&self.actor_name, &self.actor).unwrap_or_else(|| "-".to_owned());
+        let whom = token(&self.subject_name, &self.subject).map(|whom| format!(" {whom}")).unwrap_or_default();
+        let (at, detail) = (self.at.bind(py).str()?, self.detail.bind(py).str()?);
+        Ok(format!("{at} {who} ({}): {}{whom} {} {detail}", self.address, self.action, self.outcome))
+    }
+}
+
+impl MLPAuditEntry {
+    pub(crate) fn from_protocol(py: Python<'_>, entry: AuditEntry) -> PyResult<Self> {
+        static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let detail = mlplatform_client::protocol::Value::Object(entry.detail).to_string();
+        Ok(Self {
+            seq: entry.seq,
+            at: datetime(py, entry.at)?,
+            action: entry.action,
+            outcome: match entry.outcome {
+                Open::Known(outcome) => outcome.name().to_owned(),
+                Open::Unknown(text) => text,
+            },
+            actor: entry.actor,
+            actor_name: entry.actor_name,
+            subject: entry.subject,
+            subject_name: entry.subject_name,
+            address: entry.address,
+            request_id: entry.request_id,
+            detail: LOADS.import(py, "json", "loads")?.call1((detail,))?.unbind(),
+        })
+    }
+}
+
+value!(MLPAuditEntry: seq, at, action, outcome, actor, actor_name, subject, subject_name, address, request_id, detail);
