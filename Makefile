@@ -47,13 +47,13 @@ wheel: dist/mlplatform_client.tar.gz ## puts the release packages into dist/: bo
 ##@ Work on it
 
 .PHONY: quick
-quick: test-rust $(VENV)/.client $(VENV)/.server $(VENV)/.dev ## the inner loop: Rust tests, a debug build, the quick Python tests
+quick: test-rust $(VENV)/.client $(VENV)/.server $(VENV)/.dev | chromium ## the inner loop: Rust tests, a debug build, the quick Python tests
 	$(BIN)/pytest -m "not slow"
 
 .PHONY: test
 test: ## everything that CI runs: lint, all tests, the release packages and their tests
 	$(MAKE) lint
-	$(MAKE) test-rust
+	$(MAKE) test-rust chromium
 	$(MAKE) wheel $(VENV)/.spark
 	$(BIN)/pytest
 
@@ -68,7 +68,7 @@ lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, 
 	$(CARGO_DENY) --locked check bans licenses sources
 
 .PHONY: soak
-soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(VENV)/.spark ## what is too long for CI; writes docs/reliability.md
+soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(VENV)/.spark | chromium ## what is too long for CI; writes docs/reliability.md
 	$(BIN)/pytest tests/soak --timeout 7200 -m ""
 
 .PHONY: bench
@@ -104,6 +104,13 @@ programs:
 	elif ! "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then say "$(PYTHON) is $$($(PYTHON) -V 2>&1); 3.9 or later is needed. Name another: make PYTHON=/path/to/python"; \
 	elif ! "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null; then say "$(PYTHON) lacks its venv module. Debian, Ubuntu: apt-get install python3-venv"; fi; \
 	exit $$missing
+
+# The browser of the console's tests. The system's, because PyPI's playwright would fetch its own from elsewhere.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	else echo "make: Chromium is missing, and the console's tests need one. Debian, Ubuntu: sudo apt-get install chromium" >&2; exit 1; fi; }
 
 $(BIN)/python: | programs
 	$(PYTHON) -m venv $(VENV)

@@ -93,6 +93,15 @@ def test_errors_exist_and_are_what_the_table_says() -> None:
                 assert issubclass(cls, getattr(exceptions, base, None) or getattr(builtins, base))
 
 
+def test_the_proofs_of_docs_security_exist() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    proofs = re.findall(r"`([\w/.]+)::(\w+)`", text)
+    assert len(proofs) > 30
+    for file, test in proofs:
+        keyword = "def" if file.endswith(".py") else "fn"
+        assert f"{keyword} {test}(" in (ROOT / file).read_text(encoding="utf-8"), (file, test)
+
+
 def test_versions_agree() -> None:
     for file in ("Cargo.toml", "CHANGELOG.md"):
         assert __version__ in (ROOT / file).read_text(encoding="utf-8")

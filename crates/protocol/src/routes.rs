@@ -173,8 +173,6 @@ routes! {
     GetConfigmapDetail "get_configmap_detail": GET "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", User, Harmless, Project, 200, ConfigmapRequest => ConfigmapInfo;
     /// Deletes a config map.
     DeleteConfigmap "delete_configmap": DELETE "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", Administrator, Keyed, Project, 204, ConfigmapRequest => ();
-    /// Who did what, newest first.
-    GetAudit "get_audit": GET "/v1_0/audit", Administrator, Harmless, Project, 200, AuditRequest => Page<AuditEntry>;
     /// Submits a job.
     SparkSubmitJob "spark_submit_job": POST "/v1_0/magnum/{cluster_id}/jobs", User, Keyed, Project, 201, SubmitJobRequest => JobInfo;
     /// The jobs of a cluster.
@@ -191,6 +189,8 @@ routes! {
     SparkEvents "spark_events": GET "/v1_0/magnum/{cluster_id}/events", User, Harmless, Project, 200, OfClusterRequest => Page<JobEvent>;
     /// Why a job is where it is.
     SparkJobExplain "spark_job_explain": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/explanation", User, Harmless, Project, 200, JobRequest => Explanation;
+    /// Who did what, newest first.
+    GetAudit "get_audit": GET "/v1_0/audit", Administrator, Harmless, Project, 200, AuditRequest => Page<AuditEntry>;
 }
 
 /// All but what RFC 3986 leaves unreserved is escaped.
@@ -198,6 +198,13 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// The largest body of a request, unless its route says otherwise: the largest of today has a thousandth of it.
 const LARGEST_BODY: usize = 64 * 1024;
+
+/// Whether a path is a route's, or begins as one does: whoever asks for it expects the contract's answers.
+#[must_use]
+pub fn is_below_one(path: &str) -> bool {
+    let first = |path: &str| path.trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
+    ROUTES.iter().any(|route| first(route.path) == first(path))
+}
 
 impl Route {
     /// The largest body that is read.
@@ -252,6 +259,16 @@ mod tests {
         let (path, rest) = route.fill(fields);
         assert_eq!(path, "/v1_0/magnum/a%2Fb%20c/jobs/pi-1");
         assert_eq!(Value::Object(rest), json!({"tail": 5}));
+    }
+
+    #[test]
+    fn paths_of_the_contract_are_told_from_others() {
+        for path in ["/v1_0/tokens", "/v1_0/nothing", "/v1_0", "/healthz"] {
+            assert!(is_below_one(path), "{path}");
+        }
+        for path in ["/", "", "/tokens", "/v1_00/tokens", "/sign-in"] {
+            assert!(!is_below_one(path), "{path}");
+        }
     }
 
     #[test]

@@ -69,7 +69,12 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(String::deserialize(deserializer)?.into()))
+        let text = String::deserialize(deserializer)?;
+        if text.len() > LONGEST {
+            let length = text.len();
+            return Err(de::Error::custom(format_args!("it has {length} bytes, and no token has more than {LONGEST}")));
+        }
+        Ok(Self(text.into()))
     }
 }
 

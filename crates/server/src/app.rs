@@ -26,6 +26,12 @@ use crate::{
 pub struct Limits {
     /// How long a session lives, unless its token ends sooner.
     pub session: Duration,
+    /// How long a session of the console lives at most …
+    pub console_session: Duration,
+    /// … and how long without a request.
+    pub console_idle: Duration,
+    /// How long a code of `mlplatform-server open` is good.
+    pub sign_in_code: Duration,
     /// Requests that are worked on at once; more are told to come again.
     pub requests: usize,
     /// How long a connection may take over the head of a request, or be idle.
@@ -48,6 +54,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             session: Duration::from_secs(600),
+            // A working day; half an hour away from the desk.
+            console_session: Duration::from_secs(12 * 3_600),
+            console_idle: Duration::from_secs(1_800),
+            sign_in_code: Duration::from_secs(300),
             // Every one of them waits for a core or for the writer: at a millisecond each, the last is served in half a second.
             requests: 512,
             head: Duration::from_secs(10),
@@ -291,6 +301,11 @@ impl Change<'_> {
 
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.tx
+    }
+
+    /// The request is that token's: it became known while the change was made.
+    pub(crate) fn identify(&self, token_id: &str) {
+        self.visit.identify(token_id);
     }
 
     /// Adds an audit row.

@@ -29,20 +29,24 @@ pub(crate) enum Command {
     /// Works while a server runs on the directory. The old token of that name, its sessions and the registration
     /// tokens that it made and nobody redeemed end at once.
     AdminToken(Directory),
+    /// Print an address that signs in to the console, once and within five minutes
+    ///
+    /// As the Administrator token that is in the data directory. Works while a server runs on the directory.
+    Open(Directory),
     /// Add a cluster, or list those there are
     ///
     /// Works while a server runs on the directory.
     #[command(subcommand)]
     Cluster(Cluster),
-    /// Show who did what, or prove that nobody has changed it; works while a server runs on the directory
-    #[command(subcommand)]
-    Audit(Audit),
     /// Be the parent of one run of a job; the server starts this
     #[command(hide = true)]
     RunJob {
         /// Of the run
         folder: PathBuf,
     },
+    /// Show who did what, or prove that nobody has changed it; works while a server runs on the directory
+    #[command(subcommand)]
+    Audit(Audit),
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,6 +120,9 @@ pub(crate) struct Serve {
     /// from is believed. May be given several times, or several with commas between
     #[arg(long = "trusted-proxy", env = "MLP_SERVER_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) trusted_proxies: Vec<Cidr>,
+    /// The address that browsers use, when a proxy stands before the platform: https://HOST[:PORT]
+    #[arg(long, env = "MLP_SERVER_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<String>,
     /// Stop when standard input ends: the server then never outlives the process that started it
     #[arg(long, env = "MLP_SERVER_EXIT_ON_STDIN_EOF", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     pub(crate) exit_on_stdin_eof: bool,

@@ -9,6 +9,7 @@
 //! | `buckets/<name>/` | the bucket of a cluster: its files are the users' own |
 //! | `jobs/<id>/` | the log of a job and its runs; while it runs, its working folder |
 //! | `ivy/` | packages that jobs have fetched |
+//! | `url` | where the server that was started last is reached |
 //! | `lock` | held by the one `serve` of this directory; contains its pid |
 //!
 //! A file with a secret is written beside its place, flushed, and renamed into it: at any moment a reader finds the
@@ -142,6 +143,31 @@ impl DataDir {
     #[must_use]
     pub fn ivy(&self) -> PathBuf {
         self.path.join("ivy")
+    }
+
+    /// Remembers where the server that holds the lock is reached.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn serve_at(&self, url: &str) -> Result<(), StartError> {
+        self.replace_private(&self.url(), url.as_bytes()).map_err(|source| self.failed("write to", source))
+    }
+
+    /// Where the server that holds the lock is reached.
+    ///
+    /// # Errors
+    /// When no server holds it.
+    pub fn served_at(&self) -> Result<String, StartError> {
+        let not_served = || StartError::NotServed { path: self.path.clone() };
+        let lock = File::open(self.path.join("lock")).map_err(|_| not_served())?;
+        match lock.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => fs::read_to_string(self.url()).map_err(|_| not_served()),
+            _ => Err(not_served()),
+        }
+    }
+
+    fn url(&self) -> PathBuf {
+        self.path.join("url")
     }
 
     /// Takes the directory for this process.

@@ -114,7 +114,9 @@ impl IntoResponse for Error {
             }
         };
         let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(body)).into_response();
+        let mut response = (status, Json(&body)).into_response();
+        // For the console, which tells it to people.
+        response.extensions_mut().insert(body);
         let headers = response.headers_mut();
         match status {
             StatusCode::UNAUTHORIZED => {

@@ -4,6 +4,8 @@
 //! main, cli        the command: flags, logs, signals
 //! server           a listener, a configuration and a shutdown become a running platform
 //! listen, tls      which addresses may be listened on, and with which certificate
+//! console          pages for people, over the same service functions; no rules, no SQL
+//! site             the addresses that browsers reach it at
 //! http             from a request to a service function and back; no rules of the platform
 //! service          the rules of the platform; no HTTP
 //! app              what requests share; a change = one transaction with its audit rows
@@ -24,6 +26,7 @@ pub mod spark;
 
 mod app;
 mod clock;
+mod console;
 mod data_dir;
 mod error;
 #[cfg(test)]
@@ -34,6 +37,7 @@ mod listen;
 mod policy;
 mod proxies;
 mod server;
+mod site;
 mod start;
 mod store;
 mod strangers;
@@ -53,7 +57,9 @@ pub use service::{
     admin::admin_token,
     cluster_form::{Capacity, Memory},
     clusters::{cluster_add, cluster_list},
+    sign_in::sign_in_link,
 };
+pub use site::PublicUrl;
 pub use start::StartError;
 pub use store::Store;
 pub use text::harmless;

@@ -13,8 +13,8 @@ use std::{
 use clap::Parser;
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
-    Clock, Config, Memory, Proxies, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list, harmless,
-    spark::run_job,
+    Clock, Config, Memory, Proxies, PublicUrl, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list,
+    harmless, sign_in_link, spark::run_job,
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -54,6 +54,8 @@ fn run(command: Command) -> Result<u8, StartError> {
             runtime.block_on(audit_command::list(&path(&arguments.directory)?, &arguments))
         }
         Command::Audit(Audit::Verify(directory)) => return runtime.block_on(audit_command::verify(&path(&directory)?)),
+        Command::Open(directory) => runtime
+            .block_on(async { print(&format!("{}\n", sign_in_link(&path(&directory)?, Clock::default()).await?)) }),
         Command::AdminToken(directory) => runtime.block_on(async {
             let file = admin_token(&path(&directory)?, Clock::default()).await?;
             print(&format!("{}\n", file.display()))
@@ -107,6 +109,7 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
         limits,
         clock: clock(&arguments),
         proxies: Proxies(arguments.trusted_proxies.clone()),
+        public_url: arguments.public_url.as_deref().map(PublicUrl::new).transpose()?,
         spark: arguments.spark(),
         ..Config::new(path(&arguments.directory)?)
     };

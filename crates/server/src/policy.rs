@@ -52,6 +52,11 @@ impl Policy {
                 ),
             ));
         }
+        self.access_lifetime(refresh_ttl)
+    }
+
+    /// An access token that is made.
+    pub(crate) fn access_lifetime(&self, refresh_ttl: Option<Lifetime>) -> Result<()> {
         let Some(rule) = self.broken_by(refresh_ttl) else { return Ok(()) };
         let (what, remedy) = match (refresh_ttl, self.longest_access_token) {
             (Some(given), Some(longest)) => (format!("of '{given}'"), format!("'{longest}' or less")),

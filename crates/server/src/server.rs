@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,11 +17,12 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    App, Clock, DataDir, DirLock, Limits, Proxies, StartError, TlsFiles,
+    App, Clock, DataDir, DirLock, Limits, Proxies, PublicUrl, StartError, TlsFiles,
     audit::Audit,
     http, last_used,
     listen::Prompt,
     service::{admin, clusters, inactivity, objects},
+    site::Site,
     spark::{self, SparkConfig},
     store::Store,
     vault::Vault,
@@ -43,14 +45,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// With it, HTTPS is spoken, and nothing else.
     pub tls: Option<TlsFiles>,
+    /// The address that the world knows, when a proxy stands before it.
+    pub public_url: Option<PublicUrl>,
     /// How much and how long.
     pub limits: Limits,
     /// The time.
     pub clock: Clock,
-    /// Proxies that are believed about whom they speak for.
-    pub proxies: Proxies,
     /// How jobs are run.
     pub spark: SparkConfig,
+    /// Proxies that are believed about whom they speak for.
+    pub proxies: Proxies,
 }
 
 impl Config {
@@ -60,10 +64,11 @@ impl Config {
         Self {
             data_dir: data_dir.into(),
             tls: None,
+            public_url: None,
             limits: Limits::default(),
             clock: Clock::default(),
-            proxies: Proxies::default(),
             spark: SparkConfig::default(),
+            proxies: Proxies::default(),
         }
     }
 }
@@ -83,6 +88,7 @@ pub struct Server {
     listener: TcpListener,
     tls: Option<RustlsConfig>,
     proxies: Proxies,
+    site: Arc<Site>,
     ready: Ready,
     _lock: DirLock,
 }
@@ -106,6 +112,8 @@ impl Server {
                 |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
             dir.let_through().map_err(failed)?;
         }
+        dir.serve_at(config.public_url.as_ref().map_or(&url, PublicUrl::as_str))?;
+        let site = Arc::new(Site::new(address, tls.is_some(), config.public_url));
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
         Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
@@ -114,7 +122,7 @@ impl Server {
         admin::bootstrap(&app).await?;
         clusters::bootstrap(&app).await?;
         app.spark().configure(config.spark, ready.url.clone());
-        Ok(Self { app, listener, tls, proxies: config.proxies, ready, _lock: lock })
+        Ok(Self { app, listener, tls, proxies: config.proxies, site, ready, _lock: lock })
     }
 
     /// Where it listens.
@@ -137,11 +145,12 @@ impl Server {
         });
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
-        let counting = tokio::spawn(write_counts(self.app.clone()));
         let supervising = tokio::spawn(spark::supervise(self.app.clone()));
+        let counting = tokio::spawn(write_counts(self.app.clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
-        let service = http::service(&self.app, self.proxies).into_make_service_with_connect_info::<SocketAddr>();
+        let service =
+            http::service(&self.app, self.proxies, &self.site).into_make_service_with_connect_info::<SocketAddr>();
         let patience = self.app.limits().head;
         let builder = server.http_builder();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
@@ -157,14 +166,14 @@ impl Server {
         };
         settling.abort();
         writer.abort();
-        counting.abort();
-        self.app.write_counts(true).await;
         supervising.abort();
         if self.app.spark().config().end_with_server
             && let Err(error) = spark::end_all(&self.app).await
         {
             tracing::warn!("running jobs could not be ended: {error}");
         }
+        counting.abort();
+        self.app.write_counts(true).await;
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
         let close = async {
             if let Err(error) = last_used::write(&self.app).await {

@@ -33,6 +33,18 @@ pub enum StartError {
         /// The folder.
         path: PathBuf,
     },
+    /// Nobody serves from it now.
+    #[error("no server works on '{}': start it with `mlplatform-server serve`, or give the right --data-dir", path.display())]
+    NotServed {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The token in the file has ended.
+    #[error("'{}' holds no living token to sign in with: make one with `mlplatform-server admin-token`", path.display())]
+    NoAdministrator {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another version's store.
     #[error("the store in '{}' {problem}", path.display())]
     Version {
@@ -76,6 +88,14 @@ pub enum StartError {
     /// Jobs must not be run so.
     #[error("jobs cannot be run: {0}")]
     Jobs(String),
+    /// The address that the world knows.
+    #[error("cannot use '{given}' as --public-url: {problem}; give it as browsers do, such as https://ml.example.com")]
+    PublicUrl {
+        /// As it was given.
+        given: String,
+        /// Which rule it breaks.
+        problem: String,
+    },
     /// The certificate or its key.
     #[error("cannot use the TLS file '{}': {problem}", path.display())]
     Tls {

@@ -105,7 +105,9 @@ async fn every_answer_has_its_headers() {
 #[tokio::test]
 async fn unknown_routes_and_methods_wear_the_envelope() {
     let platform = Platform::start().await;
-    for path in ["/", "/v1_0/tokens/", "/v1_0/tokens/self/x", "/v1_0//tokens", "/V1_0/tokens", "/%2e%2e/etc/passwd"] {
+    for path in
+        ["/nothing", "/v1_0/tokens/", "/v1_0/tokens/self/x", "/v1_0//tokens", "/V1_0/tokens", "/%2e%2e/etc/passwd"]
+    {
         let answer = Answer::of(platform.http.get(format!("{}{path}", platform.url)).send().await.unwrap()).await;
         assert_eq!(answer.body["errorCode"], "NotFoundException", "{path}");
         assert!(answer.field().contains("GET /"), "{path}");

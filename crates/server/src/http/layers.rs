@@ -31,7 +31,8 @@ pub(super) async fn identify(State(proxies): State<Arc<Proxies>>, mut request: R
     let span = tracing::error_span!("request", id = visit.request_id());
     let mut response = next.run(request).instrument(span).await;
     let all = response.headers_mut();
-    all.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Files of the console whose names change with their content say otherwise.
+    all.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     all.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(id) = HeaderValue::from_str(visit.request_id()) {
         all.insert(headers::REQUEST_ID, id);

@@ -26,10 +26,12 @@ use mlplatform_protocol::{Access, Endpoint, ErrorCode, Repeat, headers};
 use crate::{
     Error, Proxies, Result,
     app::{App, Visit},
+    console,
     service::{
         key::Key,
         sessions::{self, Caller},
     },
+    site::Site,
 };
 
 /// A request of a known kind, let in and understood.
@@ -130,12 +132,14 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [
 }
 
 /// The whole service: every route, and around them what holds for all requests.
-pub(crate) fn service(app: &App, proxies: Proxies) -> Router {
+pub(crate) fn service(app: &App, proxies: Proxies, site: &Arc<Site>) -> Router {
     handlers::api()
         .router
+        .merge(console::router(app, site))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(app.clone(), layers::contain))
+        .layer(middleware::from_fn_with_state(Arc::clone(site), console::dress))
         .layer(middleware::from_fn_with_state(Arc::new(proxies), layers::identify))
         .with_state(app.clone())
 }

@@ -40,6 +40,12 @@ impl Key {
         }
     }
 
+    /// Of a form that is filled in once: whatever is sent again is the same attempt.
+    #[must_use]
+    pub fn of_form(nonce: &str) -> Self {
+        Self { digest: digest(nonce), attempt: 1 }
+    }
+
     /// The attempt, as stored.
     pub(crate) fn number(&self) -> i64 {
         i64::from(self.attempt)

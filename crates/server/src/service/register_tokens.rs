@@ -101,7 +101,7 @@ pub async fn create_register_token(
 
 /// How many living access tokens and waiting registration tokens that issuer has, counted no further than there may be.
 /// Redeeming makes one of the latter to one of the former: that need not be counted again.
-async fn issued(change: &mut Change<'_>, caller: &Caller, limit: u32) -> Result<i64> {
+pub(crate) async fn issued(change: &mut Change<'_>, caller: &Caller, limit: u32) -> Result<i64> {
     let has = sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM tokens WHERE issuer_id = ?1 AND deleted_at IS NULL \
          AND (expires_at IS NULL OR expires_at > ?2) LIMIT ?3)) \
@@ -114,6 +114,20 @@ async fn issued(change: &mut Change<'_>, caller: &Caller, limit: u32) -> Result<
     .fetch_one(change.connection())
     .await?;
     Ok(has)
+}
+
+/// Whether the key made a registration token.
+///
+/// # Errors
+/// When the store fails.
+pub async fn made_with(app: &App, caller: &Caller, key: &Key) -> Result<bool> {
+    let made =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM register_tokens WHERE issuer_id = ? AND create_key = ?)")
+            .bind(caller.id())
+            .bind(&key.digest)
+            .fetch_one(&mut *app.read().await?)
+            .await?;
+    Ok(made)
 }
 
 /// A lifetime as the store counts it; the longest is 292 years, so the sum with any time of today fits.
@@ -184,8 +198,8 @@ fn event<'a>(caller: &'a Caller, subject: Option<&'a str>, outcome: Outcome, det
 
 /// What is shown of a registration token, and what became of it.
 #[derive(FromRow)]
-struct Known {
-    seq: i64,
+pub(crate) struct Known {
+    pub(crate) seq: i64,
     id: String,
     client_name: String,
     role: String,
@@ -202,6 +216,22 @@ struct Known {
     last_replay_at: Option<i64>,
     expired: bool,
 }
+
+/// The rows of [`Known`]; the time at which some have expired goes where it is asked for. Of the access tokens that were
+/// made with one, the one whose answer was not lost is shown.
+macro_rules! known {
+    ($now:literal) => {
+        concat!(
+            "SELECT r.seq, r.id, r.client_name, r.role, r.issuer_name, r.created_at, r.expires_at, r.access_lifetime, \
+             r.redeemed_at, r.redeemed_address, t.id AS token_id, t.name AS token_name, r.withdrawn_at, \
+             r.replay_count, r.last_replay_at, r.expires_at <= ",
+            $now,
+            " AS expired FROM register_tokens r LEFT JOIN tokens t ON t.register_token_id = r.id \
+             AND t.delete_reason IS NOT 'superseded'"
+        )
+    };
+}
+pub(crate) use known;
 
 impl From<Known> for RegisterTokenInfo {
     fn from(row: Known) -> Self {
@@ -238,25 +268,18 @@ pub(crate) fn lifetime(micros: i64) -> Option<Lifetime> {
     Lifetime::from_duration(Duration::from_micros(u64::try_from(micros).ok()?))
 }
 
-/// `get_register_tokens_info`: all that were ever made, in the order of their making. Of the access tokens that were
-/// made with one, the one whose answer was not lost is shown.
+/// `get_register_tokens_info`: all that were ever made, in the order of their making.
 ///
 /// # Errors
 /// When the page asked for is none, or the store fails.
 pub async fn get_register_tokens_info(app: &App, request: PageRequest) -> Result<Page<RegisterTokenInfo>> {
     let window = Window::read(&request)?;
-    let rows: Vec<Known> = sqlx::query_as(
-        "SELECT r.seq, r.id, r.client_name, r.role, r.issuer_name, r.created_at, r.expires_at, r.access_lifetime, \
-         r.redeemed_at, r.redeemed_address, t.id AS token_id, t.name AS token_name, r.withdrawn_at, r.replay_count, \
-         r.last_replay_at, r.expires_at <= ? AS expired \
-         FROM register_tokens r LEFT JOIN tokens t ON t.register_token_id = r.id \
-         AND t.delete_reason IS NOT 'superseded' WHERE r.seq > ? ORDER BY r.seq LIMIT ?",
-    )
-    .bind(app.clock().now().as_microsecond())
-    .bind(window.after)
-    .bind(window.rows())
-    .fetch_all(&mut *app.read().await?)
-    .await?;
+    let rows: Vec<Known> = sqlx::query_as(concat!(known!("?"), " WHERE r.seq > ? ORDER BY r.seq LIMIT ?"))
+        .bind(app.clock().now().as_microsecond())
+        .bind(window.after)
+        .bind(window.rows())
+        .fetch_all(&mut *app.read().await?)
+        .await?;
     Ok(window.page(rows, |row| row.seq))
 }
 

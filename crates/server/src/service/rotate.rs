@@ -245,6 +245,20 @@ async fn issue(
     Ok(RotatedToken { refresh_token: minted.value, info: token.into() })
 }
 
+/// Whether the key made a secret.
+///
+/// # Errors
+/// When the store fails.
+pub async fn made_with(app: &App, caller: &Caller, key: &Key) -> Result<bool> {
+    let made =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM token_secrets WHERE rotated_by = ? AND rotate_key = ?)")
+            .bind(caller.id())
+            .bind(&key.digest)
+            .fetch_one(&mut *app.read().await?)
+            .await?;
+    Ok(made)
+}
+
 fn event<'a>(caller: &'a Caller, subject: Option<&'a str>, outcome: Outcome, detail: Value) -> Event<'a> {
     Event { action: ACTION, actor: Some(caller.id()), subject, outcome, detail }
 }

@@ -42,6 +42,11 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// That token, which must have been read just now.
+    pub(crate) fn new(info: TokenInfo, session: Digest) -> Self {
+        Self { info, session, ended: false }
+    }
+
     /// The token's id.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -72,19 +77,11 @@ impl Caller {
         self.may(Access::Administrator)
     }
 
-    fn may(&self, access: Access) -> bool {
+    /// Whether the role is high enough.
+    #[must_use]
+    pub fn may(&self, access: Access) -> bool {
         matches!(self.info.role, Open::Known(role) if access.allows(role))
     }
-}
-
-/// The token of a secret that was presented.
-#[derive(FromRow)]
-struct Presented {
-    #[sqlx(flatten)]
-    token: TokenRow,
-    delete_reason: Option<String>,
-    /// Of the secret, where a newer one was made.
-    ends_at: Option<i64>,
 }
 
 /// `create_session`: exchanges an access token. Successful ones leave no audit row; the token's first use is marked.
@@ -97,49 +94,17 @@ pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequ
         return Err(app.refuse_unknown(visit, ACTION).await);
     }
     let mut change = app.change(visit).await?;
-    let now = change.now().as_microsecond();
-    let found: Option<Presented> = sqlx::query_as(concat!(
-        "SELECT ",
-        columns!(),
-        ", t.delete_reason, s.ends_at FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ?"
-    ))
-    .bind(&presented)
-    .fetch_optional(change.connection())
-    .await?;
-    let Some(Presented { token, delete_reason, ends_at }) = found else {
-        return Err(refuse(change, None, "unknown").await);
+    let Living { token, ends_at } = match living(&mut change, &presented).await? {
+        Ok(living) => living,
+        Err(ended) => return Err(refuse(change, ended.id.as_deref(), &ended.reason).await),
     };
-    let is_over = |end: Option<i64>| end.is_some_and(|end| end <= now);
-    let reason = match delete_reason {
-        Some(reason) => Some(reason),
-        None if is_over(token.expires_at) => Some("expired".to_owned()),
-        None if is_over(ends_at) => Some("rotated".to_owned()),
-        None => None,
-    };
-    if let Some(reason) = reason {
-        return Err(refuse(change, Some(&token.id), &reason).await);
-    }
     visit.identify(&token.id);
+    let now = change.now().as_microsecond();
     let minted = mint(TokenKind::Session)?;
     let longest = now.saturating_add(micros(app.limits().session));
-    let ends_at = [token.expires_at, ends_at].into_iter().flatten().fold(longest, i64::min);
-    sqlx::query("DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= ? LIMIT ?)")
-        .bind(now)
-        .bind(PURGED_AT_ONCE)
-        .execute(change.connection())
-        .await?;
-    sqlx::query("INSERT INTO sessions (digest, token_id, created_at, expires_at) VALUES (?, ?, ?, ?)")
-        .bind(&minted.digest)
-        .bind(&token.id)
-        .bind(now)
-        .bind(ends_at)
-        .execute(change.connection())
-        .await?;
-    sqlx::query("UPDATE token_secrets SET first_used_at = ? WHERE digest = ? AND first_used_at IS NULL")
-        .bind(now)
-        .bind(&presented)
-        .execute(change.connection())
-        .await?;
+    let ends_at = ends_at.map_or(longest, |end| end.min(longest));
+    begin(&mut change, &minted.digest, &token.id, ends_at, None).await?;
+    first_use(&mut change, &presented).await?;
     change.commit().await?;
     app.last_used().note(&token.id, now, visit.address());
     let seconds = u64::try_from(ends_at.saturating_sub(now) / 1_000_000).unwrap_or_default();
@@ -152,12 +117,97 @@ pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequ
 }
 
 /// Whether there is, or ever was, a token of that secret.
-async fn is_known(app: &App, presented: &Digest) -> Result<bool> {
+pub(crate) async fn is_known(app: &App, presented: &Digest) -> Result<bool> {
     let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM token_secrets WHERE digest = ?)")
         .bind(presented)
         .fetch_one(&mut *app.read().await?)
         .await?;
     Ok(known)
+}
+
+#[derive(FromRow)]
+struct Presented {
+    #[sqlx(flatten)]
+    token: TokenRow,
+    delete_reason: Option<String>,
+    /// Of the secret, where a newer one was made.
+    ends_at: Option<i64>,
+}
+
+/// The living token of a value that was presented.
+pub(crate) struct Living {
+    pub(crate) token: TokenRow,
+    /// When the value is no good any more: its own end, or the token's.
+    pub(crate) ends_at: Option<i64>,
+}
+
+/// Why a value that was presented is that of no living token.
+pub(crate) struct Ended {
+    pub(crate) id: Option<String>,
+    pub(crate) reason: String,
+}
+
+/// The token of a value that is presented, to be exchanged or to sign in.
+pub(crate) async fn living(change: &mut Change<'_>, presented: &Digest) -> Result<Result<Living, Ended>> {
+    let found: Option<Presented> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        ", t.delete_reason, s.ends_at FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ?"
+    ))
+    .bind(presented)
+    .fetch_optional(change.connection())
+    .await?;
+    let Some(Presented { token, delete_reason, ends_at }) = found else {
+        return Ok(Err(Ended { id: None, reason: "unknown".to_owned() }));
+    };
+    let now = change.now().as_microsecond();
+    let is_over = |end: Option<i64>| end.is_some_and(|end| end <= now);
+    let reason = match delete_reason {
+        Some(reason) => Some(reason),
+        None if is_over(token.expires_at) => Some("expired".to_owned()),
+        None if is_over(ends_at) => Some("rotated".to_owned()),
+        None => None,
+    };
+    if let Some(reason) = reason {
+        return Ok(Err(Ended { id: Some(token.id), reason }));
+    }
+    let ends_at = [token.expires_at, ends_at].into_iter().flatten().min();
+    Ok(Ok(Living { token, ends_at }))
+}
+
+/// Makes the row of a session, and removes some that have ended. `seen`: of the console.
+pub(crate) async fn begin(
+    change: &mut Change<'_>,
+    session: &Digest,
+    token_id: &str,
+    ends_at: i64,
+    seen: Option<i64>,
+) -> Result<()> {
+    let now = change.now().as_microsecond();
+    sqlx::query("DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= ? LIMIT ?)")
+        .bind(now)
+        .bind(PURGED_AT_ONCE)
+        .execute(change.connection())
+        .await?;
+    sqlx::query("INSERT INTO sessions (digest, token_id, created_at, expires_at, last_seen_at) VALUES (?, ?, ?, ?, ?)")
+        .bind(session)
+        .bind(token_id)
+        .bind(now)
+        .bind(ends_at)
+        .bind(seen)
+        .execute(change.connection())
+        .await?;
+    Ok(())
+}
+
+/// Marks the value as used: an answer that was lost cannot be repeated from here on.
+pub(crate) async fn first_use(change: &mut Change<'_>, presented: &Digest) -> Result<()> {
+    sqlx::query("UPDATE token_secrets SET first_used_at = ? WHERE digest = ? AND first_used_at IS NULL")
+        .bind(change.now().as_microsecond())
+        .bind(presented)
+        .execute(change.connection())
+        .await?;
+    Ok(())
 }
 
 async fn refuse(change: Change<'_>, subject: Option<&str>, reason: &str) -> Error {
@@ -191,13 +241,27 @@ pub async fn authenticate(app: &App, visit: &Visit, route: &Route, credential: O
     let caller = Caller { info: app.last_used().over(row).into(), session, ended: ended_by_rotation };
     visit.identify(caller.id());
     app.last_used().note(caller.id(), app.clock().now().as_microsecond(), visit.address());
-    if caller.may(route.access) {
-        return Ok(caller);
+    require(app, visit, &caller, route.access, route.name).await?;
+    Ok(caller)
+}
+
+/// Holds the caller to its role; a refusal is audited.
+///
+/// # Errors
+/// 403 with the scope that is missing.
+pub(crate) async fn require(
+    app: &App,
+    visit: &Visit,
+    caller: &Caller,
+    access: Access,
+    action: &'static str,
+) -> Result<()> {
+    if caller.may(access) {
+        return Ok(());
     }
-    let scope = route.access.scope().unwrap_or_default();
+    let scope = access.scope().unwrap_or_default();
     let detail = json!({"reason": "role", "scope": scope});
-    let event =
-        Event { action: route.name, actor: Some(caller.id()), subject: None, outcome: Outcome::Refused, detail };
+    let event = Event { action, actor: Some(caller.id()), subject: None, outcome: Outcome::Refused, detail };
     let error = Error::refused(ErrorCode::Forbidden, missing_scope(caller.name(), scope));
     Err(app.change(visit).await?.refuse(event, error).await)
 }

@@ -69,6 +69,8 @@ pub(crate) struct NewToken<'a> {
     pub(crate) lifetime: Option<i64>,
 }
 
+const DELETE: &str = "delete_token";
+
 /// The issuer's name of tokens that the platform itself makes.
 pub(crate) const PLATFORM: &str = "mlplatform-server";
 
@@ -128,7 +130,6 @@ pub async fn delete_token(
     key: Option<&Key>,
     request: DeleteTokenRequest,
 ) -> Result<()> {
-    const ACTION: &str = "delete_token";
     let name = request.token_name.as_str();
     let mut change = app.change_by(visit, caller).await?;
     if let Some(key) = key {
@@ -148,15 +149,37 @@ pub async fn delete_token(
             None => {}
         }
     }
-    let event = |outcome, detail| Event { action: ACTION, actor: Some(caller.id()), subject: None, outcome, detail };
+    let event = |outcome, detail| Event { action: DELETE, actor: Some(caller.id()), subject: None, outcome, detail };
     let Some(TokenRow { id, .. }) = living(&mut change, name).await? else {
         let event = event(Outcome::Refused, json!({"reason": "unknown name", "name": name}));
         return Err(change.refuse(event, no_such(name)).await);
     };
-    let sessions = end(&mut change, &id, End::Deleted, Some(caller.id()), key).await?;
+    delete(change, caller, key, &id, name).await
+}
+
+/// `delete_token`, of a token that was looked at: one that has taken its name meanwhile is another. A token that has
+/// ended is no error: the intention is fulfilled.
+///
+/// # Errors
+/// When the store fails.
+pub async fn delete_token_by_id(app: &App, visit: &Visit, caller: &Caller, id: &str) -> Result<()> {
+    let mut change = app.change_by(visit, caller).await?;
+    let name: Option<String> = sqlx::query_scalar("SELECT name FROM tokens WHERE id = ? AND deleted_at IS NULL")
+        .bind(id)
+        .fetch_optional(change.connection())
+        .await?;
+    match name {
+        Some(name) => delete(change, caller, None, id, &name).await,
+        None => Ok(()),
+    }
+}
+
+async fn delete(mut change: Change<'_>, caller: &Caller, key: Option<&Key>, id: &str, name: &str) -> Result<()> {
+    let sessions = end(&mut change, id, End::Deleted, Some(caller.id()), key).await?;
     let detail = json!({"name": name, "sessions_ended": sessions});
-    change.record(Event { subject: Some(&id), ..event(Outcome::Done, detail) }).await?;
-    withdraw_issued(&mut change, &id, caller.id()).await?;
+    let (action, actor) = (DELETE, Some(caller.id()));
+    change.record(Event { action, actor, subject: Some(id), outcome: Outcome::Done, detail }).await?;
+    withdraw_issued(&mut change, id, caller.id()).await?;
     change.commit().await
 }
 
@@ -308,7 +331,7 @@ pub(crate) async fn of_session(app: &App, session: &Digest) -> Result<Option<Tok
     let row = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
-        " FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ? AND s.expires_at > ? \
+        " FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ? AND s.last_seen_at IS NULL AND s.expires_at > ? \
          AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
     ))
     .bind(session)

@@ -1,0 +1,67 @@
+//! What holds for every page: it is asked for at an address of ours, its forms come from pages of ours, and no other
+//! page may show, frame or read it.
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use mlplatform_protocol::ErrorCode;
+
+use super::Console;
+use crate::Error;
+
+/// The origin that a request was sent to, once it was found to be ours.
+#[derive(Clone, Debug)]
+pub(super) struct Origin(pub(super) String);
+
+/// Before anything else is looked at.
+pub(super) async fn check(State(console): State<Console>, mut request: Request, next: Next) -> Response {
+    let Some(origin) = console.site.origin(request.uri(), request.headers()) else {
+        let text = "the console does not answer to this address: open the one that the platform printed when it \
+                    started, or start it with --public-url and the address that you use";
+        return Error::refused(ErrorCode::BadRequest, text).into_response();
+    };
+    if request.method() != Method::GET
+        && request.method() != Method::HEAD
+        && !console.site.is_from_here(&origin, request.headers())
+    {
+        let text = "this form was not sent from a page of the console: nothing was done";
+        return Error::refused(ErrorCode::Forbidden, text).into_response();
+    }
+    request.extensions_mut().insert(Origin(origin));
+    next.run(request).await
+}
+
+/// The header of every answer, of the API's too, where the platform is reached by HTTPS.
+pub(super) fn insist_on_https(headers: &mut HeaderMap) {
+    let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+    headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+}
+
+const PAGE: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
+         frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
+    // For browsers that do not know frame-ancestors.
+    (header::X_FRAME_OPTIONS, "DENY"),
+    // `no-referrer` would make the browser send forms with `Origin: null`.
+    (header::REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=(), clipboard-read=(), clipboard-write=(self)",
+    ),
+    (HeaderName::from_static("x-robots-tag"), "noindex"),
+];
+
+/// The headers of every page, errors included. (That nothing of it is stored, the outermost layer says.)
+pub(super) fn seal(headers: &mut HeaderMap) {
+    for (name, value) in PAGE {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}

@@ -1,0 +1,211 @@
+//! Signing in to the console: an access token, or a code that `mlplatform-server open` printed, becomes a session.
+//!
+//! These sessions live longer than those of the API, and end when nobody uses them for a while. The secret of one is no
+//! good for the other. As there, every request reads the session together with its token, and nothing is cached.
+
+use std::path::Path;
+
+use mlplatform_protocol::{Secret, TokenKind};
+use serde_json::json;
+use sqlx::FromRow;
+
+use super::{
+    secret::{digest, mint},
+    sessions::{self, Caller, Living},
+    tokens::{TokenRow, columns},
+};
+use crate::{
+    Clock, DataDir, Error, Result, StartError,
+    app::{App, Change, Limits, Visit},
+    audit::{Audit, Event, Outcome},
+    clock::micros,
+    store::Store,
+};
+
+const ACTION: &str = "sign_in";
+/// How exactly it is known when a session was last used: each time would be a write for every page.
+const SEEN_EVERY: i64 = 60 * 1_000_000;
+
+/// Signs in with an access token; gives the session's secret.
+///
+/// # Errors
+/// One answer for every token that is not good: the audit knows why.
+pub async fn sign_in(app: &App, visit: &Visit, token: &Secret) -> Result<Secret> {
+    let presented = digest(token.expose());
+    if !sessions::is_known(app, &presented).await? {
+        return Err(app.refuse_unknown(visit, ACTION).await);
+    }
+    let mut change = app.change(visit).await?;
+    match sessions::living(&mut change, &presented).await? {
+        Ok(Living { token, ends_at }) => {
+            sessions::first_use(&mut change, &presented).await?;
+            begin(app, change, &token.id, ends_at, "access token").await
+        }
+        Err(ended) => Err(refuse(change, ended.id.as_deref(), &ended.reason).await),
+    }
+}
+
+/// Signs in with a code of [`sign_in_link`], which is good once.
+///
+/// # Errors
+/// One answer for every code that is not good.
+pub async fn sign_in_with_code(app: &App, visit: &Visit, code: &Secret) -> Result<Secret> {
+    let presented = digest(code.expose());
+    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sign_in_codes WHERE digest = ?)")
+        .bind(&presented)
+        .fetch_one(&mut *app.read().await?)
+        .await?;
+    if !known {
+        return Err(app.refuse_unknown(visit, ACTION).await);
+    }
+    let mut change = app.change(visit).await?;
+    let now = change.now().as_microsecond();
+    // Removing it decides every race.
+    let taken: Option<(String, i64)> =
+        sqlx::query_as("DELETE FROM sign_in_codes WHERE digest = ? RETURNING token_id, expires_at")
+            .bind(&presented)
+            .fetch_optional(change.connection())
+            .await?;
+    let id = match taken {
+        None => return Err(refuse(change, None, "used code").await),
+        Some((id, end)) if end <= now => return Err(refuse(change, Some(&id), "expired code").await),
+        Some((id, _)) => id,
+    };
+    let alive: Option<Option<i64>> = sqlx::query_scalar(
+        "SELECT expires_at FROM tokens WHERE id = ? AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?)",
+    )
+    .bind(&id)
+    .bind(now)
+    .fetch_optional(change.connection())
+    .await?;
+    match alive {
+        Some(ends) => begin(app, change, &id, ends, "code").await,
+        None => Err(refuse(change, Some(&id), "its token has ended").await),
+    }
+}
+
+async fn begin(app: &App, mut change: Change<'_>, id: &str, ends: Option<i64>, with: &str) -> Result<Secret> {
+    change.identify(id);
+    let minted = mint(TokenKind::Session)?;
+    let now = change.now().as_microsecond();
+    let longest = now.saturating_add(micros(app.limits().console_session));
+    let ends_at = ends.map_or(longest, |end| end.min(longest));
+    sessions::begin(&mut change, &minted.digest, id, ends_at, Some(now)).await?;
+    let detail = json!({"with": with});
+    let event = Event { action: ACTION, actor: Some(id), subject: Some(id), outcome: Outcome::Done, detail };
+    change.record(event).await?;
+    change.commit().await?;
+    Ok(minted.value)
+}
+
+async fn refuse(change: Change<'_>, subject: Option<&str>, reason: &str) -> Error {
+    let detail = json!({"reason": reason});
+    let event = Event { action: ACTION, actor: None, subject, outcome: Outcome::Refused, detail };
+    change.refuse(event, Error::forbidden(reason == "expired")).await
+}
+
+#[derive(FromRow)]
+struct Seen {
+    #[sqlx(flatten)]
+    token: TokenRow,
+    last_seen_at: i64,
+}
+
+/// Whose session it is; `None` when it has ended, or never was.
+///
+/// # Errors
+/// When the store fails.
+pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Option<Caller>> {
+    let session = digest(session.expose());
+    let now = app.clock().now().as_microsecond();
+    let found: Option<Seen> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        ", s.last_seen_at FROM sessions s JOIN tokens t ON t.id = s.token_id \
+         WHERE s.digest = ? AND s.last_seen_at > ? AND s.expires_at > ? \
+         AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
+    ))
+    .bind(&session)
+    .bind(now.saturating_sub(micros(app.limits().console_idle)))
+    .bind(now)
+    .bind(now)
+    .fetch_optional(&mut *app.read().await?)
+    .await?;
+    let Some(Seen { token, last_seen_at }) = found else { return Ok(None) };
+    if now.saturating_sub(last_seen_at) >= SEEN_EVERY {
+        let mut tx = app.store().begin().await?;
+        sqlx::query("UPDATE sessions SET last_seen_at = ? WHERE digest = ?")
+            .bind(now)
+            .bind(&session)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+    }
+    visit.identify(&token.id);
+    app.last_used().note(&token.id, now, visit.address());
+    Ok(Some(Caller::new(app.last_used().over(token).into(), session)))
+}
+
+/// Ends the session. One that has ended already is no error: the user wanted it gone.
+///
+/// # Errors
+/// When the store fails.
+pub async fn sign_out(app: &App, visit: &Visit, session: &Secret) -> Result<()> {
+    let mut change = app.change(visit).await?;
+    let ended: Option<String> =
+        sqlx::query_scalar("DELETE FROM sessions WHERE digest = ? AND last_seen_at IS NOT NULL RETURNING token_id")
+            .bind(digest(session.expose()))
+            .fetch_optional(change.connection())
+            .await?;
+    let Some(id) = ended else { return Ok(()) };
+    let event =
+        Event { action: "sign_out", actor: Some(&id), subject: Some(&id), outcome: Outcome::Done, detail: json!({}) };
+    change.record(event).await?;
+    change.commit().await
+}
+
+/// `mlplatform-server open`: the address of a page that signs in, once and within minutes, as the Administrator token
+/// that was last made on this machine. Whoever may run it on the directory may read that token's file too.
+///
+/// # Errors
+/// When no server works on the directory, its file holds no living token, or it cannot be written.
+pub async fn sign_in_link(data_dir: &Path, clock: Clock) -> Result<String, StartError> {
+    let dir = DataDir::existing(data_dir)?;
+    let url = dir.served_at()?;
+    let value = std::fs::read_to_string(dir.admin_token()).map(|text| Secret::from_pasted(&text));
+    let store = Store::open_as_it_is(&dir).await?;
+    let audit = Audit::open(&dir, false)?;
+    let app = App::new(dir, store, audit, clock, Limits::default());
+    let code = match value {
+        Ok(value) => make_code(&app, &value).await,
+        Err(_) => Ok(None),
+    };
+    app.store().close().await;
+    match code? {
+        Some(code) => Ok(format!("{url}/open?code={}", code.expose())),
+        None => Err(StartError::NoAdministrator { path: app.dir().admin_token() }),
+    }
+}
+
+/// `None`: the token has ended.
+async fn make_code(app: &App, token: &Secret) -> Result<Option<Secret>> {
+    let visit = Visit::local();
+    let mut change = app.change(&visit).await?;
+    let Ok(Living { token, .. }) = sessions::living(&mut change, &digest(token.expose())).await? else {
+        return Ok(None);
+    };
+    let minted = mint(TokenKind::Session)?;
+    let now = change.now().as_microsecond();
+    sqlx::query("DELETE FROM sign_in_codes WHERE expires_at <= ?").bind(now).execute(change.connection()).await?;
+    sqlx::query("INSERT INTO sign_in_codes (digest, token_id, expires_at) VALUES (?, ?, ?)")
+        .bind(&minted.digest)
+        .bind(&token.id)
+        .bind(now.saturating_add(micros(app.limits().sign_in_code)))
+        .execute(change.connection())
+        .await?;
+    let event =
+        Event { action: "open", actor: None, subject: Some(&token.id), outcome: Outcome::Done, detail: json!({}) };
+    change.record(event).await?;
+    change.commit().await?;
+    Ok(Some(minted.value))
+}

@@ -1,0 +1,208 @@
+"""For everybody: axe finds nothing on any page, the keyboard alone does it all, nothing spills over a narrow screen."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from importlib import resources
+
+import pytest
+from browsers import Open, User
+from conftest import TOKEN, Newcomer
+from playwright.sync_api import Page
+
+from mlplatform_client import MLPlatform
+from mlplatform_client.core.exceptions import ForbiddenException
+from mlplatform_client.local import LocalPlatform
+from mlplatform_client.serializers.auth import MLPTokenType
+
+pytestmark = pytest.mark.slow
+_names = (f"reader-{number}" for number in itertools.count(1))
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def _check(page: Page) -> None:
+    page.evaluate(AXE)
+    found = page.evaluate(f"axe.run(document, {json.dumps(RULES)})")
+    problems = [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
+    assert problems == [], page.url
+    assert len(found["passes"]) > 5
+    spilled = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert spilled == 0, f"{page.url} is wider than the screen by {spilled}"
+
+
+Show = Callable[[User], None]
+
+
+def _goto(path: str) -> Show:
+    def show(user: User) -> None:
+        user.page.goto(user.url + path)
+
+    return show
+
+
+def _wrong(user: User) -> None:
+    user.page.goto(f"{user.url}/tokens/new")
+    user.page.get_by_label("Name").fill("admin")
+    user.page.get_by_role("radio", name=re.compile("^User")).check()
+    user.page.get_by_role("radio", name="It ends after").check()
+    user.page.get_by_label("Number").fill("0")
+    user.page.get_by_role("button", name="Create").click()
+
+
+def _register(user: User) -> None:
+    user.page.goto(f"{user.url}/registration-tokens/new")
+    user.page.get_by_label("Name of the access token").fill(next(_names))
+    user.page.get_by_role("radio", name=re.compile("^User")).check()
+    user.page.get_by_role("button", name="Create").click()
+
+
+def _menu(user: User) -> None:
+    user.page.goto(f"{user.url}/tokens")
+    user.page.locator("details.menu summary").nth(1).click()
+
+
+def _delete(user: User) -> None:
+    _menu(user)
+    user.page.locator("details[open]").get_by_role("link", name="Delete").click()
+
+
+def _rotate(user: User) -> None:
+    _menu(user)
+    user.page.locator("details[open]").get_by_role("link", name="Rotate").click()
+
+
+def _rotated(user: User) -> None:
+    _rotate(user)
+    user.page.get_by_role("button", name="Rotate").click()
+
+
+PAGES: dict[str, Show] = {
+    "tokens": _goto("/tokens"),
+    "menu": _menu,
+    "search": _goto("/tokens?q=nobody"),
+    "ending": _goto("/tokens?ending=1"),
+    "create": _goto("/tokens/new"),
+    "wrong": _wrong,
+    "created": lambda user: user.create(next(_names)),
+    "delete": _delete,
+    "rotate": _rotate,
+    "rotated": _rotated,
+    "gone": _goto("/tokens/tok_none/delete"),
+    "registration": _goto("/registration-tokens"),
+    "registration-new": _goto("/registration-tokens/new"),
+    "registration-created": _register,
+    "audit": _goto("/audit"),
+    "audit-wrong": _goto("/audit?since=yesterday"),
+    "own": _goto("/me"),
+    "error": _goto("/nothing"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _content(platform: LocalPlatform, admin: MLPlatform) -> Iterator[None]:
+    """Lists with something of everything in them."""
+    for name, lifetime in [("🙂" * 64, "30m"), ("W" * 64, "6d"), ("two weeks", "13d"), ("for ever", None)]:
+        register = admin.create_register_token(name, "1h", refresh_ttl=lifetime, token_type=MLPTokenType.USER)
+        admin.create_refresh_token(register)
+        with pytest.raises(ForbiddenException):
+            admin.create_refresh_token(register)
+    yield
+    for name in ["🙂" * 64, "W" * 64, "two weeks", "for ever"]:
+        admin.delete_token(name)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1920])
+def test_axe_finds_nothing(theme: str, width: int, platform: LocalPlatform, open_browser: Open) -> None:
+    user = open_browser(color_scheme=theme, viewport={"width": width, "height": 900})
+    user.page.goto(user.url)
+    _check(user.page)
+    user.page.goto(f"{user.url}/open?code=none")
+    _check(user.page)
+    user.page.goto(f"{user.url}/sign-in?next=/tokens")
+    _check(user.page)
+    user.sign_in(platform.admin_token)
+    for show in PAGES.values():
+        show(user)
+        _check(user.page)
+
+
+def _tab_to(page: Page, what: str) -> None:
+    """Press the tab key until the focus is on what a screen reader would call that."""
+    for _ in range(60):
+        focused = page.evaluate(
+            "(e => e.getAttribute('aria-label') || e.labels?.[0]?.innerText || e.innerText || '')"
+            "(document.activeElement)"
+        )
+        if str(focused).strip().startswith(what):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"the tab key does not lead to {what!r}")
+
+
+def test_the_keyboard_alone_creates_and_deletes(platform: LocalPlatform, open_browser: Open) -> None:
+    name = next(_names)
+    user = open_browser()
+    page, keyboard = user.page, user.page.keyboard
+    page.goto(user.url)
+    keyboard.insert_text(platform.admin_token)  # the field has the focus already
+    keyboard.press("Enter")
+    page.get_by_role("heading", name="Tokens", level=1).wait_for()
+    keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Skip to the content"
+    _tab_to(page, "Create access token")
+    keyboard.press("Enter")
+    page.get_by_role("heading", name="Create access token").wait_for()
+    _tab_to(page, "Name")
+    keyboard.insert_text(name)
+    keyboard.press("Tab")
+    keyboard.press("Space")
+    _tab_to(page, "Create")
+    keyboard.press("Enter")
+    page.get_by_role("heading", name="Access token created").wait_for()
+    assert TOKEN.fullmatch(user.value())
+    _tab_to(page, "Copy")
+    keyboard.press("Enter")
+    page.get_by_role("status").get_by_text("Copied").wait_for()
+    _tab_to(page, "Ready")
+    keyboard.press("Enter")
+    user.row(name).wait_for()
+    _tab_to(page, f"Actions for {name}")
+    keyboard.press("Enter")
+    keyboard.press("Escape")
+    assert user.row(name).locator("details").get_attribute("open") is None
+    keyboard.press("Enter")
+    _tab_to(page, "Delete")
+    keyboard.press("Enter")
+    page.get_by_role("button", name="Confirm").wait_for()
+    _tab_to(page, "Confirm")
+    keyboard.press("Enter")
+    page.get_by_role("status").get_by_text(f"{name} was deleted").wait_for()
+
+
+def test_what_has_the_focus_is_seen(platform: LocalPlatform, open_browser: Open) -> None:
+    user = open_browser()
+    user.sign_in(platform.admin_token)
+    for _ in range(25):
+        user.page.keyboard.press("Tab")
+        shown = user.page.evaluate(
+            "(s => s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2)"
+            "(getComputedStyle(document.activeElement))"
+        )
+        assert shown, user.page.evaluate("document.activeElement.outerHTML")
+
+
+def test_an_end_that_is_near_is_told_in_words(newcomer: Newcomer, platform: LocalPlatform, open_browser: Open) -> None:
+    user = open_browser()
+    user.sign_in(platform.admin_token)
+    for lifetime, said in [("13d", "Ends in 12 days"), ("6d", "Ends in 5 days"), ("20h", "Ends in 19 hours")]:
+        name, _ = newcomer(refresh_ttl=lifetime)
+        user.page.goto(f"{user.url}/tokens?q={name}")
+        assert user.row(name).get_by_text(said).count() == 1
+    name, _ = newcomer(refresh_ttl="20d")
+    user.page.goto(f"{user.url}/tokens?q={name}")
+    assert user.row(name).get_by_text("Ends in").count() == 0

@@ -1,0 +1,151 @@
+"""Pictures of every page of the console, in both themes and at both ends of widths.
+
+    python tools/screenshots.py DIRECTORY
+
+For whoever changes a page: look at all of them. The three in README's are cut from the same pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from mlplatform_client import MLPlatform
+from mlplatform_client.local import LocalPlatform
+from mlplatform_client.serializers.auth import MLPTokenType
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+WIDTHS = {"narrow": 360, "wide": 1920}
+
+
+def seed(platform: LocalPlatform, odd: bool = True) -> None:
+    """A platform as it looks after some weeks, with names that are `odd` or without."""
+    admin = MLPlatform(platform.admin_token, url=platform.url)
+    people = [
+        ("anna.petrova", "13d", MLPTokenType.USER), ("nightly-build", None, MLPTokenType.USER),
+        ("Иван Соколов", "6d", MLPTokenType.ADMIN), ("spark-etl-production", "90d", MLPTokenType.USER),
+        ("<script>alert(1)</script>", "20h", MLPTokenType.USER), ("🙂" * 64, "40m", MLPTokenType.USER),
+        ("data-science-notebooks", "365d", MLPTokenType.USER),
+    ]  # fmt: skip
+    for name, lifetime, role in people:
+        if not odd and (len(name) > 30 or "<" in name):
+            continue
+        register = admin.create_register_token(name, "2h", refresh_ttl=lifetime, token_type=role)
+        token = MLPlatform(url=platform.url).create_refresh_token(register)
+        if len(name) < 20:
+            MLPlatform(token, url=platform.url).who_am_i()
+    register = admin.create_register_token("olga", "24h", refresh_ttl="30d", token_type=MLPTokenType.USER)
+    register = admin.create_register_token("temporary", "2h", refresh_ttl="30d", token_type=MLPTokenType.USER)
+    MLPlatform(url=platform.url).create_refresh_token(register)
+    try:
+        MLPlatform(url=platform.url).create_refresh_token(register)
+    except Exception as refused:  # noqa: BLE001 - the second redeem that the list shall show
+        print(f"seeded: {type(refused).__name__}")
+
+
+def sign_in(page: Page, platform: LocalPlatform, token: str) -> None:
+    page.goto(platform.url + "/sign-in")
+    page.get_by_label("Access token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/tokens")
+
+
+def opened(path: str) -> Callable[[Page, str], None]:
+    return lambda page, url: void(page.goto(url + path))
+
+
+def void(_: object) -> None:
+    pass
+
+
+def fill_create(page: Page, url: str) -> None:
+    page.goto(url + "/tokens/new")
+    page.get_by_label("Name").fill("anna.petrova")
+    page.get_by_label("User", exact=False).first.check()
+    page.get_by_role("button", name="Create").click()
+    page.get_by_text("already").first.wait_for()
+
+
+def created(page: Page, url: str) -> None:
+    page.goto(url + "/tokens/new")
+    created.count = getattr(created, "count", 0) + 1  # type: ignore[attr-defined]
+    page.get_by_label("Name").fill(f"quarterly-report-{created.count}")  # type: ignore[attr-defined]
+    page.locator("input[value=USER]").check()
+    page.get_by_label("Number").fill("30")
+    page.get_by_role("button", name="Create").click()
+    page.get_by_role("button", name="Copy").wait_for()
+
+
+def register_made(page: Page, url: str) -> None:
+    page.goto(url + "/registration-tokens/new")
+    page.get_by_label("Name of the access token").fill("olga.smirnova")
+    page.locator("input[value=USER]").check()
+    page.get_by_role("button", name="Create").click()
+    page.get_by_role("button", name="Copy").first.wait_for()
+
+
+def menu(page: Page, url: str) -> None:
+    page.goto(url + "/tokens")
+    page.locator("details.menu summary").nth(1).click()
+
+
+def delete(page: Page, url: str) -> None:
+    menu(page, url)
+    page.locator("details[open] a", has_text="Delete").click()
+    page.get_by_role("button", name="Confirm").wait_for()
+
+
+PAGES: dict[str, Callable[[Page, str], None]] = {
+    "tokens": opened("/tokens"),
+    "tokens-menu": menu,
+    "tokens-ending": opened("/tokens?ending=1"),
+    "tokens-none": opened("/tokens?q=nobody"),
+    "create": opened("/tokens/new"),
+    "create-wrong": fill_create,
+    "created": created,
+    "delete": delete,
+    "gone": opened("/tokens/tok_none/delete"),
+    "register": opened("/registration-tokens"),
+    "register-new": opened("/registration-tokens/new"),
+    "register-made": register_made,
+    "audit": opened("/audit"),
+    "me": opened("/me"),
+    "not-found": opened("/nothing"),
+}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("directory", type=Path)
+    arguments.add_argument("--only", nargs="*")
+    asked = arguments.parse_args()
+    asked.directory.mkdir(parents=True, exist_ok=True)
+    with LocalPlatform() as platform, sync_playwright() as playwright:
+        seed(platform)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for theme in ("light", "dark"):
+            for name, width in WIDTHS.items():
+                context = browser.new_context(
+                    color_scheme=theme,
+                    viewport={"width": width, "height": 900},
+                    timezone_id="Europe/Berlin",
+                )
+                page = context.new_page()
+                page.on("console", lambda message: print("console:", message.text))
+                page.goto(platform.url + "/sign-in")
+                page.screenshot(path=asked.directory / f"sign-in-{theme}-{name}.png", full_page=True)
+                sign_in(page, platform, platform.admin_token)
+                for title, show in PAGES.items():
+                    if not asked.only or title in asked.only:
+                        show(page, platform.url)
+                        page.screenshot(path=asked.directory / f"{title}-{theme}-{name}.png", full_page=True)
+                context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
