@@ -37,8 +37,9 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(VENV)/.client $(VENV)/.server ## builds both packages, starts a platform, plays the story of two people and their tokens
+demo: $(VENV)/.client $(VENV)/.server $(VENV)/.spark ## builds both packages, starts a platform, plays the story of two people and their tokens, runs a job on Spark
 	$(BIN)/python examples/tokens.py
+	$(BIN)/python examples/spark_job.py
 
 .PHONY: wheel
 wheel: dist/mlplatform_client.tar.gz ## puts the release packages into dist/: both wheels, the sdist, mlplatform_client.tar.gz

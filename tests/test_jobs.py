@@ -165,7 +165,7 @@ def test_what_is_refused_before_it_is_sent(user: MLPlatform, cluster: str, tmp_p
         with pytest.raises(BadRequestException, match=text):
             user.spark_submit_job(cluster, manifest("x"), path)
     with pytest.raises(TypeError, match="manifest must be a Manifest"):
-        user.spark_submit_job(cluster, "pi.yaml", large)
+        user.spark_submit_job(cluster, "pi.yaml", large)  # type: ignore[arg-type]
     with pytest.raises(BadRequestException, match="tail: -1 is below 0"):
         user.spark_job_logs(cluster, "x", tail=-1)
     for name in ("", ".."):

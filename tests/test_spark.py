@@ -6,6 +6,10 @@ A job takes ten seconds on an idle machine, so there are few; whatever needs no 
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,3 +177,31 @@ def test_failures_are_explained(mlp: MLPlatform, cluster: str, tmp_path: Path) -
     assert not wrong, "\n\n".join(wrong)
     told = mlp.spark_job_explain(cluster, "size")
     assert (told.status, told.cause) == ("SUBMITTED", "too-large")
+
+
+def test_the_guide(spark_platform: LocalPlatform, tmp_path: Path) -> None:
+    """Its blocks, as one script, in an environment that says what the guide says."""
+    text = (ROOT / "docs" / "spark.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^(<!-- file: (\S+) -->\n)?```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    script = []
+    for _, file, block in blocks:
+        if file:
+            (tmp_path / file).write_text(block)
+        else:
+            script.append(block)
+    environment = {**os.environ, "MLP_URL": spark_platform.url, "MLP_REFRESH_TOKEN": str(spark_platform.admin_token)}
+    with MLPlatform(spark_platform.admin_token, url=spark_platform.url) as mlp:
+        cluster = mlp.get_clusters()[0].id
+        for job in mlp.spark_jobs_list(cluster):
+            mlp.spark_delete_job(cluster, job.job_name)
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(script)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Pi is roughly 3.1" in done.stdout
+    assert "The job 'pi-1' ended well." in done.stdout

@@ -599,7 +599,7 @@ class MLPlatform:
     def spark_submit_job(
         self,
         cluster_id: str,
-        manifest: Any,
+        manifest: Manifest | dict[str, Any],
         pycode_file_path: str | os.PathLike[str] | None = None,
         *,
         timeout: float | None = None,

@@ -185,9 +185,8 @@ async fn check(app: &App, cluster: &Cluster, plan: &Plan) -> Result<()> {
     })?;
     let places = spark::places_of(app, cluster, installation.spark_home.clone())?;
     check_places(plan, &places).map_err(bad)?;
-    let mut connection = app.read().await?;
     for object in plan.objects().into_iter().filter(|object| !object.optional) {
-        if spark::values_of(app, &mut connection, &cluster.id, plan, object).await?.is_none() {
+        if spark::values_of(app, &cluster.id, plan, object).await?.is_none() {
             return Err(bad(spark::missing(object)));
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::installation::{Installation, SparkConfig};
+use super::installation::{Installation, SparkConfig, beside_this_program};
 
 /// Shared by requests and the supervisor.
 #[derive(Debug, Default)]
@@ -18,7 +18,9 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Said once, at the start: the settings, and the address of the platform.
-    pub(crate) fn configure(&self, config: SparkConfig, url: String) {
+    pub(crate) fn configure(&self, mut config: SparkConfig, url: String) {
+        // Now: when this program is replaced by a newer one, the system does not say any more where it was.
+        config.python = config.python.or_else(beside_this_program);
         let _ = self.config.set((config, url));
     }
 

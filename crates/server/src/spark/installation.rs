@@ -173,16 +173,18 @@ const OPTIONS: [&str; 4] = [
 ];
 
 fn python(config: &SparkConfig) -> Result<PathBuf, String> {
-    let beside = || {
-        let program = env::current_exe().ok()?;
-        let python = program.parent()?.join("python");
-        python.is_file().then_some(python)
-    };
     let given = config.python.clone().map(|python| on_path(&python).unwrap_or(python));
     given
-        .or_else(beside)
+        .or_else(beside_this_program)
         .or_else(|| on_path(Path::new("python3")))
         .ok_or_else(|| "no Python runs the jobs: name one in PYSPARK_PYTHON of the platform's environment".to_owned())
+}
+
+/// The Python of the environment that this program is installed in.
+pub(super) fn beside_this_program() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
+    let python = program.parent()?.join("python");
+    python.is_file().then_some(python)
 }
 
 fn packages(python: &Path) -> Packages {

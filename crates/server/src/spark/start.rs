@@ -9,7 +9,7 @@ use std::{
     process::Stdio,
 };
 
-use sqlx::SqliteConnection;
+use mlplatform_protocol::ErrorCode;
 use tokio::{
     io::AsyncWriteExt,
     process::{Child, Command},
@@ -19,14 +19,14 @@ use tokio::{
 use super::{
     launch::{self, Context},
     places::Places,
-    plan::{Object, Plan},
+    plan::{Object, ObjectKind, Plan},
     run::RunFolder,
     run_job::Launch,
     supervisor,
 };
 use crate::{
     App, Error,
-    service::{clusters::Cluster, job_rows::JobRow},
+    service::{clusters::Cluster, job_rows::JobRow, objects},
 };
 
 /// Why a run is not started.
@@ -73,12 +73,8 @@ pub(crate) fn places(app: &App, cluster: &Cluster, spark_home: PathBuf) -> crate
 pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Result<Prepared, Refusal> {
     let plan = supervisor::plan(job).map_err(Refusal::Job)?;
     let mut values: Vec<(Object, Option<BTreeMap<String, String>>)> = Vec::new();
-    {
-        let mut connection = app.read().await?;
-        for object in plan.objects() {
-            let held = values_of(app, &mut connection, &cluster.id, &plan, object).await?;
-            values.push((object.clone(), held));
-        }
+    for object in plan.objects() {
+        values.push((object.clone(), values_of(app, &cluster.id, &plan, object).await?));
     }
     let (app, job, cluster) = (app.clone(), job.clone(), cluster.clone());
     let prepared = spawn_blocking(move || {
@@ -110,15 +106,25 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
     prepared.await.map_err(|_| Refusal::Platform(Error::Fault("the preparing of a run panicked")))?
 }
 
-/// What a secret or a config map holds; `None`: there is none of that name.
+/// What a secret or a config map holds; `None`: there is none of that name. A value that is no text is no variable.
 pub(crate) async fn values_of(
-    _app: &App,
-    _connection: &mut SqliteConnection,
-    _cluster: &str,
-    _plan: &Plan,
-    _object: &Object,
+    app: &App,
+    cluster: &str,
+    plan: &Plan,
+    object: &Object,
 ) -> crate::Result<Option<BTreeMap<String, String>>> {
-    Ok(None)
+    let kind = match object.kind {
+        ObjectKind::Secret => objects::Kind::Secret,
+        ObjectKind::ConfigMap => objects::Kind::Configmap,
+    };
+    match objects::values(app, kind, cluster, &plan.namespace, &object.name).await {
+        Ok(values) => {
+            let text = |(key, value): (String, Vec<u8>)| Some((key, String::from_utf8(value).ok()?));
+            Ok(Some(values.into_iter().filter_map(text).collect()))
+        }
+        Err(Error::Refused { code: ErrorCode::NotFound, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The folders and files of a run, for nobody but the one that it runs as; gives where its part of the log begins.
