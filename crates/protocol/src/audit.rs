@@ -8,6 +8,7 @@ use crate::{Lifetime, Open};
 
 /// How an audited action ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Done.
@@ -41,6 +42,7 @@ impl Outcome {
 
 /// `get_audit`: which rows, newest first. What is left out does not narrow.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AuditRequest {
     /// Id or name of a token of either kind, dead ones too: rows of what it did, and of what was done to it.
@@ -54,12 +56,15 @@ pub struct AuditRequest {
     pub outcome: Option<Outcome>,
     /// Not before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub since: Option<Timestamp>,
     /// Before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub until: Option<Timestamp>,
     /// As in a [`crate::PageRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = crate::page::MAX_LIMIT)))]
     pub limit: Option<u32>,
     /// As in a [`crate::PageRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,10 +73,12 @@ pub struct AuditRequest {
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AuditEntry {
     /// Its number; they have no gaps.
     pub seq: u64,
     /// When.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub at: Timestamp,
     /// What was done: a route's name, or what the platform itself does.
     pub action: String,

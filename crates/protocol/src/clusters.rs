@@ -13,6 +13,7 @@ pub const MAX_MINUTES: u32 = 366 * 24 * 60;
 
 /// What a cluster is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ClusterStatus {
     /// Its machines are being made.
@@ -77,6 +78,7 @@ impl Open<ClusterStatus> {
 ///
 /// What this project's platform always says, and another may not, has a default: an answer is not refused for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ClusterInfo {
     /// Opaque, and never used again.
     pub id: String,
@@ -125,17 +127,20 @@ pub struct ClusterInfo {
 /// `create_cluster`: the vendor's body, unchanged. Fields that this version does not know are kept, not refused: the
 /// vendor's own client must go on working when it learns a new one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CreateClusterRequest {
     /// Unique among the clusters there are.
     pub name: String,
     /// The rest; what is known of it stands in [`ClusterSpec`].
     #[serde(flatten)]
+    #[cfg_attr(feature = "openapi", schemars(with = "ClusterSpec"))]
     pub rest: Map<String, Value>,
 }
 
 /// The fields of [`CreateClusterRequest::rest`] that the vendor documents, with their types. This project's platform
 /// needs none of them; the vendor's does.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ClusterSpec {
     /// Where its machines stand.
     pub availability_zone: Option<String>,
@@ -165,6 +170,7 @@ pub struct ClusterSpec {
 
 /// Machines of one kind.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct NodeGroup {
     /// How many, when their number does not change by itself.
     pub node_count: Option<u32>,
@@ -180,6 +186,7 @@ pub struct NodeGroup {
 
 /// What a cluster is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ClusterMode {
     /// Trying.
@@ -190,6 +197,7 @@ pub enum ClusterMode {
 
 /// A registry of images.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Registry {
     /// One that is there already.
     pub existing_registry_id: Option<String>,
@@ -197,6 +205,7 @@ pub struct Registry {
 
 /// A cluster by its id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ClusterRequest {
     /// As the list gives it.
     pub cluster_id: String,
@@ -204,6 +213,7 @@ pub struct ClusterRequest {
 
 /// `set_cluster_delete_time` and `set_cluster_suspend_time`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClusterTimeRequest {
     /// As the list gives it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use crate::token::{Shape, shape};
 
 /// The longest id: more than twice what is made today.
-const MAX_CHARS: usize = 64;
+pub(crate) const MAX_CHARS: usize = 64;
 
 /// The public id of a token, `tok_…`. Of its form no more is asked than that it is none of the things that are
 /// mistaken for it: whether there is such a token, the store knows.

@@ -13,6 +13,7 @@ pub const LONGEST_LOG_WAIT_MS: u64 = 20_000;
 
 /// What a job is doing, in the words of the Spark operator. Only [`is_final`](Self::is_final) ones last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum JobState {
     /// Accepted; it waits for capacity.
@@ -83,6 +84,7 @@ impl Open<JobState> {
 
 /// `spark_submit_job`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SubmitJobRequest {
     /// As the list of clusters gives it.
@@ -96,6 +98,7 @@ pub struct SubmitJobRequest {
 
 /// A file that travels.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Pycode {
     /// Its name, without folders.
@@ -108,6 +111,7 @@ pub struct Pycode {
 
 /// A job by its name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobRequest {
     /// As the list of clusters gives it.
@@ -118,12 +122,14 @@ pub struct JobRequest {
 
 /// Jobs or events of a cluster, page by page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OfClusterRequest {
     /// As the list of clusters gives it.
     pub cluster_id: String,
     /// See [`crate::PageRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = crate::page::MAX_LIMIT)))]
     pub limit: Option<u32>,
     /// See [`crate::PageRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,6 +139,7 @@ pub struct OfClusterRequest {
 /// `spark_job_logs`. The answer is the log itself, its bytes as the program wrote them, with
 /// [`LOG_OFFSET`](crate::headers::LOG_OFFSET) and [`LOG_FINAL`](crate::headers::LOG_FINAL).
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobLogsRequest {
     /// As the list of clusters gives it.
@@ -152,12 +159,14 @@ pub struct JobLogsRequest {
 
 /// What a list shows of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct JobInfo {
     /// Unique among the jobs of a cluster.
     pub job_name: String,
     /// What it is doing.
     pub status: Open<JobState>,
     /// When it was submitted.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub created_at: Timestamp,
     /// A page of the platform with its state and its log.
     pub ui_url: String,
@@ -165,6 +174,7 @@ pub struct JobInfo {
 
 /// A job and its driver's pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct JobDetail {
     /// What a list shows.
     #[serde(flatten)]
@@ -185,6 +195,7 @@ pub struct JobDetail {
 
 /// Whether an event is a bad sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum EventKind {
     /// No.
@@ -207,8 +218,10 @@ impl Open<EventKind> {
 
 /// Something that happened to a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct JobEvent {
     /// When.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub at: Timestamp,
     /// The job's.
     pub job_name: String,
@@ -224,6 +237,7 @@ pub struct JobEvent {
 
 /// Why a job is where it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// The job.
     pub job_name: String,

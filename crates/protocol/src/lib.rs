@@ -17,6 +17,8 @@ pub mod manifest;
 pub mod name;
 pub mod objects;
 pub mod open;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod page;
 pub mod routes;
 pub mod token;

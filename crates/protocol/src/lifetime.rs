@@ -22,7 +22,7 @@ const WEEK: (&str, u128) = ("w", 7 * 24 * 3_600 * SECOND);
 /// Go keeps a duration in 63 bits of nanoseconds: a little over 292 years.
 const LONGEST: u128 = i64::MAX as u128;
 /// The longest text that is read: far more than any sensible lifetime, short enough to print whole.
-const MAX_TEXT: usize = 64;
+pub(crate) const MAX_TEXT: usize = 64;
 
 /// How long a token lives: at least one second, at most about 292 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

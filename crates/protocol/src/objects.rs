@@ -122,6 +122,7 @@ fn opaque() -> String {
 
 /// `create_secret_from_yaml`: what the YAML says, read by the client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateSecretRequest {
     /// As the list of clusters gives it.
@@ -141,6 +142,7 @@ pub struct CreateSecretRequest {
 
 /// `create_configmap_from_yaml`: what the YAML says, read by the client.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateConfigmapRequest {
     /// As the list of clusters gives it.
@@ -157,6 +159,7 @@ pub struct CreateConfigmapRequest {
 
 /// `list_secrets` and `list_configmaps`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ListObjectsRequest {
     /// As the list of clusters gives it.
@@ -166,6 +169,7 @@ pub struct ListObjectsRequest {
     pub namespace: String,
     /// See [`crate::PageRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = crate::page::MAX_LIMIT)))]
     pub limit: Option<u32>,
     /// See [`crate::PageRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,6 +178,7 @@ pub struct ListObjectsRequest {
 
 /// `get_secret_detail` and `delete_secret`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SecretRequest {
     /// As the list of clusters gives it.
@@ -187,6 +192,7 @@ pub struct SecretRequest {
 
 /// `get_configmap_detail` and `delete_configmap`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConfigmapRequest {
     /// As the list of clusters gives it.
@@ -200,6 +206,7 @@ pub struct ConfigmapRequest {
 
 /// What may be known of a secret: all but its values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct SecretInfo {
     /// Unique in its namespace.
     pub name: String,
@@ -214,6 +221,7 @@ pub struct SecretInfo {
 
 /// A config map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ConfigmapInfo {
     /// Keys and their values.
     pub data: BTreeMap<String, String>,

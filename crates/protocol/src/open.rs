@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 /// Answers use it, so that a newer server does not break an older client; requests use `T` itself,
 /// so that the server refuses what it cannot mean.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(rename = "Open{T}"))]
 #[serde(untagged)]
 pub enum Open<T> {
     /// One of ours.

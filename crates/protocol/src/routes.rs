@@ -90,9 +90,9 @@ pub trait Endpoint {
 }
 
 macro_rules! routes {
-    ($($(#[$doc:meta])* $endpoint:ident $name:literal: $method:ident $path:literal, $access:ident, $repeat:ident, $origin:ident, $success:literal, $request:ty => $response:ty;)*) => {
+    ($($(#[doc = $doc:literal])* $endpoint:ident $name:literal: $method:ident $path:literal, $access:ident, $repeat:ident, $origin:ident, $success:literal, $request:ty => $response:ty;)*) => {
         $(
-            $(#[$doc])*
+            $(#[doc = $doc])*
             #[derive(Clone, Copy, Debug)]
             pub struct $endpoint;
 
@@ -113,12 +113,19 @@ macro_rules! routes {
 
         /// Every route.
         pub const ROUTES: &[Route] = &[$($endpoint::ROUTE,)*];
+
+        #[cfg(feature = "openapi")]
+        pub(crate) fn describe(document: &mut crate::openapi::Document) {
+            $(document.add::<$request, $response>(&$endpoint::ROUTE, concat!($($doc),*));)*
+        }
     };
 }
 
 routes! {
     /// Whether the platform is up.
     Healthz "healthz": GET "/healthz", Public, Harmless, Project, 200, Nothing => Health;
+    /// This API, as OpenAPI describes one.
+    OpenApi "openapi": GET "/openapi.json", Public, Harmless, Project, 200, Nothing => Map<String, Value>;
     /// Exchanges an access token for a session.
     CreateSession "create_session": POST "/v1_0/sessions", Public, Harmless, Project, 201, CreateSessionRequest => Session;
     /// Makes a registration token.

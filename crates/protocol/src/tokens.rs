@@ -7,6 +7,7 @@ use crate::{Lifetime, Open, Secret, TokenId, TokenName, token::presented};
 
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Role {
     /// Works with Spark clusters.
     #[serde(rename = "USER")]
@@ -38,6 +39,7 @@ impl Role {
 
 /// `create_session`: the one request that carries the access token's value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateSessionRequest {
     /// The access token.
@@ -47,6 +49,7 @@ pub struct CreateSessionRequest {
 
 /// A session, to be sent as `Authorization: Bearer`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Session {
     /// Its value.
     pub session_token: Secret,
@@ -55,11 +58,13 @@ pub struct Session {
     /// The token that was exchanged; an older server does not say.
     pub token: Option<TokenInfo>,
     /// The platform's time of the answer, so that a client with a wrong clock knows how long that token still lives.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub now: Option<Timestamp>,
 }
 
 /// `create_register_token`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateRegisterTokenRequest {
     /// Name of the access token that will be made with it.
@@ -75,17 +80,20 @@ pub struct CreateRegisterTokenRequest {
 
 /// The only answer that ever holds this registration token's value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CreatedRegisterToken {
     /// Public id.
     pub id: String,
     /// The value.
     pub register_token: Secret,
     /// When it can no longer be redeemed.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub exp: Timestamp,
 }
 
 /// `create_refresh_token`: redeems a registration token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateRefreshTokenRequest {
     /// The registration token.
@@ -95,6 +103,7 @@ pub struct CreateRefreshTokenRequest {
 
 /// The only answer that ever holds this access token's value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct CreatedRefreshToken {
     /// The value.
     pub refresh_token: Secret,
@@ -104,6 +113,7 @@ pub struct CreatedRefreshToken {
 
 /// In what state a registration token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RegisterTokenState {
     /// It can be redeemed.
@@ -134,6 +144,7 @@ impl RegisterTokenState {
 
 /// What may be known of a registration token: all but its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RegisterTokenInfo {
     /// `tok_…`
     pub id: String,
@@ -145,14 +156,17 @@ pub struct RegisterTokenInfo {
     /// Name of the token that made it.
     pub issuer_name: String,
     /// When it was made.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub created_at: Timestamp,
     /// Until when it can be redeemed.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub exp: Timestamp,
     /// Lifetime of the access token, from its making; `None`: it never expires.
     pub refresh_ttl: Option<Lifetime>,
     /// In what state it is.
     pub state: Open<RegisterTokenState>,
     /// When it was redeemed.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub redeemed_at: Option<Timestamp>,
     /// From which address it was redeemed.
     pub redeemed_address: Option<String>,
@@ -161,15 +175,18 @@ pub struct RegisterTokenInfo {
     /// Name of that access token.
     pub redeemed_token_name: Option<String>,
     /// When it was withdrawn.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub withdrawn_at: Option<Timestamp>,
     /// How often somebody tried to redeem it again.
     pub replay_count: u64,
     /// When that was tried last.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub last_replay_at: Option<Timestamp>,
 }
 
 /// `delete_register_token`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeleteRegisterTokenRequest {
     /// Its public id. In the query, as the name of an access token that is deleted.
@@ -178,6 +195,7 @@ pub struct DeleteRegisterTokenRequest {
 
 /// `delete_token`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeleteTokenRequest {
     /// Of a living access token. In the query, not in the path: `..` is a legal name, and every URL library folds it.
@@ -186,6 +204,7 @@ pub struct DeleteTokenRequest {
 
 /// `rotate_token`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RotateTokenRequest {
     /// Of a living access token.
@@ -197,6 +216,7 @@ pub struct RotateTokenRequest {
 
 /// The only answer that ever holds this secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RotatedToken {
     /// The token's new value.
     pub refresh_token: Secret,
@@ -206,6 +226,7 @@ pub struct RotatedToken {
 
 /// `delete_issuer_tokens`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeleteIssuerTokensRequest {
     /// Name of the token that issued them, whether it still lives or not.
@@ -217,6 +238,7 @@ pub struct DeleteIssuerTokensRequest {
 
 /// What was deleted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct DeletedTokens {
     /// In the order of their making.
     pub items: Vec<TokenInfo>,
@@ -224,11 +246,13 @@ pub struct DeletedTokens {
 
 /// No fields.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
 /// What may be known of an access token: all but its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct TokenInfo {
     /// `tok_…`
     pub id: String,
@@ -240,12 +264,15 @@ pub struct TokenInfo {
     /// Name of the token that made the registration token; the platform's own for the first Administrator.
     pub issuer_name: String,
     /// When it ends; `None`: never.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub exp: Option<Timestamp>,
     /// When it was made.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub created_at: Timestamp,
     /// Id of that issuer, which no other token ever has; `None`: the platform itself.
     pub issuer_id: Option<String>,
     /// When a request was last made with it; `None`: never yet.
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub last_used_at: Option<Timestamp>,
     /// From which address.
     pub last_used_address: Option<String>,
@@ -253,6 +280,7 @@ pub struct TokenInfo {
 
 /// `healthz`: it answers, so it is up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Health {
     /// `ok`
     pub status: String,

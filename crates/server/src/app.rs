@@ -8,8 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
+use mlplatform_protocol::ErrorCode;
 use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     Clock, DataDir, Error, Policy, Result, StartError,
@@ -148,8 +149,15 @@ impl App {
         &self.inner.last_used
     }
 
-    pub(crate) fn slots(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.inner.slots)
+    /// The right to work on a request, as long as it is held.
+    ///
+    /// # Errors
+    /// When as many are worked on as may be.
+    pub(crate) fn slot(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.slots).try_acquire_owned().map_err(|_| {
+            let text = "the platform has too many requests at once: try again after the seconds in Retry-After";
+            Error::refused(ErrorCode::ServiceUnavailable, text)
+        })
     }
 
     pub(crate) fn strangers(&self) -> &Strangers {

@@ -92,17 +92,33 @@ async fn a_body_without_an_announced_length_has_the_same_limit() {
 
 #[tokio::test]
 async fn too_many_at_once_are_told_to_come_again() {
-    let platform = Platform::start_with(Limits { requests: 1, ..Limits::default() }).await;
-    let mut slow = connect(&platform).await;
-    slow.write_all(head(20).as_bytes()).await.unwrap();
-    sleep(SOON).await;
+    let platform = Platform::start_with(Limits { requests: 0, ..Limits::default() }).await;
     let refused = platform.ask::<Healthz>(json!({})).send().await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     assert_eq!(refused.body["errorCode"], "ServiceUnavailableException");
-    // Whoever hangs up makes room.
-    drop(slow);
+}
+
+/// They need no credential to be slow.
+#[tokio::test]
+async fn slow_bodies_keep_nobody_else_out() {
+    let platform = Platform::start_with(Limits { requests: 1, ..Limits::default() }).await;
+    let body = json!({"refresh_token": platform.admin}).to_string();
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = connect(&platform).await;
+        stream.write_all(head(body.len()).as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
     sleep(SOON).await;
     assert_eq!(platform.ask::<Healthz>(json!({})).send().await.status, 200);
+    assert_eq!(platform.exchange(&platform.admin).await.status, 201);
+    // And they are served when they are done at last.
+    let mut last = slow.pop().unwrap();
+    last.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = [0; 1024];
+    let length = timeout(LATE, last.read(&mut answer)).await.unwrap().unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
 }
 
 #[tokio::test]

@@ -1,12 +1,16 @@
 //! The handlers: from a call to its service function, one for each verb.
 
+use std::sync::LazyLock;
+
 use mlplatform_protocol::{
-    ClusterInfo, Page, RegisterTokenInfo, TokenInfo,
+    ClusterInfo, Page, RegisterTokenInfo, TokenInfo, Value,
     audit::AuditEntry,
     objects::{ConfigmapInfo, SecretInfo},
+    openapi,
     routes::*,
     tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, RotatedToken, Session},
 };
+use serde_json::Map;
 
 use super::{Api, Call, job_handlers};
 use crate::{
@@ -18,6 +22,7 @@ use crate::{
 pub(super) fn api() -> Api {
     job_handlers::mount(Api::default())
         .mount(healthz)
+        .mount(openapi)
         .mount(create_session)
         .mount(create_register_token)
         .mount(get_register_tokens_info)
@@ -50,6 +55,11 @@ pub(super) fn api() -> Api {
 
 async fn healthz(_: Call<Healthz>) -> Result<Health> {
     Ok(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+}
+
+async fn openapi(_: Call<OpenApi>) -> Result<Map<String, Value>> {
+    static DOCUMENT: LazyLock<Map<String, Value>> = LazyLock::new(|| openapi::document(env!("CARGO_PKG_VERSION")));
+    Ok(DOCUMENT.clone())
 }
 
 async fn create_session(call: Call<CreateSession>) -> Result<Session> {

@@ -1,5 +1,5 @@
-//! What holds for every request: an id, a line in the log, headers that forbid caching and guessing, a bound on how
-//! many run at once, and an answer even when a handler panics.
+//! What holds for every request: an id, a line in the log, headers that forbid caching and guessing, and an answer even
+//! when a handler panics.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -9,14 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, header};
-use mlplatform_protocol::{ErrorCode, headers};
+use mlplatform_protocol::headers;
 use tracing::Instrument;
 
-use crate::{
-    Error, Proxies,
-    app::{App, Visit},
-    text,
-};
+use crate::{Error, Proxies, app::Visit, text};
 
 /// Whom a proxy speaks for, and whom the proxy before it spoke for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -58,19 +54,9 @@ fn address(proxies: &Proxies, request: &Request) -> String {
 }
 
 /// Runs the handler as a task of its own: when the client hangs up, what was begun is still finished and its audit's
-/// mark written; when it panics, there is an answer. Its slot is free again when the work is done, not when the client
-/// has lost patience.
-pub(super) async fn contain(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Ok(slot) = app.slots().try_acquire_owned() else {
-        let text = "the platform has too many requests at once: try again after the seconds in Retry-After";
-        return Error::refused(ErrorCode::ServiceUnavailable, text).into_response();
-    };
-    let work = async move {
-        let response = next.run(request).await;
-        drop(slot);
-        response
-    };
-    match tokio::spawn(work.in_current_span()).await {
+/// mark written; when it panics, there is an answer.
+pub(super) async fn contain(request: Request, next: Next) -> Response {
+    match tokio::spawn(next.run(request).in_current_span()).await {
         Ok(response) => response,
         Err(_) => Error::Fault("the handler panicked").into_response(),
     }

@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use mlplatform_protocol::{Access, Endpoint, ErrorCode, Repeat, headers};
 
 use crate::{
@@ -98,6 +98,7 @@ where
     let route = E::ROUTE;
     let visit = request.extensions().get::<Arc<Visit>>();
     let visit = Arc::clone(visit.ok_or(Error::Fault("a request came around the outer layer"))?);
+    let mut slot = Some(app.slot()?);
     let caller = match route.access {
         Access::Public => None,
         Access::User | Access::Administrator => {
@@ -112,7 +113,13 @@ where
             single(request.headers(), headers::IDEMPOTENCY_ATTEMPT)?,
         )?,
     };
+    // Whoever sends a body takes as long as they like, and a public route reads anybody's: nobody else waits for them.
+    if route.method == Method::POST {
+        slot = None;
+    }
     let request = input::read::<E>(request, app.limits().body).await?;
+    // Free again when the work is done, not when the client has lost patience.
+    let _slot = slot.map_or_else(|| app.slot(), Ok)?;
     handler(Call { app, visit, request, key, caller }).await
 }
 
@@ -138,7 +145,7 @@ pub(crate) fn service(app: &App, proxies: Proxies, site: &Arc<Site>) -> Router {
         .merge(console::router(app, site))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
-        .layer(middleware::from_fn_with_state(app.clone(), layers::contain))
+        .layer(middleware::from_fn(layers::contain))
         .layer(middleware::from_fn_with_state(Arc::clone(site), console::dress))
         .layer(middleware::from_fn_with_state(Arc::new(proxies), layers::identify))
         .with_state(app.clone())
