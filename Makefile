@@ -56,6 +56,7 @@ test: ## everything that CI runs: lint, all tests, the release packages and thei
 	$(MAKE) lint
 	$(MAKE) test-rust chromium
 	$(MAKE) wheel $(VENV)/.spark
+	@test -e $(VENV)/.spark || { echo "make: the tests of Spark need pyspark from the package registry: see above why it cannot be had" >&2; exit 1; }
 	$(BIN)/pytest
 
 .PHONY: lint
@@ -125,7 +126,7 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.build
 	$(BIN)/python -m pip install --quiet -r $<
 	@touch $@
 
-# Half a gigabyte. Where it cannot be had, the tests of Spark are left out, and say so.
+# Half a gigabyte. Where it cannot be had, `make demo` leaves its job out and says so; `make test` fails.
 $(VENV)/.spark: requirements-spark.txt $(VENV)/.build
 	if $(BIN)/python -m pip install --quiet -r $<; then touch $@; else echo "make: pyspark cannot be installed: what needs it is left out" >&2; fi
 
@@ -144,7 +145,7 @@ $(CARGO_DENY): | programs
 	cargo install --locked --debug --no-default-features --quiet --root .cache/cargo-deny-$(CARGO_DENY_VERSION) cargo-deny@$(CARGO_DENY_VERSION)
 
 # Release builds. zig links against the old glibc that manylinux2014 means. No path of this machine remains in their code.
-# zig would link an unwinder of its own into them; when an interpreter ends, CPython unwinds its threads with libgcc_s,
+# It would also link an unwinder of its own into them; when an interpreter ends, CPython unwinds its threads with libgcc_s,
 # and two unwinders in one stack crash. libgcc_s.so.1 is among what manylinux2014 promises.
 dist/.client dist/.server: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=crates.io -C link-arg=$(shell cc -print-file-name=libgcc_s.so.1)
 dist/.client dist/.server dist/mlplatform_client.tar.gz: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null)
