@@ -145,15 +145,15 @@ $(CARGO_DENY): | programs
 	cargo install --locked --debug --no-default-features --quiet --root .cache/cargo-deny-$(CARGO_DENY_VERSION) cargo-deny@$(CARGO_DENY_VERSION)
 
 # Release builds. zig links against the old glibc that manylinux2014 means. No path of this machine remains in their code.
-# It would also link an unwinder of its own into them; when an interpreter ends, CPython unwinds its threads with libgcc_s,
-# and two unwinders in one stack crash. libgcc_s.so.1 is among what manylinux2014 promises.
-dist/.client dist/.server: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=crates.io -C link-arg=$(shell cc -print-file-name=libgcc_s.so.1)
+dist/.client dist/.server: export RUSTFLAGS := --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=crates.io
 dist/.client dist/.server dist/mlplatform_client.tar.gz: export SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null)
 RELEASE := --release --locked --zig --compatibility manylinux2014 --out dist
 
+# zig would link an unwinder of its own into the extension; when an interpreter ends, CPython unwinds its threads with
+# libgcc_s, and two unwinders in one stack crash. libgcc_s.so.1 is among what manylinux2014 promises.
 dist/.client: $(CLIENT_FILES) $(PYTHON_FILES) $(VENV)/.dev
 	rm -f dist/mlplatform_client*.whl
-	$(BIN)/maturin build $(RELEASE)
+	$(BIN)/maturin build $(RELEASE) -- -C link-arg=$(shell cc -print-file-name=libgcc_s.so.1)
 	@touch $@
 
 dist/.server: $(SERVER_FILES) $(VENV)/.dev
