@@ -8,7 +8,7 @@
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    ConnectOptions, SqliteConnection, SqlitePool,
+    ConnectOptions, Connection as _, SqliteConnection, SqlitePool,
     migrate::{MigrateError, Migrator},
     pool::PoolConnection,
     sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -114,7 +114,14 @@ impl Store {
         };
         let failed = |source| failed(dir, source);
         // The writer first: it makes the WAL files that a reader cannot make.
-        let writer = pool().max_connections(1).connect_with(writer).await.map_err(failed)?;
+        let writer = pool()
+            .max_connections(1)
+            // A commit that finds no room on the disk undoes itself, but sqlx still counts the transaction as open: another
+            // connection then takes this one's place.
+            .after_release(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))))
+            .connect_with(writer)
+            .await
+            .map_err(failed)?;
         let readers = pool().max_connections(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;
         Ok(Self { writer, readers })
     }
