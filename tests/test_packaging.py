@@ -175,7 +175,10 @@ def test_server_wheel() -> None:
         __version__,
         "Apache-2.0",
     )
-    assert about.get_all("Requires-Dist") is None
+    # Nothing but what the extra for jobs brings.
+    needs = about.get_all("Requires-Dist")
+    assert needs is not None
+    assert {need.split(" ; ")[-1] for need in needs} == {"extra == 'spark'"}
     assert tags is not None
     assert "py3-none-manylinux2014_x86_64" in tags
     assert names == [f"mlplatform_server-{__version__}.data/scripts/mlplatform-server"]
