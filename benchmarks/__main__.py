@@ -12,6 +12,7 @@ import platform
 import re
 import sys
 import time
+import traceback
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -35,18 +36,23 @@ def main(names: list[str]) -> None:
     if unknown:
         raise SystemExit(f"no benchmark is named {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     written = sections(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
-    titles: dict[str, None] = {}
-    for name in known:
-        module = importlib.import_module(f"benchmarks.bench_{name}")
-        titles[module.TITLE] = None
-        if not names or name in names:
-            print(f"{module.TITLE} …", flush=True)
-            when = (
-                f"{time.strftime('%Y-%m-%d', time.gmtime())}, Python {platform.python_version()}, {platform.machine()}"
-            )
-            written[module.TITLE] = f"{module.run().strip()}\n\n({when})"
-            body = (f"## {title}\n\n{written[title].strip()}\n" for title in titles if title in written)
-            REPORT.write_text("\n".join([HEAD, *body]), encoding="utf-8")
+    failed = []
+    for name in sorted(names or known):
+        print(f"{name} …", flush=True)
+        try:
+            module = importlib.import_module(f"benchmarks.bench_{name}")
+            measured = module.run().strip()
+        except Exception:
+            # The others are measured all the same; their figures took long enough.
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        when = f"{time.strftime('%Y-%m-%d', time.gmtime())}, Python {platform.python_version()}, {platform.machine()}"
+        written[module.TITLE] = f"{measured}\n\n({when})"
+        body = (f"## {title}\n\n{written[title].strip()}\n" for title in sorted(written))
+        REPORT.write_text("\n".join([HEAD, *body]), encoding="utf-8")
+    if failed:
+        raise SystemExit(f"not measured: {', '.join(failed)}")
     print(f"written: {REPORT.relative_to(HERE.parent)}")
 
 

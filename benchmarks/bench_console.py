@@ -51,18 +51,24 @@ def _digest(text: str) -> bytes:
 
 
 def seed(data_dir: str, count: int = TOKENS) -> None:
-    """Put that many access tokens, registration tokens and audit rows into the store; none of them has a value."""
+    """Put that many access tokens, registration tokens and audit rows into the store; none of them has a value.
+
+    Each thousandth token has issued the thousand from it on.
+    """
     now = time.time_ns() // 1000
     numbers = range(1, count + 1)
+
+    def issuer(n: int) -> str:
+        return f"tok_seed{n - n % 1000 or 1:014}"
+
     with closing(sqlite3.connect(Path(data_dir) / "platform.sqlite3", timeout=30)) as store, store:
-        (issuer,) = store.execute("SELECT id FROM tokens WHERE name = 'admin'").fetchone()
         store.executemany(
             "INSERT INTO register_tokens (id, digest, client_name, role, issuer_id, issuer_name, created_at, "
             "expires_at, redeemed_at, redeemed_address, replay_count, last_replay_at) "
-            "VALUES (?, ?, ?, 'USER', ?, 'admin', ?, ?, ?, ?, ?, ?)",
+            "VALUES (?, ?, ?, 'USER', ?, 'a lead', ?, ?, ?, ?, ?, ?)",
             (
                 (
-                    f"tok_seedreg{n:013}", _digest(f"r{n}"), f"team-{n:06}", issuer, now - n, now + DAY,
+                    f"tok_seedreg{n:013}", _digest(f"r{n}"), f"team-{n:06}", issuer(n), now - n, now + DAY,
                     now if n % 10 else None, "192.0.2.1", n % 1000 == 0, now if n % 1000 == 0 else None,
                 )
                 for n in numbers
@@ -70,11 +76,11 @@ def seed(data_dir: str, count: int = TOKENS) -> None:
         )  # fmt: skip
         store.executemany(
             "INSERT INTO tokens (id, name, role, issuer_id, issuer_name, register_token_id, created_at, expires_at, "
-            "last_used_at, last_used_address) VALUES (?, ?, 'USER', ?, 'admin', ?, ?, ?, ?, '192.0.2.1')",
+            "last_used_at, last_used_address) VALUES (?, ?, 'USER', ?, 'a lead', ?, ?, ?, ?, '192.0.2.1')",
             (
                 (
-                    f"tok_seed{n:014}", f"team-{n:06} " + "🙂" * 50, issuer, f"tok_seedreg{n:013}" if n % 10 else None,
-                    now - n, None if n % 3 else now + (n % 400 + 1) * DAY, now - n,
+                    f"tok_seed{n:014}", f"team-{n:06} " + "🙂" * 50, issuer(n),
+                    f"tok_seedreg{n:013}" if n % 10 else None, now - n, None if n % 3 else now + (n % 400 + 1) * DAY, now - n,
                 )
                 for n in numbers
             ),
@@ -86,7 +92,7 @@ def seed(data_dir: str, count: int = TOKENS) -> None:
         store.executemany(
             "INSERT INTO audit (at, actor, action, subject, address, request_id, outcome, detail, mac) "
             "VALUES (?, ?, 'create_token', ?, '192.0.2.1', 'req_0', 'done', '{\"name\":\"x\"}', zeroblob(32))",
-            ((now, issuer, f"tok_seed{n:014}") for n in numbers),
+            ((now, issuer(n), f"tok_seed{n:014}") for n in numbers),
         )
 
 

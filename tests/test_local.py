@@ -55,6 +55,20 @@ def test_a_lost_admin_token_is_told_with_its_remedy(tmp_path: Path) -> None:
         assert MLPlatform(platform.admin_token, url=platform.url).who_am_i().name == "admin"
 
 
+def test_a_program_that_cannot_be_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "scripts" / "mlplatform-server"
+    program.parent.mkdir()
+    program.write_bytes(b"\x7fELF of another machine")
+    program.chmod(0o755)
+    folders = tmp_path / "folders"
+    folders.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folders))
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(program.parent))
+    with pytest.raises(OSError, match="Exec format error"):
+        LocalPlatform()
+    assert not list(folders.iterdir())
+
+
 def test_a_temporary_platform_leaves_nothing() -> None:
     with LocalPlatform() as platform:
         folder = Path(platform.data_dir)

@@ -222,10 +222,11 @@ def test_a_server_that_asks_for_a_pause_gets_it(platform: LocalPlatform, form: s
         assert proxy.requests == 3
 
 
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("form", ["seconds", "more than a number holds", "date"])
 def test_a_pause_beyond_the_deadline_is_told_at_once(form: str) -> None:
     body = b'{"status":503,"errorCode":"ServiceUnavailableException","errorParams":{"field":"busy"}}'
-    wait = "120" if form == "seconds" else email.utils.formatdate(time.time() + 121, usegmt=True)
+    later = email.utils.formatdate(time.time() + 121, usegmt=True)
+    wait = {"seconds": "120", "more than a number holds": "1" * 30, "date": later}[form]
     with FaultProxy("http://127.0.0.1:9") as proxy:
         proxy.always(saying(answer("503 Service Unavailable", body, f"Retry-After: {wait}")))
         began = time.monotonic()
@@ -272,6 +273,17 @@ def test_a_certificate_that_is_not_trusted(
     assert str(caught.value) == f"{front.url}: its certificate is not trusted: {said}"
     assert hints in str(caught.value.hint)
     assert not TOKEN.search(repr(caught.value.__dict__))
+
+
+def test_an_authority_is_no_server(platform: LocalPlatform, files: Path) -> None:
+    """What the usual recipe for a self-signed certificate makes may sign others, and TLS lets no server show it."""
+    own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with (AUTHORITY.cert_pem.tempfile() as certificate, AUTHORITY.private_key_pem.tempfile() as key):
+        own.load_cert_chain(certificate, key)
+    with FaultProxy(platform.url, tls=own) as front, pytest.raises(ConnectionException) as caught:
+        MLPlatform(platform.admin_token, url=front.url, ca_bundle=files / "ca.pem").who_am_i()
+    assert str(caught.value).endswith("its certificate is not trusted: it is an authority's, and no server's")
+    assert "CA:FALSE" in str(caught.value.hint)
 
 
 def test_the_names_of_a_certificate_for_another_host_are_told(platform: LocalPlatform, files: Path) -> None:

@@ -75,20 +75,15 @@ class LocalPlatform:
         if data_dir is None:
             data_dir = temporary = tempfile.mkdtemp(prefix="mlplatform-")
         self.data_dir = os.path.abspath(data_dir)
-        os.makedirs(self.data_dir, mode=0o700, exist_ok=True)
         log = os.path.join(self.data_dir, "server.log")
-        with open(log, "ab") as stderr:
-            # Our end of its standard input closes when this process ends, even by SIGKILL: that ends the child.
-            # A session of its own keeps a notebook's or terminal's Ctrl-C, which is meant for a call, away from it.
-            self._process = subprocess.Popen(
-                [program, "serve", "--data-dir", self.data_dir, "--listen", "127.0.0.1:0", "--exit-on-stdin-eof"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                start_new_session=True,
-            )
+        try:
+            os.makedirs(self.data_dir, mode=0o700, exist_ok=True)
+            self._process = _start(program, self.data_dir, log)
+        except BaseException:
+            _remove(temporary)
+            raise
         self._finalizer = weakref.finalize(self, _stop, os.getpid(), self._process, temporary)
-        _close_in_forked_children(self._process)
+        _processes.add(self._process)
         try:
             ready = _read_ready(self._process, log)
             self.url = ready["url"]
@@ -126,6 +121,19 @@ def _find_program() -> str:
         hint="install the platform's wheel, which comes with this package's: "
         "pip install --find-links <folder of the wheels> 'mlplatform-client[local]'",
     )
+
+
+def _start(program: str, data_dir: str, log: str) -> subprocess.Popen[bytes]:
+    with open(log, "ab") as stderr:
+        # Our end of its standard input closes when this process ends, even by SIGKILL: that ends the child.
+        # A session of its own keeps a notebook's or terminal's Ctrl-C, which is meant for a call, away from it.
+        return subprocess.Popen(
+            [program, "serve", "--data-dir", data_dir, "--listen", "127.0.0.1:0", "--exit-on-stdin-eof"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
 
 def _read_ready(process: subprocess.Popen[bytes], log: str) -> dict[str, str]:
@@ -169,6 +177,10 @@ def _stop(owner: int, process: subprocess.Popen[bytes], temporary: str | None) -
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    _remove(temporary)
+
+
+def _remove(temporary: str | None) -> None:
     if temporary is not None:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -180,15 +192,14 @@ def _close_pipes(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _close_in_forked_children(process: subprocess.Popen[bytes]) -> None:
-    """A forked child that outlives its parent must not keep the server alive by its copy of our end."""
-    if not hasattr(os, "register_at_fork"):
-        return
-    reference = weakref.ref(process)
+# Those that run; a forked child that outlives its parent must not keep a server alive by its copy of our end.
+_processes: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 
-    def close() -> None:
-        inherited = reference()
-        if inherited is not None:
-            _close_pipes(inherited)
 
-    os.register_at_fork(after_in_child=close)
+def _close_in_forked_child() -> None:
+    for process in _processes:
+        _close_pipes(process)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_forked_child)

@@ -16,7 +16,7 @@ def test_a_platform_killed_often_has_lost_nothing(tmp_path: Path, figure: Figure
     ledger, starts = kill_often(tmp_path, KILLS)
     assert not ledger.failures
     figure(
-        "`kill -9` under load loses no acknowledged token, brings none back, and clients go on",
+        "`kill -9` under load loses no acknowledged token, brings none back, leaves the audit chain whole, and clients go on",
         f"{KILLS} kills; {len(ledger.living)} living and {len(ledger.dead)} deleted tokens as acknowledged; "
         f"{len(ledger.failures)} calls failed; start: median {statistics.median(starts) * 1000:.0f} ms, "
         f"longest {max(starts) * 1000:.0f} ms",

@@ -18,6 +18,8 @@ pub(crate) enum Problem {
     OtherHost,
     Expired,
     NotYetValid,
+    /// What every short recipe for `openssl req -x509` makes.
+    Authority,
     Certificate,
     ClientCertificate,
     NotTls,
@@ -64,6 +66,8 @@ impl Problem {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::OtherHost,
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+                // Only its name comes through.
+                CertificateError::Other(why) if why.to_string().contains("CaUsedAsEndEntity") => Self::Authority,
                 _ => Self::Certificate,
             }),
             rustls::Error::NoCertificatesPresented => Some(Self::Certificate),
@@ -90,6 +94,7 @@ impl Problem {
             | Self::OtherHost
             | Self::Expired
             | Self::NotYetValid
+            | Self::Authority
             | Self::Certificate
             | Self::ClientCertificate
             | Self::NotTls
@@ -110,6 +115,7 @@ impl Problem {
             Self::OtherHost => "its certificate is not trusted: it was issued for another host",
             Self::Expired => "its certificate is not trusted: it has expired",
             Self::NotYetValid => "its certificate is not trusted: it is not valid yet",
+            Self::Authority => "its certificate is not trusted: it is an authority's, and no server's",
             Self::Certificate => "its certificate is not trusted",
             Self::ClientCertificate => "it does not let this client in without a client certificate that it accepts",
             Self::NotTls => "it does not speak TLS (https://)",
@@ -143,6 +149,12 @@ impl Problem {
                     .to_owned()
             }
             Self::NotYetValid => "check this machine's clock, then the platform's certificate".to_owned(),
+            Self::Authority => {
+                "a certificate that signs itself has to say that it is no authority: make the platform's anew, with \
+                 `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:…`, or have \
+                 an authority sign one for its host"
+                    .to_owned()
+            }
             Self::ClientCertificate => format!(
                 "name the PEM file of a certificate that was issued for you with {}= or {}, and that of its key with {}= \
                  or {}; if they are given, check that they are meant for this platform and have not expired",
