@@ -42,8 +42,8 @@ def main(names: list[str]) -> None:
         try:
             module = importlib.import_module(f"benchmarks.bench_{name}")
             measured = module.run().strip()
-        except Exception:
-            # The others are measured all the same; their figures took long enough.
+        except (Exception, SystemExit):  # noqa: BLE001 - whatever one fails on,
+            # the others are measured all the same; their figures took long enough.
             traceback.print_exc()
             failed.append(name)
             continue

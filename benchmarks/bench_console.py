@@ -80,7 +80,8 @@ def seed(data_dir: str, count: int = TOKENS) -> None:
             (
                 (
                     f"tok_seed{n:014}", f"team-{n:06} " + "🙂" * 50, issuer(n),
-                    f"tok_seedreg{n:013}" if n % 10 else None, now - n, None if n % 3 else now + (n % 400 + 1) * DAY, now - n,
+                    f"tok_seedreg{n:013}" if n % 10 else None, now - n,
+                    None if n % 3 else now + (n % 400 + 1) * DAY, now - n,
                 )
                 for n in numbers
             ),

@@ -10,6 +10,7 @@ import time
 from urllib.parse import urlsplit
 
 from benchmarks.bench_console import seed
+
 from mlplatform_client.local import LocalPlatform
 
 TITLE = "Growth"
@@ -28,6 +29,7 @@ class Caller:
         self._session = self._exchange()
 
     def close(self) -> None:
+        """Hang up."""
         self._connection.close()
 
     def measure(self) -> dict[str, list[float]]:

@@ -278,7 +278,7 @@ def test_a_certificate_that_is_not_trusted(
 def test_an_authority_is_no_server(platform: LocalPlatform, files: Path) -> None:
     """What the usual recipe for a self-signed certificate makes may sign others, and TLS lets no server show it."""
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with (AUTHORITY.cert_pem.tempfile() as certificate, AUTHORITY.private_key_pem.tempfile() as key):
+    with AUTHORITY.cert_pem.tempfile() as certificate, AUTHORITY.private_key_pem.tempfile() as key:
         own.load_cert_chain(certificate, key)
     with FaultProxy(platform.url, tls=own) as front, pytest.raises(ConnectionException) as caught:
         MLPlatform(platform.admin_token, url=front.url, ca_bundle=files / "ca.pem").who_am_i()
