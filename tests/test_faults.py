@@ -181,8 +181,9 @@ def test_a_break_that_lasts_is_told(stage: Stage) -> None:
 def test_a_platform_that_is_gone_is_told(platform: LocalPlatform, admin: MLPlatform, method: str) -> None:
     story = Story(platform, admin, method)
     with story.proxy, story.proxy.refusing():
-        error = story.run(1)
+        error = story.run(30)
     assert isinstance(error, ConnectionException)
+    assert error.attempts == 5
     assert "nothing listens there" in str(error)
     story.check(0)
 
