@@ -177,6 +177,15 @@ def test_search_and_pages(platform: LocalPlatform, admin: MLPlatform, anybody: U
     ]
     page.get_by_role("link", name="Newer").click()
     assert [title.text_content() for title in page.locator("bdi.title").all()] == shown
+    # Parts that are too short for the table of parts: in upper and lower case all the same, and no patterns.
+    for part in ("ст", "Н", "r-", "R-"):
+        page.get_by_label("Name or id").fill(part)
+        page.get_by_label("Name or id").press("Enter")
+        page.get_by_role("link", name="Clear").wait_for()
+        assert [title.text_content() for title in page.locator("bdi.title").all()] == shown, part
+    page.get_by_label("Name or id").fill("_%")
+    page.get_by_label("Name or id").press("Enter")
+    assert page.get_by_text("No token has “_%” in its name").count()
     page.get_by_label("Name or id").fill("nobody has this name")
     page.get_by_label("Name or id").press("Enter")
     assert page.get_by_text("No token has “nobody has this name” in its name").count()
@@ -210,6 +219,13 @@ def test_a_user_rotates_its_own_token(platform: LocalPlatform, newcomer: Newcome
     anybody.sign_in(token)
     page.get_by_role("link", name="Rotate").click()
     assert page.get_by_text("sign in again with the new value").count()
+    # Whoever finds the browser open has a session, and gets no lasting token for it.
+    for wrong in ("somebody else's", str(platform.admin_token)):
+        page.get_by_label("Your access token, once more").fill(wrong)
+        page.get_by_role("button", name="Rotate").click()
+        page.get_by_text("Nothing was changed").wait_for()
+        assert _who_am_i(platform, token) == name
+    page.get_by_label("Your access token, once more").fill(token)
     page.get_by_role("button", name="Rotate").click()
     new = anybody.value()
     assert _who_am_i(platform, new) == name
@@ -217,6 +233,24 @@ def test_a_user_rotates_its_own_token(platform: LocalPlatform, newcomer: Newcome
     page.get_by_label("Access token").wait_for()
     anybody.sign_in(new)
     assert page.get_by_role("main").get_by_text(name).count()
+
+
+def test_the_other_browsers_are_seen_and_signed_out(newcomer: Newcomer, anybody: User, open_browser: Open) -> None:
+    _, token = newcomer()
+    other = open_browser()
+    other.sign_in(token)
+    anybody.sign_in(token)
+    page = anybody.page
+    assert page.get_by_role("region", name="Signed in with this token").get_by_role("term").all_text_contents() == [
+        "This browser", "Another browser",
+    ]  # fmt: skip
+    page.get_by_role("button", name="Sign the others out").click()
+    page.get_by_role("status").get_by_text("All other browsers were signed out").wait_for()
+    assert page.get_by_text("Another browser").count() == 0
+    other.page.reload()
+    other.page.get_by_label("Access token").wait_for()
+    page.reload()
+    assert page.get_by_role("heading", name="My token").count()
 
 
 def test_a_registration_token_goes_to_a_colleague(

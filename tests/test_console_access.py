@@ -65,6 +65,14 @@ def _rotated(user: User) -> None:
     user.page.get_by_role("button", name="Rotate").click()
 
 
+def _rotate_own(user: User) -> None:
+    user.page.goto(f"{user.url}/me")
+    user.page.get_by_role("link", name="Rotate").click()
+    user.page.get_by_label("Your access token, once more").fill("not it")
+    user.page.get_by_role("button", name="Rotate").click()
+    user.page.get_by_text("Nothing was changed").wait_for()
+
+
 PAGES: dict[str, Show] = {
     "tokens": _goto("/tokens"),
     "menu": _menu,
@@ -76,6 +84,7 @@ PAGES: dict[str, Show] = {
     "delete": _delete,
     "rotate": _rotate,
     "rotated": _rotated,
+    "rotate-own": _rotate_own,
     "gone": _goto("/tokens/tok_none/delete"),
     "registration": _goto("/registration-tokens"),
     "registration-new": _goto("/registration-tokens/new"),
@@ -114,6 +123,18 @@ def test_axe_finds_nothing(theme: str, width: int, platform: LocalPlatform, open
     for show in PAGES.values():
         show(user)
         check_access(user.page)
+
+
+def test_no_width_is_too_small_for_a_table(platform: LocalPlatform, open_browser: Open) -> None:
+    """Between the narrow layout and the wide one there is no width at which a table spills over its page."""
+    user = open_browser()
+    user.sign_in(platform.admin_token)
+    for path in ("/tokens", "/registration-tokens", "/audit"):
+        user.page.goto(user.url + path)
+        for width in range(320, 1440, 20):
+            user.page.set_viewport_size({"width": width, "height": 900})
+            spilled = user.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert spilled == 0, (path, width, spilled)
 
 
 def _tab_to(page: Page, what: str) -> None:
@@ -167,6 +188,32 @@ def test_the_keyboard_alone_creates_and_deletes(platform: LocalPlatform, open_br
     _tab_to(page, "Confirm")
     keyboard.press("Enter")
     page.get_by_role("status").get_by_text(f"{name} was deleted").wait_for()
+
+
+def test_the_keyboard_alone_rotates(platform: LocalPlatform, newcomer: Newcomer, open_browser: Open) -> None:
+    name, token = newcomer()
+    user = open_browser()
+    page, keyboard = user.page, user.page.keyboard
+    user.sign_in(platform.admin_token)
+    _tab_to(page, f"Actions for {name}")
+    keyboard.press("Enter")
+    _tab_to(page, "Rotate")
+    keyboard.press("Enter")
+    page.get_by_role("heading", name=f"Rotate {name}?").wait_for()
+    _tab_to(page, "Ends at once")
+    keyboard.press("ArrowDown")
+    assert page.get_by_role("radio", name="Goes on for").is_checked()
+    _tab_to(page, "Rotate")
+    keyboard.press("Enter")
+    page.get_by_role("heading", name="Access token rotated").wait_for()
+    assert TOKEN.fullmatch(user.value())
+    assert user.value() != token
+    _tab_to(page, "Copy")
+    keyboard.press("Space")
+    page.get_by_role("status").get_by_text("Copied").wait_for()
+    _tab_to(page, "Ready")
+    keyboard.press("Enter")
+    user.row(name).wait_for()
 
 
 def test_what_has_the_focus_is_seen(platform: LocalPlatform, open_browser: Open) -> None:

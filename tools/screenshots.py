@@ -99,6 +99,38 @@ def delete(page: Page, url: str) -> None:
     page.get_by_role("button", name="Confirm").wait_for()
 
 
+def rotate(page: Page, url: str) -> None:
+    menu(page, url)
+    page.locator("details[open] a", has_text="Rotate").click()
+    page.get_by_role("button", name="Rotate").wait_for()
+
+
+def rotate_own(page: Page, url: str) -> None:
+    page.goto(url + "/me")
+    page.get_by_role("link", name="Rotate").click()
+
+
+def rotated(page: Page, url: str) -> None:
+    page.goto(url + "/tokens?q=nightly")
+    page.locator("details.menu summary").first.click()
+    page.locator("details[open] a", has_text="Rotate").click()
+    page.get_by_role("radio", name="Goes on for").check()
+    page.get_by_role("button", name="Rotate").click()
+    page.get_by_role("button", name="Copy").wait_for()
+
+
+def made_before(page: Page, url: str) -> None:
+    created(page, url)
+    page.reload()
+    page.get_by_role("heading", name="made already").wait_for()
+
+
+def withdraw(page: Page, url: str) -> None:
+    page.goto(url + "/registration-tokens?q=olga")
+    page.locator("details.menu summary").first.click()
+    page.locator("details[open] a", has_text="Withdraw").click()
+
+
 PAGES: dict[str, Callable[[Page, str], None]] = {
     "tokens": opened("/tokens"),
     "tokens-menu": menu,
@@ -107,12 +139,22 @@ PAGES: dict[str, Callable[[Page, str], None]] = {
     "create": opened("/tokens/new"),
     "create-wrong": fill_create,
     "created": created,
+    "made-before": made_before,
     "delete": delete,
+    "rotate": rotate,
+    "rotate-own": rotate_own,
+    "rotated": rotated,
     "gone": opened("/tokens/tok_none/delete"),
     "register": opened("/registration-tokens"),
     "register-new": opened("/registration-tokens/new"),
     "register-made": register_made,
+    "register-replayed": opened("/registration-tokens?show=replayed"),
+    "register-none": opened("/registration-tokens?q=nobody"),
+    "withdraw": withdraw,
     "audit": opened("/audit"),
+    "audit-narrowed": opened("/audit?token=temporary&outcome=done&since=2020-01-01T00:00&until=2100-01-01T00:00"),
+    "audit-none": opened("/audit?action=delete_token&outcome=replay"),
+    "audit-wrong": opened("/audit?since=yesterday"),
     "me": opened("/me"),
     "not-found": opened("/nothing"),
 }
@@ -135,9 +177,16 @@ def main() -> None:
                     timezone_id="Europe/Berlin",
                 )
                 page = context.new_page()
-                page.on("console", lambda message: print("console:", message.text))
+                page.on("console", lambda message: print("console:", message.text) if "responded" not in message.text else None)
                 page.goto(platform.url + "/sign-in")
                 page.screenshot(path=asked.directory / f"sign-in-{theme}-{name}.png", full_page=True)
+                page.goto(platform.url + "/sign-in?next=/tokens")
+                page.get_by_label("Access token").fill("somebody else's")
+                page.get_by_role("button", name="Sign in").click()
+                page.get_by_role("alert").wait_for()
+                page.screenshot(path=asked.directory / f"sign-in-refused-{theme}-{name}.png", full_page=True)
+                page.goto(platform.url + "/open?code=x")
+                page.screenshot(path=asked.directory / f"sign-in-link-{theme}-{name}.png", full_page=True)
                 sign_in(page, platform, platform.admin_token)
                 for title, show in PAGES.items():
                     if not asked.only or title in asked.only:

@@ -16,6 +16,7 @@ use common::Platform;
 use mlplatform_server::{Config, Limits, PublicUrl};
 use reqwest::{Client, Response, header, redirect::Policy};
 use serde_json::json;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -259,4 +260,39 @@ async fn what_is_no_form_is_a_page_that_says_so() {
         assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
         assert!(answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().contains("default-src 'none'"));
     }
+}
+
+#[tokio::test]
+async fn too_many_at_once_get_a_page_that_says_so() {
+    let platform = Platform::start_with(Limits { requests: 0, ..Limits::default() }).await;
+    let browser = Browser::new(&platform);
+    for answer in [browser.get("/sign-in").await, browser.post("/sign-in", "token=x").await] {
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+        assert!(answer.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().contains("default-src 'none'"));
+        let page = answer.text().await.unwrap();
+        assert!(page.contains("<h1>The platform is busy</h1>"), "{page}");
+        // What makes it readable is no request of that kind.
+        let style = page.split("rel=\"stylesheet\" href=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        assert_eq!(browser.get(&style).await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn slow_forms_keep_nobody_else_out() {
+    let platform = Platform::start_with(Limits { requests: 1, ..Limits::default() }).await;
+    let address = platform.url.strip_prefix("http://").unwrap();
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /sign-in HTTP/1.1\r\nHost: {address}\r\nOrigin: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ntoken=",
+            platform.url
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(Browser::signed_in(&platform, &platform.admin).await.is_signed_in().await);
 }

@@ -21,6 +21,8 @@ pub(super) struct Sent {
     /// Of a registration token: within what time it is redeemed.
     pub(super) redeem_number: String,
     pub(super) redeem_unit: String,
+    /// Of the own token's rotation: its present value, which no page repeats.
+    pub(super) token: String,
 }
 
 /// What is wrong with it, by field.

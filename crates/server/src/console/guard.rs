@@ -2,6 +2,7 @@
 //! page may show, frame or read it.
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -10,7 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use mlplatform_protocol::ErrorCode;
 
 use super::Console;
-use crate::Error;
+use crate::{Error, Result, http::input};
+
+/// The largest form: names and tokens are a hundredth of it.
+const LARGEST_FORM: usize = 16 * 1024;
 
 /// The origin that a request was sent to, once it was found to be ours.
 #[derive(Clone, Debug)]
@@ -32,6 +36,25 @@ pub(super) async fn check(State(console): State<Console>, mut request: Request, 
     }
     request.extensions_mut().insert(Origin(origin));
     next.run(request).await
+}
+
+/// A page takes its place among the requests that are worked on, as those of the API do. A form is read before that:
+/// whoever sends one slowly keeps nobody out.
+pub(super) async fn admit(State(console): State<Console>, request: Request, next: Next) -> Response {
+    let admitted = async {
+        let request = if request.method() == Method::POST { read(&console, request).await? } else { request };
+        Ok::<_, Error>((request, console.app.slot()?))
+    };
+    match admitted.await {
+        Ok((request, _slot)) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn read(console: &Console, request: Request) -> Result<Request> {
+    let (parts, body) = request.into_parts();
+    let form = input::collect(&parts.headers, body, LARGEST_FORM, console.app.limits().body).await?;
+    Ok(Request::from_parts(parts, Body::from(form)))
 }
 
 /// The header of every answer, of the API's too, where the platform is reached by HTTPS.

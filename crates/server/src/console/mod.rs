@@ -4,7 +4,7 @@
 //! same service functions: nothing in this folder knows SQL or a path of the wire.
 //!
 //! ```text
-//! guard      who may ask at all: the host asked for, where a form comes from, headers of every page
+//! guard      who may ask at all: the host asked for, where a form comes from, how many at once; headers of every page
 //! visitor    who asks: the session behind the cookie; what was sent in a form
 //! errors     refusals of the whole server, as pages for whoever reads pages
 //! texts      every word that a person reads
@@ -32,18 +32,13 @@ mod visitor;
 use std::sync::Arc;
 
 use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
+    Router, middleware,
     routing::{get, post},
 };
 
 pub(crate) use errors::dress;
 
 use crate::{app::App, site::Site};
-
-/// The largest form: names and tokens are a hundredth of it.
-const LARGEST_FORM: usize = 16 * 1024;
 
 /// What pages work with.
 #[derive(Clone)]
@@ -61,6 +56,7 @@ pub(crate) fn router(app: &App, site: &Arc<Site>) -> Router<App> {
         .route("/open", get(sign_in::code_page).post(sign_in::with_code))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/me", get(own::page))
+        .route("/me/sign-out-others", post(own::sign_out_others))
         .route("/tokens", get(tokens::list))
         .route("/tokens/new", get(create::page).post(create::create))
         .route("/tokens/{id}/delete", get(tokens::confirm_delete).post(tokens::delete))
@@ -73,7 +69,7 @@ pub(crate) fn router(app: &App, site: &Arc<Site>) -> Router<App> {
         .route("/clusters/{cluster}/{job}/jobs/", get(job::page))
         .route("/clusters/{cluster}/{job}/jobs", get(job::page))
         .route("/clusters/{cluster}/{job}/log", get(job::whole_log))
-        .layer(DefaultBodyLimit::max(LARGEST_FORM))
+        .layer(middleware::from_fn_with_state(console.clone(), guard::admit))
         .layer(middleware::from_fn_with_state(console.clone(), guard::check));
     assets::mount(pages).with_state(console)
 }

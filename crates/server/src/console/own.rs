@@ -1,21 +1,35 @@
 //! The token that somebody is signed in with, and where the console begins.
 
-use axum::response::{IntoResponse, Redirect, Response};
-use maud::html;
+use axum::{
+    extract::Query,
+    response::{IntoResponse, Redirect, Response},
+};
+use maud::{Markup, html};
 use mlplatform_protocol::{Access, Open, Role};
+use serde::Deserialize;
 
 use super::{
     layout::{self, Page, Section},
+    sign_in::Nothing,
     texts::T,
-    visitor::{Answer, Visitor},
+    visitor::{Answer, Form, Visitor},
 };
+use crate::service::sign_in::{self, SignedIn};
 
 /// An Administrator begins with everybody's tokens, a User with its own.
 pub(super) async fn start(visitor: Visitor) -> Response {
     Redirect::to(if visitor.caller.may(Access::Administrator) { "/tokens" } else { "/me" }).into_response()
 }
 
-pub(super) async fn page(visitor: Visitor) -> Answer {
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    /// The other browsers were just signed out.
+    alone: Option<String>,
+}
+
+pub(super) async fn page(visitor: Visitor, Query(asked): Query<Asked>) -> Answer {
+    let browsers = sign_in::browsers(&visitor.app, &visitor.caller).await?;
     let info = visitor.caller.info();
     let may = match info.role {
         Open::Known(Role::Administrator) => T.administrator_may,
@@ -27,6 +41,7 @@ pub(super) async fn page(visitor: Visitor) -> Answer {
             div { h1 { (T.own_token) } p.lead { (T.own_lead) } }
             a.button href={ "/tokens/" (info.id) "/rotate" } { (T.rotate) }
         }
+        @if asked.alone.is_some() && browsers.len() == 1 { (layout::done(T.others_signed_out)) }
         (layout::own_expiry(&visitor))
         section.card {
             dl.facts {
@@ -39,6 +54,40 @@ pub(super) async fn page(visitor: Visitor) -> Answer {
                 div { dt { (T.issued_by) } dd { bdi { (info.issuer_name) } } }
             }
         }
+        (signed_in(&visitor, &browsers))
     };
     Ok(Page { title: T.own_token, visitor: Some(&visitor), section: Some(Section::Own), main }.into_response())
+}
+
+/// The browsers that are signed in with this token.
+fn signed_in(visitor: &Visitor, browsers: &[SignedIn]) -> Markup {
+    html! {
+        div.head.below {
+            h2 #browsers { (T.browsers) }
+            @if browsers.len() > 1 {
+                form method="post" action="/me/sign-out-others" {
+                    (layout::form_token(visitor))
+                    button type="submit" { (T.sign_out_others) }
+                }
+            }
+        }
+        section.card aria-labelledby="browsers" {
+            dl.facts {
+                @for browser in browsers {
+                    div {
+                        dt { (if browser.this { T.this_browser } else { T.another_browser }) }
+                        dd {
+                            (T.browser_since) " " (layout::time(browser.since))
+                            @if !browser.this { p.hint { (T.last_used) " " (layout::time(browser.last_seen)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(super) async fn sign_out_others(visitor: Visitor, _: Form<Nothing>) -> Answer {
+    sign_in::sign_out_others(&visitor.app, &visitor.visit, &visitor.caller).await?;
+    Ok(Redirect::to("/me?alone").into_response())
 }

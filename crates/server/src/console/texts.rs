@@ -173,6 +173,9 @@ texts! {
     ends_at_once: "Ends at once";
     ends_at_once_hint: "When somebody else may have it.";
     ends_later: "Goes on for";
+    present_value: "Your access token, once more";
+    present_value_hint: "So that nobody who finds your browser open can make a lasting token of it.";
+    present_value_wrong: "This is not the present value of the token that you are signed in with. Nothing was changed.";
     rotated_title: "Access token rotated";
     rotated_lead: "This is the new value of {name}.";
     rotated_before_title: "This token was rotated already";
@@ -211,6 +214,12 @@ texts! {
 
     // My token
     own_lead: "The token that you are signed in with.";
+    browsers: "Signed in with this token";
+    this_browser: "This browser";
+    another_browser: "Another browser";
+    browser_since: "Since";
+    sign_out_others: "Sign the others out";
+    others_signed_out: "All other browsers were signed out.";
     own_token_ends: "The token that you are signed in with ends soon.";
 
     // A job

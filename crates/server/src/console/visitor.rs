@@ -149,14 +149,11 @@ pub(super) struct OpenForm<T>(pub(super) T);
 impl<T: DeserializeOwned + Send + 'static> FromRequest<Console> for OpenForm<T> {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, console: &Console) -> Result<Self, Failure> {
-        let patience = console.app.limits().body;
-        let read = tokio::time::timeout(patience, axum::Form::<T>::from_request(request, &())).await;
-        let read =
-            read.map_err(|_| Error::refused(ErrorCode::RequestTimeout, "the form took too long: send it again"))?;
+    async fn from_request(request: Request, _: &Console) -> Result<Self, Failure> {
+        // Of a body that was read before, by [`guard::admit`](super::guard::admit).
+        let read = axum::Form::<T>::from_request(request, &()).await;
         read.map(|form| Self(form.0)).map_err(|rejection| {
             let code = match rejection.status().as_u16() {
-                413 => ErrorCode::PayloadTooLarge,
                 415 => ErrorCode::UnsupportedMediaType,
                 _ => ErrorCode::BadRequest,
             };

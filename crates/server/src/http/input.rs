@@ -25,12 +25,7 @@ pub(super) async fn read<E: Endpoint>(request: Request, patience: Duration) -> R
             let text = "the body is not JSON: send it with 'Content-Type: application/json'";
             return Err(Error::refused(ErrorCode::UnsupportedMediaType, text));
         }
-        let body = tokio::time::timeout(patience, collect(&parts.headers, body, E::ROUTE.largest_body())).await;
-        let body = body.map_err(|_| {
-            let text = format!("the body took longer than {} seconds: send it again", patience.as_secs());
-            Error::refused(ErrorCode::RequestTimeout, text)
-        })??;
-        return from_json(&body, path);
+        return from_json(&collect(&parts.headers, body, E::ROUTE.largest_body(), patience).await?, path);
     }
     // Neither the query of a POST nor the body of anything else has a meaning here.
     let query: Query<Vec<(String, String)>> =
@@ -51,7 +46,16 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-async fn collect(headers: &HeaderMap, body: Body, largest: usize) -> Result<Vec<u8>> {
+/// A whole body, if it is not too large and comes in time.
+pub(crate) async fn collect(headers: &HeaderMap, body: Body, largest: usize, patience: Duration) -> Result<Vec<u8>> {
+    let collected = tokio::time::timeout(patience, collect_all(headers, body, largest)).await;
+    collected.unwrap_or_else(|_| {
+        let text = format!("the body took longer than {} seconds: send it again", patience.as_secs());
+        Err(Error::refused(ErrorCode::RequestTimeout, text))
+    })
+}
+
+async fn collect_all(headers: &HeaderMap, body: Body, largest: usize) -> Result<Vec<u8>> {
     let too_large = || {
         let text = format!("the body is larger than {largest} bytes, the most that is read");
         Error::refused(ErrorCode::PayloadTooLarge, text)

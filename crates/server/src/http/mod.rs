@@ -6,7 +6,7 @@
 
 pub(crate) mod credential;
 mod handlers;
-mod input;
+pub(crate) mod input;
 mod job_handlers;
 mod layers;
 mod query;

@@ -221,17 +221,26 @@ pub(crate) struct Known {
 /// made with one, the one whose answer was not lost is shown.
 macro_rules! known {
     ($now:literal) => {
-        concat!(
-            "SELECT r.seq, r.id, r.client_name, r.role, r.issuer_name, r.created_at, r.expires_at, r.access_lifetime, \
-             r.redeemed_at, r.redeemed_address, t.id AS token_id, t.name AS token_name, r.withdrawn_at, \
-             r.replay_count, r.last_replay_at, r.expires_at <= ",
-            $now,
-            " AS expired FROM register_tokens r LEFT JOIN tokens t ON t.register_token_id = r.id \
-             AND t.delete_reason IS NOT 'superseded'"
-        )
+        concat!(known_columns!(), $now, " AS expired FROM register_tokens r", known_join!())
     };
 }
-pub(crate) use known;
+
+/// Up to what the end of each is compared with: the time.
+macro_rules! known_columns {
+    () => {
+        "SELECT r.seq, r.id, r.client_name, r.role, r.issuer_name, r.created_at, r.expires_at, r.access_lifetime, \
+         r.redeemed_at, r.redeemed_address, t.id AS token_id, t.name AS token_name, r.withdrawn_at, \
+         r.replay_count, r.last_replay_at, r.expires_at <= "
+    };
+}
+
+/// What became of each, beside `register_tokens` as `r`.
+macro_rules! known_join {
+    () => {
+        " LEFT JOIN tokens t ON t.register_token_id = r.id AND t.delete_reason IS NOT 'superseded'"
+    };
+}
+pub(crate) use {known, known_columns, known_join};
 
 impl From<Known> for RegisterTokenInfo {
     fn from(row: Known) -> Self {

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use mlplatform_protocol::{Secret, TokenKind};
 use serde_json::json;
 use sqlx::FromRow;
@@ -18,13 +19,15 @@ use crate::{
     Clock, DataDir, Error, Result, StartError,
     app::{App, Change, Limits, Visit},
     audit::{Audit, Event, Outcome},
-    clock::micros,
+    clock::{micros, timestamp},
     store::Store,
 };
 
 const ACTION: &str = "sign_in";
 /// How exactly it is known when a session was last used: each time would be a write for every page.
 const SEEN_EVERY: i64 = 60 * 1_000_000;
+/// Browsers that are shown.
+const BROWSERS: i64 = 50;
 
 /// Signs in with an access token; gives the session's secret.
 ///
@@ -161,6 +164,76 @@ pub async fn sign_out(app: &App, visit: &Visit, session: &Secret) -> Result<()> 
     let event =
         Event { action: "sign_out", actor: Some(&id), subject: Some(&id), outcome: Outcome::Done, detail: json!({}) };
     change.record(event).await?;
+    change.commit().await
+}
+
+/// Whether whoever is signed in has the value of the token at hand, too. A session alone, found in a browser that was
+/// left open, must not become something that lasts.
+///
+/// # Errors
+/// When it is not the value of that token. The audit knows of it, and an address that guesses is slowed.
+pub async fn confirm(app: &App, visit: &Visit, caller: &Caller, action: &'static str, value: &Secret) -> Result<()> {
+    let presented = digest(value.expose());
+    if !sessions::is_known(app, &presented).await? {
+        return Err(app.refuse_unknown(visit, action).await);
+    }
+    let mut change = app.change(visit).await?;
+    let reason = match sessions::living(&mut change, &presented).await? {
+        Ok(Living { token, .. }) if token.id == caller.id() => return Ok(()),
+        Ok(_) => "the value of another token".to_owned(),
+        Err(ended) => ended.reason,
+    };
+    let (actor, detail) = (Some(caller.id()), json!({"reason": reason}));
+    let event = Event { action, actor, subject: actor, outcome: Outcome::Refused, detail };
+    Err(change.refuse(event, Error::forbidden(false)).await)
+}
+
+/// A browser that somebody is signed in with.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// Since when.
+    pub since: Timestamp,
+    /// When it last asked for a page, to the minute.
+    pub last_seen: Timestamp,
+    /// It is the one that asks.
+    pub this: bool,
+}
+
+/// The browsers that are signed in with the caller's token, the latest first; of very many, not all.
+///
+/// # Errors
+/// When the store fails.
+pub async fn browsers(app: &App, caller: &Caller) -> Result<Vec<SignedIn>> {
+    let now = app.clock().now().as_microsecond();
+    let rows: Vec<(i64, i64, bool)> = sqlx::query_as(
+        "SELECT created_at, last_seen_at, digest = ? FROM sessions WHERE token_id = ? AND last_seen_at > ? \
+         AND expires_at > ? ORDER BY digest = ? DESC, last_seen_at DESC LIMIT ?",
+    )
+    .bind(caller.session())
+    .bind(caller.id())
+    .bind(now.saturating_sub(micros(app.limits().console_idle)))
+    .bind(now)
+    .bind(caller.session())
+    .bind(BROWSERS)
+    .fetch_all(&mut *app.read().await?)
+    .await?;
+    let row = |(since, seen, this)| SignedIn { since: timestamp(since), last_seen: timestamp(seen), this };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Ends the sessions of all other browsers that are signed in with the caller's token.
+///
+/// # Errors
+/// When the store fails.
+pub async fn sign_out_others(app: &App, visit: &Visit, caller: &Caller) -> Result<()> {
+    let mut change = app.change(visit).await?;
+    let ended = sqlx::query("DELETE FROM sessions WHERE token_id = ? AND digest <> ? AND last_seen_at IS NOT NULL")
+        .bind(caller.id())
+        .bind(caller.session())
+        .execute(change.connection())
+        .await?;
+    let (actor, detail) = (Some(caller.id()), json!({"others": ended.rows_affected()}));
+    change.record(Event { action: "sign_out", actor, subject: actor, outcome: Outcome::Done, detail }).await?;
     change.commit().await
 }
 
