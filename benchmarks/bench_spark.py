@@ -35,7 +35,12 @@ def manifest(name: str) -> dict[str, Any]:
         "apiVersion": "sparkoperator.k8s.io/v1beta2",
         "kind": "SparkApplication",
         "metadata": {"name": name},
-        "spec": {"type": "Python", "driver": {"memory": "512m"}, "executor": {"memory": "512m"}},
+        "spec": {
+            "type": "Python",
+            "sparkVersion": "4.3.0",
+            "driver": {"memory": "512m"},
+            "executor": {"memory": "512m"},
+        },
     }
 
 

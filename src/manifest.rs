@@ -610,6 +610,7 @@ impl ManifestProblem {
             found: self.found.clone().unwrap_or_default(),
             rule: self.rule.clone(),
             remedy: self.remedy.clone(),
+            is_harmless: false,
         };
         problem.to_string()
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -21,6 +23,10 @@ FLAGS = [
 ]  # fmt: skip
 if hasattr(os, "geteuid") and os.geteuid() == 0:
     FLAGS.append("--no-sandbox")
+
+
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
 def find_chromium() -> str:
@@ -39,6 +45,17 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         yield browser
         browser.close()
+
+
+def check_access(page: Page) -> None:
+    """Axe finds nothing on a page, and the page is not wider than the screen."""
+    page.evaluate(AXE)
+    found = page.evaluate(f"axe.run(document, {json.dumps(RULES)})")
+    problems = [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
+    assert problems == [], page.url
+    assert len(found["passes"]) > 5
+    spilled = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert spilled == 0, f"{page.url} is wider than the screen by {spilled}"
 
 
 @dataclass

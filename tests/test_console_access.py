@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator
-from importlib import resources
 
 import pytest
-from browsers import Open, User
+from browsers import Open, User, check_access
 from conftest import TOKEN, Newcomer
 from playwright.sync_api import Page
 
@@ -20,19 +18,6 @@ from mlplatform_client.serializers.auth import MLPTokenType
 
 pytestmark = pytest.mark.slow
 _names = (f"reader-{number}" for number in itertools.count(1))
-AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-
-
-def _check(page: Page) -> None:
-    page.evaluate(AXE)
-    found = page.evaluate(f"axe.run(document, {json.dumps(RULES)})")
-    problems = [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
-    assert problems == [], page.url
-    assert len(found["passes"]) > 5
-    spilled = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert spilled == 0, f"{page.url} is wider than the screen by {spilled}"
-
 
 Show = Callable[[User], None]
 
@@ -120,15 +105,15 @@ def _content(platform: LocalPlatform, admin: MLPlatform) -> Iterator[None]:
 def test_axe_finds_nothing(theme: str, width: int, platform: LocalPlatform, open_browser: Open) -> None:
     user = open_browser(color_scheme=theme, viewport={"width": width, "height": 900})
     user.page.goto(user.url)
-    _check(user.page)
+    check_access(user.page)
     user.page.goto(f"{user.url}/open?code=none")
-    _check(user.page)
+    check_access(user.page)
     user.page.goto(f"{user.url}/sign-in?next=/tokens")
-    _check(user.page)
+    check_access(user.page)
     user.sign_in(platform.admin_token)
     for show in PAGES.values():
         show(user)
-        _check(user.page)
+        check_access(user.page)
 
 
 def _tab_to(page: Page, what: str) -> None:

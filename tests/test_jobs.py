@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Newcomer
+from jobs import manifest, new_cluster
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import (
@@ -45,19 +46,7 @@ def user(newcomer: Newcomer, platform: LocalPlatform) -> MLPlatform:
 @pytest.fixture
 def cluster(admin: MLPlatform) -> str:
     """A cluster of its own, so that a test's list and events are its own, too."""
-    made = admin.create_cluster({"name": f"jobs-{next(_numbers)}"})
-    while admin.get_cluster_info(made.id).status != "RUNNING":
-        time.sleep(0.1)
-    return made.id
-
-
-def manifest(name: str, **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "sparkoperator.k8s.io/v1beta2",
-        "kind": "SparkApplication",
-        "metadata": {"name": name},
-        "spec": {"type": "Python", "driver": {"memory": "512m"}, "executor": {"memory": "512m"}, **spec},
-    }
+    return new_cluster(admin, f"jobs-{next(_numbers)}")
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import ROOT
+from jobs import manifest
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.local import LocalPlatform
@@ -47,15 +47,6 @@ def mlp(spark_platform: LocalPlatform) -> Iterator[MLPlatform]:
 @pytest.fixture(scope="module")
 def cluster(mlp: MLPlatform) -> str:
     return mlp.get_clusters()[0].id
-
-
-def manifest(name: str, **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "sparkoperator.k8s.io/v1beta2",
-        "kind": "SparkApplication",
-        "metadata": {"name": name},
-        "spec": {"type": "Python", "driver": {"memory": "512m"}, "executor": {"memory": "512m"}, **spec},
-    }
 
 
 def test_pi(mlp: MLPlatform, cluster: str) -> None:
@@ -107,7 +98,7 @@ def test_what_a_manifest_says_is_what_the_job_sees(
     spec = manifest(
         "everything",
         arguments=["one", "$(two); *"],
-        sparkConf={"spark.sql.shuffle.partitions": "3", "spark.master": "k8s://elsewhere"},
+        sparkConf={"spark.sql.shuffle.partitions": "3"},
         hadoopConf={"some.key": "some value"},
         deps={"files": ["s3a://spark-local/notes.txt"], "pyFiles": ["s3a://spark-local/helper.py"]},
         driver={"memory": "512m", "env": [{"name": "DRIVER", "value": "of the driver"}]},

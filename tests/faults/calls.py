@@ -116,7 +116,13 @@ _OBJECTS = "SELECT count(*) FROM objects WHERE name = ?"
 _WAITING_JOB = {
     "apiVersion": "sparkoperator.k8s.io/v1beta2",
     "kind": "SparkApplication",
-    "spec": {"type": "Python", "mainClass": "A", "mainApplicationFile": "local:///", "executor": {"instances": 1000}},
+    "spec": {
+        "type": "Python",
+        "sparkVersion": "4.3.0",
+        "mainApplicationFile": "local:///",
+        "driver": {},
+        "executor": {"instances": 1000},
+    },
 }
 
 

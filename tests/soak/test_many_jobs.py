@@ -14,20 +14,10 @@ from typing import Any
 import pytest
 from conftest import ROOT, stand_in
 from figures import Figure
+from jobs import FINAL, manifest, until
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.local import LocalPlatform
-
-FINAL = ("COMPLETED", "FAILED")
-
-
-def manifest(name: str, **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "sparkoperator.k8s.io/v1beta2",
-        "kind": "SparkApplication",
-        "metadata": {"name": name},
-        "spec": {"type": "Python", "driver": {"memory": "512m"}, "executor": {"memory": "512m"}, **spec},
-    }
 
 
 def resident(pid: int) -> int:
@@ -47,13 +37,6 @@ def processes(text: str) -> list[int]:
         if text.encode() in line and int(entry.name) != os.getpid():
             found.append(int(entry.name))
     return found
-
-
-def until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not come to pass"
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ impl Jobs {
     fn manifest(&self, name: &str, more: Value) -> Value {
         let mut manifest = json!({
             "apiVersion": "sparkoperator.k8s.io/v1beta2", "kind": "SparkApplication", "metadata": {"name": name},
-            "spec": {"type": "Python", "driver": {"memory": "512m"}, "executor": {"instances": 1, "memory": "512m"}},
+            "spec": {"type": "Python", "sparkVersion": "4.3.0", "driver": {"memory": "512m"}, "executor": {"instances": 1, "memory": "512m"}},
         });
         manifest["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         manifest
@@ -353,7 +353,7 @@ async fn what_cannot_run_is_refused_with_its_reason() {
             "'local:///none.py' does not exist on the cluster's machine",
         ),
         (json!({"mainApplicationFile": "job.py"}), "pycode_file_path"),
-        (json!({}), "there is no program to run"),
+        (json!({}), "spec.mainApplicationFile: missing; it is required; pass the program's file as pycode_file_path"),
     ] {
         let request = json!({"cluster_id": jobs.cluster, "manifest": jobs.manifest("bad", more)});
         let answer = jobs.platform.ask::<SparkSubmitJob>(request).session(&jobs.session).send().await;
@@ -364,7 +364,13 @@ async fn what_cannot_run_is_refused_with_its_reason() {
         assert!(told["sentence"].as_str().unwrap().contains(text), "{told}");
     }
     for (name, more, text) in [
-        ("Bad_Name", json!({}), "is no name of a job"),
+        ("Bad_Name", json!({}), "metadata.name: 'Bad_Name'; it must have at most 63"),
+        ("bad", json!({"driver": {"memory": "1.5g"}}), "spec.driver.memory: '1.5g'; it must be a whole number"),
+        (
+            "bad",
+            json!({"sparkConf": {"spark.master": "yarn"}, "mode": "x"}),
+            "breaks 2 rules: spec.mode: 'x'; it must be",
+        ),
         ("bad", json!({"deps": {"jars": ["s3a://spark-local/none.jar"]}}), "spec.deps.jars: "),
         ("bad", json!({"driver": {"envFrom": [{"secretRef": {"name": "none"}}]}}), "the Secret 'none' does not exist"),
     ] {
@@ -378,6 +384,14 @@ async fn what_cannot_run_is_refused_with_its_reason() {
     request["cluster_id"] = json!(jobs.cluster);
     let answer = jobs.platform.ask::<SparkSubmitJob>(request).session(&jobs.session).send().await;
     assert_eq!(answer.status, 400);
+}
+
+#[tokio::test]
+async fn a_setting_that_the_operator_passes_over_is_told_and_keeps_nobody_from_running() {
+    let jobs = Jobs::start().await;
+    jobs.submitted("over", "exit 0", json!({"sparkConf": {"spark.driver.memory": "4g"}})).await;
+    assert_eq!(jobs.ended("over").await, "COMPLETED");
+    assert_eq!(jobs.events("over").await[..2], ["SparkApplicationAdded", "SettingIgnored"]);
 }
 
 #[tokio::test]

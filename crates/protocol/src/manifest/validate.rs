@@ -25,6 +25,8 @@ pub struct Problem {
     pub rule: String,
     /// What to do.
     pub remedy: String,
+    /// The operator takes it all the same, and does something else than it says.
+    pub is_harmless: bool,
 }
 
 impl fmt::Display for Problem {
@@ -73,7 +75,7 @@ const OVERRIDDEN: [(&str, &[&str]); 9] = [
 ];
 
 impl Manifest {
-    /// Every rule that the manifest breaks; none: the operator takes it.
+    /// Every rule that the manifest breaks; none, or only [harmless](Problem::is_harmless) ones: the operator takes it.
     #[must_use]
     pub fn validate(&self) -> Vec<Problem> {
         let mut check = Check { manifest: self, problems: Vec::new() };
@@ -128,7 +130,8 @@ impl Check<'_> {
         remedy: impl Into<String>,
     ) {
         let (path, found) = (path.to_owned(), found.into());
-        self.problems.push(Problem { path, line, found, rule: rule.into(), remedy: remedy.into() });
+        let (rule, remedy) = (rule.into(), remedy.into());
+        self.problems.push(Problem { path, line, found, rule, remedy, is_harmless: false });
     }
 
     fn fields(&mut self, prefix: &str, mapping: &Mapping, known: &'static [&'static [Field]], line: u32) {
@@ -498,6 +501,7 @@ impl Check<'_> {
                 let field = path.join(".");
                 let rule = format!("{field} is {} and wins", shorten(wins));
                 self.say(&here, entry.line, found(&entry.value), rule, format!("remove it, or set {field}"));
+                self.problems.last_mut().into_iter().for_each(|problem| problem.is_harmless = true);
             }
         }
     }
@@ -539,7 +543,10 @@ fn required(path: &str, field: &Field) -> (String, String) {
         "metadata" | "metadata.name" => "give the job a name: metadata: {name: spark-job-1}".to_owned(),
         "spec.type" => "write type: Python, for example".to_owned(),
         "spec.sparkVersion" => format!("write sparkVersion: \"{}\", for example", super::SPARK_VERSION),
-        "spec.mainApplicationFile" => "name the program: local:///opt/app/job.py or s3a://bucket/job.py".to_owned(),
+        "spec.mainApplicationFile" => {
+            "pass the program's file as pycode_file_path, or name it: local:///opt/app/job.py or s3a://bucket/job.py"
+                .to_owned()
+        }
         "spec.driver" | "spec.executor" => "write its settings, such as cores: 1 and memory: 512m".to_owned(),
         _ => format!("add {}", field.name),
     };

@@ -19,6 +19,7 @@ mod create;
 mod errors;
 mod fields;
 mod guard;
+mod job;
 mod layout;
 mod own;
 mod register;
@@ -69,6 +70,9 @@ pub(crate) fn router(app: &App, site: &Arc<Site>) -> Router<App> {
         .route("/registration-tokens/{id}/withdraw", get(register::confirm_withdraw).post(register::withdraw))
         .route("/audit", get(audit::page))
         .route("/audit/export", get(audit::export))
+        .route("/clusters/{cluster}/{job}/jobs/", get(job::page))
+        .route("/clusters/{cluster}/{job}/jobs", get(job::page))
+        .route("/clusters/{cluster}/{job}/log", get(job::whole_log))
         .layer(DefaultBodyLimit::max(LARGEST_FORM))
         .layer(middleware::from_fn_with_state(console.clone(), guard::check));
     assets::mount(pages).with_state(console)

@@ -118,7 +118,7 @@ fn with_cookie(site: &Site, session: Option<&Secret>, next: &str) -> Response {
 
 /// Only a page of ours: whoever sends somebody a link to sign in must not choose where that ends.
 fn local(next: &str) -> &str {
-    let ours = ["/tokens", "/registration-tokens", "/audit", "/me"];
+    let ours = ["/tokens", "/registration-tokens", "/audit", "/me", "/clusters"];
     let page =
         |page: &&str| next.strip_prefix(*page).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
     // No path with two slashes, a backslash or a control character: browsers read hosts out of them.
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn only_pages_of_ours_follow() {
-        for next in ["/tokens", "/tokens/new", "/tokens?q=a%20b", "/audit", "/me"] {
+        for next in ["/tokens", "/tokens/new", "/tokens?q=a%20b", "/audit", "/me", "/clusters/a/b/jobs/"] {
             assert_eq!(local(next), next);
         }
         for next in [

@@ -213,6 +213,42 @@ texts! {
     own_lead: "The token that you are signed in with.";
     own_token_ends: "The token that you are signed in with ends soon.";
 
+    // A job
+    job_lead: "A Spark job on the cluster";
+    job_deleted: "Deleted";
+    job_why: "Why";
+    job_remedy: "What to do:";
+    job_submitted: "Submitted";
+    job_started: "Started";
+    job_ended: "Ended";
+    job_runs: "Runs";
+    job_gone_title: "No such job";
+    job_gone: "There is no job of that name in this cluster, and there was none; or the cluster is gone.";
+    refresh: "Refresh";
+    refresh_always: "Refresh every {seconds} seconds";
+    stop_refreshing: "Stop refreshing";
+    pods: "Pods";
+    pod: "Pod";
+    pod_count: "Number";
+    pod_cores: "Cores of each";
+    pod_memory: "Memory of each";
+    driver: "Driver";
+    executors: "Executors";
+    executors_are_threads: "Threads of the driver’s process";
+    log: "Log";
+    whole_log: "The whole log ({size})";
+    log_end_only: "Its last {size}.";
+    log_empty: "The job printed nothing.";
+    log_empty_yet: "The job has printed nothing yet.";
+    events: "Events";
+    event: "Event";
+    event_message: "What happened";
+    gib: "{count} GiB";
+    mib: "{count} MiB";
+    kib: "{count} KiB";
+    byte_one: "1 byte";
+    bytes_many: "{count} bytes";
+
     // Errors
     back_to_start: "Back to the start";
     request_id: "Request";

@@ -6,6 +6,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use mlplatform_protocol::{
     ErrorCode, JobDetail, JobEvent, JobInfo, JobState, Timestamp,
     jobs::{LARGEST_PYCODE, Pycode},
+    manifest::{Manifest, Problem},
+    yaml::Node,
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -15,24 +17,30 @@ use crate::{Error, Result, app::App, clock::timestamp, spark::end_text};
 
 /// Where in a bucket the programs are that came along with a job.
 const UPLOADS: &str = ".spark-jobs";
-/// As long as a label of Kubernetes may be.
-const LONGEST_NAME: usize = 63;
+/// Of a name that was refused, and is remembered: a job's may be as long as a label of Kubernetes.
+const LONGEST_NAME: usize = 100;
 
 pub(crate) fn bad(text: impl Into<String>) -> Error {
     Error::refused(ErrorCode::BadRequest, text)
 }
 
-/// A name as Kubernetes wants it for what names a pod.
-pub(crate) fn check_name(name: &str) -> Result<()> {
-    let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    let edges = !name.starts_with('-') && !name.ends_with('-');
-    if !name.is_empty() && name.len() <= LONGEST_NAME && edges && name.bytes().all(fits) {
-        return Ok(());
+/// The contract's rules, the same that `Manifest.validate()` tells before anything is sent; gives what the operator would
+/// pass over. What matters only for running a job here is checked by [`Plan`](crate::spark::Plan).
+pub(crate) fn check(manifest: &Value) -> Result<Vec<Problem>> {
+    let node = Node::from_json(manifest).ok_or_else(|| bad("manifest: it is nested too deeply"))?;
+    let problems = Manifest::from_node(node).map_err(|problem| bad(format!("manifest: {problem}")))?.validate();
+    let (harmless, broken): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.is_harmless);
+    let texts: Vec<String> = broken.iter().map(Problem::to_string).collect();
+    match texts.as_slice() {
+        [] => Ok(harmless),
+        [only] => Err(bad(only)),
+        _ => Err(bad(format!("the manifest breaks {} rules: {}", texts.len(), texts.join(" | ")))),
     }
-    Err(bad(format!(
-        "metadata.name: '{name}' is no name of a job: give 1 to {LONGEST_NAME} of a-z, 0-9 and '-', not at the edges \
-         (manifest.job_name = \"…\")"
-    )))
+}
+
+/// Whether somebody may ask what became of a job of that name, valid or not.
+pub(crate) fn can_be_asked_for(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.chars().count())
 }
 
 /// A program that came along: its bytes, once they are what was sent.
@@ -111,7 +119,7 @@ pub(crate) fn detail(app: &App, job: &JobRow) -> JobDetail {
 }
 
 /// The SparkApplication as the operator would show it.
-pub(crate) fn description(job: &JobRow, cluster: &str, events: Vec<JobEvent>) -> Result<Value> {
+pub(crate) fn description(job: &JobRow, cluster: &str, events: &[JobEvent]) -> Result<Value> {
     let broken = |_| Error::Fault("a stored manifest is no JSON");
     let manifest: Map<String, Value> = serde_json::from_str(&job.manifest).map_err(broken)?;
     let time = |at: i64| Value::String(rfc3339(timestamp(at)));
@@ -159,16 +167,6 @@ fn rfc3339(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names() {
-        for good in ["pi-1", "a", "0", &"x".repeat(LONGEST_NAME)] {
-            assert!(check_name(good).is_ok(), "{good}");
-        }
-        for bad in ["", "-a", "a-", "A", "a_b", "a.b", "..", "ü", &"x".repeat(LONGEST_NAME + 1)] {
-            assert!(check_name(bad).unwrap_err().to_string().contains("is no name of a job"), "{bad}");
-        }
-    }
 
     #[test]
     fn programs_arrive_whole_or_not_at_all() {

@@ -184,20 +184,32 @@ impl Reader {
     }
 }
 
-/// The end of the last run's part of a log.
-pub(crate) async fn end_of(app: &App, job: &JobRow) -> Result<String> {
-    let (path, from) = (job.folder(app).join("log"), u64::try_from(job.log_from).unwrap_or_default());
+/// The end of a log.
+pub(crate) struct LogEnd {
+    /// Where in the log it begins.
+    pub(crate) from: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The end of a log: what comes behind an offset, but not more than so many bytes.
+pub(crate) async fn end_of(app: &App, job: &JobRow, behind: u64, most: u64) -> Result<LogEnd> {
+    let path = job.folder(app).join("log");
     let read = spawn_blocking(move || {
-        let Some(mut file) = open(&path)? else { return Ok(Vec::new()) };
+        let Some(mut file) = open(&path)? else { return Ok(LogEnd { from: 0, bytes: Vec::new() }) };
         let size = file.metadata()?.len();
-        file.seek(SeekFrom::Start(from.max(size.saturating_sub(END)).min(size)))?;
+        let from = file.seek(SeekFrom::Start(behind.max(size.saturating_sub(most)).min(size)))?;
         let mut bytes = Vec::new();
-        file.take(END).read_to_end(&mut bytes)?;
-        io::Result::Ok(bytes)
+        file.take(most).read_to_end(&mut bytes)?;
+        io::Result::Ok(LogEnd { from, bytes })
     });
-    let bytes = read.await.map_err(|_| Error::Fault("the reading of a log panicked"))?;
-    let bytes = bytes.map_err(|error| Error::File("reading a log", error))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let end = read.await.map_err(|_| Error::Fault("the reading of a log panicked"))?;
+    end.map_err(|error| Error::File("reading a log", error))
+}
+
+/// What an explanation reads of a log: the end of the last run's part.
+pub(crate) async fn end_of_run(app: &App, job: &JobRow) -> Result<String> {
+    let end = end_of(app, job, u64::try_from(job.log_from).unwrap_or_default(), END).await?;
+    Ok(String::from_utf8_lossy(&end.bytes).into_owned())
 }
 
 #[cfg(test)]

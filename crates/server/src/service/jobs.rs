@@ -58,7 +58,7 @@ pub async fn spark_submit_job(
     let cluster = request.cluster_id.clone();
     let name = request.manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     match submit(app, visit, caller, key, request).await {
-        Err(Error::Refused { code: ErrorCode::BadRequest, field, expired }) if job_form::check_name(&name).is_ok() => {
+        Err(Error::Refused { code: ErrorCode::BadRequest, field, expired }) if job_form::can_be_asked_for(&name) => {
             // For `spark_job_explain`: there is no job that could remember it.
             let detail = json!({"reason": INVALID, "name": name, "why": field});
             let event = clusters::event(SUBMIT, caller, Some(&cluster), Outcome::Refused, detail);
@@ -88,12 +88,12 @@ async fn submit(
     if let (Some(pycode), Some(content)) = (&request.pycode, code) {
         let (path, address) = job_form::upload(&cluster.bucket, &bucket, &id, &pycode.name);
         let spec = manifest.get_mut("spec").and_then(Value::as_object_mut);
-        let spec = spec.ok_or_else(|| bad("spec: it is missing: begin with get_default_manifest"))?;
+        let spec = spec.ok_or_else(|| bad("spec: it is missing, or no mapping: begin with get_default_manifest"))?;
         spec.insert("mainApplicationFile".to_owned(), Value::String(address));
         file = Some(Upload::write(path, &content).map_err(|e| Error::File("writing the job's program", e))?);
     }
+    let passed_over = job_form::check(&manifest)?;
     let plan = Plan::read(&manifest).map_err(bad)?;
-    job_form::check_name(&plan.name)?;
     check(app, &cluster, &plan).await?;
 
     let mut change = app.change_by(visit, caller).await?;
@@ -137,6 +137,10 @@ async fn submit(
     let job = job_rows::by_id(change.connection(), &id).await?.ok_or(Error::Fault("a new job is not there"))?;
     let message = format!("SparkApplication {} was added, enqueuing it for submission", job.name);
     note(change.connection(), &job, now, EventKind::Normal, "SparkApplicationAdded", &message).await?;
+    for problem in passed_over {
+        let message = problem.to_string();
+        note(change.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
+    }
     let detail = json!({"name": job.name, "cluster": cluster.name});
     change.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
     change.commit().await?;
@@ -237,8 +241,7 @@ pub async fn spark_job_info(app: &App, request: JobRequest) -> Result<JobDetail>
 /// When there is no such job, or the store fails.
 pub async fn describe_spark_job(app: &App, request: JobRequest) -> Result<Value> {
     let (cluster, job) = living(app, &request).await?;
-    let events = job_rows::events_of_job(&mut *app.read().await?, job.seq, EVENTS).await?;
-    job_form::description(&job, &cluster.name, events.into_iter().map(JobEvent::from).collect())
+    job_form::description(&job, &cluster.name, &events(app, &job).await?)
 }
 
 /// `spark_events`: what happened on a cluster, those of deleted jobs included.
@@ -263,10 +266,18 @@ pub async fn spark_job_explain(app: &App, request: JobRequest) -> Result<Explana
         Err(error) => return refused(app, &request).await?.ok_or(error),
         Ok(job) => job,
     };
+    explain(app, &cluster, &job, &events(app, &job).await?).await
+}
+
+/// The newest, oldest first.
+pub(super) async fn events(app: &App, job: &JobRow) -> Result<Vec<JobEvent>> {
     let events = job_rows::events_of_job(&mut *app.read().await?, job.seq, EVENTS).await?;
-    let events: Vec<JobEvent> = events.into_iter().map(JobEvent::from).collect();
-    let log = job_logs::end_of(app, &job).await?;
-    Ok(spark::explain(&job, &cluster.bucket, &events, &log))
+    Ok(events.into_iter().map(JobEvent::from).collect())
+}
+
+pub(super) async fn explain(app: &App, cluster: &Cluster, job: &JobRow, events: &[JobEvent]) -> Result<Explanation> {
+    let log = job_logs::end_of_run(app, job).await?;
+    Ok(spark::explain(job, &cluster.bucket, events, &log))
 }
 
 /// What is said of a job that never was one, because it was refused.
@@ -358,7 +369,7 @@ async fn gone(app: &App, id: &str) -> Result<()> {
 }
 
 /// A cluster that is there.
-async fn cluster(app: &App, id: &str) -> Result<Cluster> {
+pub(super) async fn cluster(app: &App, id: &str) -> Result<Cluster> {
     settle(app).await?;
     let now = app.clock().now().as_microsecond();
     let found = clusters::find(&mut *app.read().await?, id).await?;

@@ -11,6 +11,7 @@ pub mod issuer;
 mod job_form;
 pub mod job_logs;
 pub(crate) mod job_rows;
+pub(crate) mod job_story;
 pub mod jobs;
 pub mod key;
 pub mod objects;

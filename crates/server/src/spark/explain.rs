@@ -127,24 +127,21 @@ fn failed(job: &JobRow, bucket: &str, end: &End, log: &str) -> Told {
     let core = core(&lines);
     if let Some(found) = find(core).or_else(|| find_fatal(&lines)) {
         let Finding { cause, sentence, remedy } = (found.rule.tell)(found.line, bucket);
-        let mut evidence = found.evidence();
-        evidence.push(format!("driver: {how}"));
-        return tell(cause, sentence, evidence, remedy);
+        return tell(cause, sentence, found.evidence(), remedy);
     }
     let name = &job.name;
-    let evidence = || vec![format!("driver: {how}")];
     match (end.signal, end.exit_code) {
         (Some(9), _) | (_, Some(137)) => tell(
             "killed",
             format!("The driver of '{name}' was killed from outside (SIGKILL)."),
-            evidence(),
+            Vec::new(),
             "if nobody did it, the system did because memory ran out: ask for less memory, or run fewer jobs at once; \
              then submit it again",
         ),
         (Some(_), _) | (_, Some(130 | 143)) => tell(
             "killed",
             format!("The driver of '{name}' was ended from outside: {how}."),
-            evidence(),
+            Vec::new(),
             "submit it again; if it happens again, ask the platform's administrator who ends it",
         ),
         _ => {
@@ -152,7 +149,6 @@ fn failed(job: &JobRow, bucket: &str, end: &End, log: &str) -> Told {
                 let sentence = format!("The program raised an error: {}.", shown(line).trim_end_matches('.'));
                 let mut evidence: Vec<_> = place(core).into_iter().map(shown).collect();
                 evidence.push(shown(line));
-                evidence.extend([format!("driver: {how}")]);
                 return tell(
                     "program-error",
                     sentence,
@@ -160,8 +156,7 @@ fn failed(job: &JobRow, bucket: &str, end: &End, log: &str) -> Told {
                     "correct the program at the line shown, and submit it again",
                 );
             }
-            let mut evidence: Vec<_> = lines.iter().rev().take(LINES).rev().map(|line| shown(line)).collect();
-            evidence.push(format!("driver: {how}"));
+            let evidence: Vec<_> = lines.iter().rev().take(LINES).rev().map(|line| shown(line)).collect();
             let sentence = format!("The program of '{name}' ended by itself with {how}, and its log names no error.");
             tell("exit-code", sentence, evidence, "look at the end of the log (spark_job_logs) for what it did last")
         }

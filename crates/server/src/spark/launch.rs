@@ -9,7 +9,7 @@ use std::{
 use super::{
     installation::Installation,
     places::Places,
-    plan::{Language, Object, Plan, Variable},
+    plan::{Object, Plan, Variable},
     quantity::LEAST_HEAP,
     run_job::Launch,
 };
@@ -92,7 +92,6 @@ pub(crate) fn properties(run: &Path) -> PathBuf {
 pub(crate) fn main(plan: &Plan, places: &Places) -> Result<String, String> {
     match &plan.main {
         Some(main) => places.resolve(main).map_err(|problem| format!("spec.mainApplicationFile: {problem}")),
-        None if plan.language == Language::Jvm && plan.main_class.is_some() => Ok("spark-internal".to_owned()),
         None => Err("spec.mainApplicationFile: there is no program to run: pass pycode_file_path, or set \
                      manifest.main_app_file"
             .to_owned()),

@@ -4,20 +4,11 @@ use serde_json::{Map, Value};
 
 use super::quantity::{memory_mib, millicores};
 
-/// The language of the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Language {
-    Python,
-    R,
-    Jvm,
-}
-
 /// What to run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) namespace: String,
-    pub(crate) language: Language,
     pub(crate) main: Option<String>,
     pub(crate) main_class: Option<String>,
     pub(crate) arguments: Vec<String>,
@@ -146,15 +137,6 @@ impl Plan {
         let metadata = At { value: manifest.get("metadata"), path: "metadata" };
         let spec = At { value: manifest.get("spec"), path: "spec" };
         let name = metadata.text("name")?.ok_or("metadata.name: it is missing: set manifest.job_name")?;
-        let language = match spec.text("type")?.as_deref() {
-            Some("Python") => Language::Python,
-            Some("R") => Language::R,
-            Some("Java" | "Scala") => Language::Jvm,
-            other => {
-                let other = other.unwrap_or_default();
-                return Err(format!("spec.type: '{other}' is none of Python, Scala, Java, R"));
-            }
-        };
         let deps = spec.child("deps", "spec.deps");
         let mut conf = spec.texts_by_key("sparkConf")?;
         let hadoop = spec.texts_by_key("hadoopConf")?;
@@ -167,7 +149,6 @@ impl Plan {
         Ok(Self {
             name,
             namespace: metadata.text("namespace")?.unwrap_or_else(|| "default".to_owned()),
-            language,
             main: spec.text("mainApplicationFile")?,
             main_class: spec.text("mainClass")?,
             arguments: spec.texts("arguments")?,
@@ -431,7 +412,6 @@ mod tests {
     #[test]
     fn errors_name_the_place() {
         for (spec, text) in [
-            (json!({"type": "Perl"}), "spec.type: 'Perl' is none of"),
             (json!({"type": "Python", "driver": {"memory": "lots"}}), "spec.driver.memory: 'lots' is not an amount"),
             (json!({"type": "Python", "executor": {"instances": "two"}}), "spec.executor.instances: 'two'"),
             (json!({"type": "Python", "restartPolicy": {"type": "Maybe"}}), "spec.restartPolicy.type: 'Maybe'"),
