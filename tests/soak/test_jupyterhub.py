@@ -24,7 +24,8 @@ from conftest import ROOT
 from figures import Figure
 from jobs import until
 from test_tutorial import check, lay_out
-from tornado.websocket import websocket_connect
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from mlplatform_client.local import LocalPlatform
 
@@ -40,7 +41,7 @@ c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api}"
 c.ConfigurableHTTPProxy.command = [{command!r}]
 c.Spawner.ip = "127.0.0.1"
 c.Spawner.args = ["--allow-root"]
-c.Spawner.notebook_dir = {folder!r}
+c.SimpleLocalProcessSpawner.home_dir_template = {folder!r}
 c.Spawner.start_timeout = 300
 c.Spawner.http_timeout = 300
 c.Spawner.environment = {environment!r}
@@ -83,13 +84,14 @@ class Hub:
         (folder / "config.py").write_text(config)
         self.log = folder / "hub.log"
         path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
-        self.process = subprocess.Popen(
-            [python, "-m", "jupyterhub", "-f", folder / "config.py"],
-            cwd=folder,
-            stdout=self.log.open("w"),
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PATH": path, "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16)},
-        )
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [python, "-m", "jupyterhub", "-f", folder / "config.py"],
+                cwd=folder,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PATH": path, "CONFIGPROXY_AUTH_TOKEN": secrets.token_hex(16)},
+            )
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """Of the hub's API, or of the user's server."""
@@ -142,29 +144,32 @@ def _hub(folder: Path, environment: dict[str, str]) -> Iterator[Hub]:
 async def _run(hub: Hub, cells: dict[str, str]) -> dict[str, str]:
     """Each cell behind the other in one kernel; what each has shown."""
     kernel = hub.ask("/user/anna/api/kernels", {"name": "python3"})["id"]
-    url = f"{hub.url.replace('http', 'ws')}/user/anna/api/kernels/{kernel}/channels?token={hub.token}"
-    connection = await websocket_connect(url)
-    shown: dict[str, str] = {}
-    for name, code in cells.items():
-        header = {"msg_id": secrets.token_hex(8), "msg_type": "execute_request", "session": "s", "username": "anna"}
-        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
-        request = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
-        await connection.write_message(json.dumps(request))
-        shown[name] = ""
-        while True:
-            text = await connection.read_message()
-            assert isinstance(text, str), "the kernel is gone"
-            message = json.loads(text)
-            if message["parent_header"].get("msg_id") != header["msg_id"]:
-                continue
-            kind, content = message["msg_type"], message["content"]
-            assert kind != "error", f"{name}: {content['ename']}: {content['evalue']}\n{shown}"
-            if kind == "stream":
-                shown[name] += str(content["text"])
-            elif kind == "status" and content["execution_state"] == "idle":
-                break
-    connection.close()
-    return shown
+    url = f"{hub.url.replace('http', 'ws')}/user/anna/api/kernels/{kernel}/channels"
+    connection = await websocket_connect(HTTPRequest(url, headers={"Authorization": f"token {hub.token}"}))
+    try:
+        return {name: await _run_cell(connection, name, code) for name, code in cells.items()}
+    finally:
+        connection.close()
+
+
+async def _run_cell(connection: WebSocketClientConnection, name: str, code: str) -> str:
+    header = {"msg_id": secrets.token_hex(8), "msg_type": "execute_request", "session": "s", "username": "anna"}
+    content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+    request = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+    await connection.write_message(json.dumps(request))
+    shown = ""
+    while True:
+        text = await connection.read_message()
+        assert isinstance(text, str), "the kernel is gone"
+        message = json.loads(text)
+        if message["parent_header"].get("msg_id") != header["msg_id"]:
+            continue
+        kind, content = message["msg_type"], message["content"]
+        assert kind != "error", f"{name}: {content['ename']}: {content['evalue']}\n{shown}"
+        if kind == "stream":
+            shown += str(content["text"])
+        elif kind == "status" and content["execution_state"] == "idle":
+            return shown
 
 
 @pytest.mark.timeout(1800)
