@@ -274,6 +274,7 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "time": ("raise TimeoutError('no answer from the database')\n", "timed-out", "no answer from the database"),
     "local-file": ("open('/data/none.csv')\n", "missing-file", "'/data/none.csv'"),
     "path": (SESSION + "spark.read.csv('s3a://spark-local/none.csv')\n", "missing-file", "none.csv"),
+    "relative": (SESSION + "spark.read.csv('data/in.csv')\n", "missing-file", "reads 'data/in.csv'"),
     "bucket": (SESSION + "spark.read.csv('s3a://other/data.csv').show()\n", "wrong-bucket", "'spark-local'"),
     "memory": (
         SESSION + "gateway = spark.sparkContext._gateway\ngateway.new_array(gateway.jvm.byte, 2_000_000_000)\n",
