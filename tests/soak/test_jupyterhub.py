@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.bench_requests import HUB_CONFIG, free_port
 from conftest import ROOT
 from figures import Figure
 from jobs import until
@@ -31,30 +31,15 @@ from mlplatform_client.local import LocalPlatform
 
 ARCHIVE = ROOT / "dist" / "mlplatform_client.tar.gz"
 
-CONFIG = """
-c.JupyterHub.authenticator_class = "dummy"
-c.Authenticator.allow_all = True
-c.JupyterHub.spawner_class = "simple"
-c.JupyterHub.bind_url = "http://127.0.0.1:{proxy}"
-c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
-c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api}"
-c.ConfigurableHTTPProxy.command = [{command!r}]
+CONFIG = f"""{HUB_CONFIG}
 c.Spawner.ip = "127.0.0.1"
 c.Spawner.args = ["--allow-root"]
-c.SimpleLocalProcessSpawner.home_dir_template = {folder!r}
+c.SimpleLocalProcessSpawner.home_dir_template = {{folder!r}}
 c.Spawner.start_timeout = 300
 c.Spawner.http_timeout = 300
-c.Spawner.environment = {environment!r}
-c.JupyterHub.services = [{{"name": "test", "api_token": {token!r}}}]
-c.JupyterHub.load_roles = [
-    {{"name": "test", "scopes": ["admin:users", "admin:servers", "access:servers"], "services": ["test"]}}
-]
+c.Spawner.environment = {{environment!r}}
+c.JupyterHub.load_roles[0]["scopes"] += ["admin:servers", "access:servers"]
 """
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Hub:
@@ -70,13 +55,13 @@ class Hub:
         pin = re.findall(r"^jupyterhub==.*$", (ROOT / "requirements-bench.txt").read_text(), flags=re.MULTILINE)
         packages = [*pin, "jupyter_server", "ipykernel"]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
-        self.token, port = secrets.token_hex(16), _free_port()
+        self.token, port = secrets.token_hex(16), free_port()
         self.url = f"http://127.0.0.1:{port}"
         config = CONFIG.format(
             proxy=port,
-            hub=_free_port(),
-            api=_free_port(),
-            command=str(folder / "node_modules" / ".bin" / "configurable-http-proxy"),
+            hub=free_port(),
+            api=free_port(),
+            command=[str(folder / "node_modules" / ".bin" / "configurable-http-proxy")],
             folder=str(folder.parent),
             environment={**environment, "JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp"},
             token=self.token,
