@@ -138,7 +138,8 @@ impl MLPlatform {
         Ok(job.into())
     }
 
-    /// The log of a job: all that it wrote so far, of all its runs. It outlives the job's deleting.
+    /// The log of a job: all that it wrote so far, of all its runs. It outlives the job's deleting. At most 512 MiB are
+    /// held in memory: of a longer one, read the end with ``tail``.
     ///
     /// Parameters
     /// ----------
@@ -165,6 +166,8 @@ impl MLPlatform {
     /// ------
     /// NotFoundException
     ///     There is no such cluster, or never was such a job.
+    /// UnexpectedAnswerException
+    ///     The log, or the part that was asked for, is longer than 512 MiB.
     #[pyo3(signature = (cluster_id, job_name, *, tail=None, wait=None, timeout=None, **kwargs))]
     #[allow(clippy::too_many_arguments, reason = "the reference's signature, and three of ours")]
     fn spark_job_logs(
