@@ -277,6 +277,8 @@ pub(super) async fn events(app: &App, job: &JobRow) -> Result<Vec<JobEvent>> {
 
 pub(super) async fn explain(app: &App, cluster: &Cluster, job: &JobRow, events: &[JobEvent]) -> Result<Explanation> {
     let log = job_logs::end_of_run(app, job).await?;
+    let bucket = app.dir().bucket(&cluster.bucket).map_err(|e| Error::File("making the cluster's bucket", e))?;
+    let log = job_form::as_its_owner_knows_it(log, job, &job.folder(app), &bucket);
     Ok(spark::explain(job, &cluster.bucket, events, &log))
 }
 
