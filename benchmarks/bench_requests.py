@@ -70,7 +70,7 @@ class Target:
         return float(found[1])
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -84,9 +84,9 @@ def _jupyterhub(folder: Path) -> Iterator[dict[str, Target]]:
             "npm is missing, and JupyterHub needs its proxy from there. Debian, Ubuntu: apt-get install npm"
         )
     subprocess.run([npm, "install", "--silent", "--prefix", str(folder), "configurable-http-proxy@5"], check=True)
-    token, hub = secrets.token_hex(16), _free_port()
+    token, hub = secrets.token_hex(16), free_port()
     command = [str(folder / "node_modules" / ".bin" / "configurable-http-proxy")]
-    config = HUB_CONFIG.format(proxy=_free_port(), hub=hub, api=_free_port(), command=command, token=token)
+    config = HUB_CONFIG.format(proxy=free_port(), hub=hub, api=free_port(), command=command, token=token)
     (folder / "config.py").write_text(config)
     log = (folder / "hub.log").open("w")
     program = [sys.executable, "-m", "jupyterhub", "-f", str(folder / "config.py")]

@@ -123,6 +123,30 @@ def test_any_user_sees_it_and_nobody_else(newcomer: Newcomer, submit: Submit, op
     assert user.page.get_by_role("region", name="Log").text_content() == "seen\n"
 
 
+def test_a_link_in_a_notebook_leads_whoever_is_signed_in_to_the_page(
+    platform: LocalPlatform, newcomer: Newcomer, submit: Submit, open_browser: Open
+) -> None:
+    """The cookie is for requests from the platform's own pages, and a notebook is a page of another site."""
+    url = submit("echo seen")
+    user = open_browser()
+    user.context.route(
+        "http://notebook.example/",
+        lambda route: route.fulfill(content_type="text/html", body=f"<a href='{url}'>ui</a>"),
+    )
+    user.page.goto("http://notebook.example/")
+    user.page.get_by_role("link").click()
+    user.page.get_by_label("Access token").fill(newcomer()[1])
+    user.page.get_by_role("button", name="Sign in").click()
+    user.page.get_by_role("region", name="Log").wait_for()
+    user.page.goto("http://notebook.example/")
+    visited: list[str] = []
+    user.page.on("framenavigated", lambda frame: visited.append(frame.url))
+    user.page.get_by_role("link").click()
+    user.page.get_by_role("region", name="Log").wait_for()
+    assert "/sign-in" in visited[0], "the browser kept the cookie to itself"
+    assert user.page.url == url
+
+
 def test_what_is_not_there(platform: LocalPlatform, cluster: str, anybody: User) -> None:
     page = anybody.page
     anybody.sign_in(platform.admin_token)

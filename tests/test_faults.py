@@ -19,6 +19,7 @@ from faults import (
     empty,
     endless,
     endless_head,
+    endless_log,
     garbage,
     garbage_body,
     half_close,
@@ -229,6 +230,18 @@ def test_an_endless_answer_is_not_kept(platform: LocalPlatform, fault: Fault) ->
         with pytest.raises(MLPlatformException):
             MLPlatform(platform.admin_token, url=proxy.url, timeout=5).who_am_i()
     assert _peak_memory() - before < 160 * 1024
+
+
+def test_an_endless_log_is_held_up_to_its_limit(platform: LocalPlatform) -> None:
+    """512 MiB of it are, and the remedy is told."""
+    before = _peak_memory()
+    with FaultProxy(platform.url) as proxy:
+        proxy.always(endless_log, on="GET /v1_0/magnum/c/jobs/j/logs")
+        with pytest.raises(UnexpectedAnswerException, match="longer than 512 MiB") as caught:
+            MLPlatform(platform.admin_token, url=proxy.url, timeout=300).spark_job_logs("c", "j", wait=0)
+    assert "tail=1000" in str(caught.value.hint)
+    assert caught.value.attempts == 1
+    assert _peak_memory() - before < (512 + 160) * 1024
 
 
 def test_many_calls_share_one_session_through_breaks(platform: LocalPlatform) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Newcomer
-from jobs import manifest, new_cluster
+from jobs import manifest, new_cluster, until
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import (
@@ -114,9 +114,19 @@ def test_by_keyword(user: MLPlatform, cluster: str, script: Callable[[str], Path
     user.spark_delete_job(cluster_id=cluster, job_name="kw")
 
 
-def test_odd_bytes_are_shown(user: MLPlatform, cluster: str, script: Callable[[str], Path]) -> None:
-    user.spark_submit_job(cluster, manifest("odd"), script(r"printf 'ü \377\n'"))
-    assert user.spark_job_logs(cluster, "odd").logs == "ü \\xff\n"
+def test_odd_bytes_are_shown(user: MLPlatform, cluster: str, script: Callable[[str], Path], tmp_path: Path) -> None:
+    """While the job runs, when it is over, and when it is deleted."""
+    gate, shown = tmp_path / "gate", "first\nü \\xff\n"
+    program = script(rf"printf 'first\nü \377\n'; while [ ! -e {gate} ]; do sleep 0.05; done; printf '\303'")
+    user.spark_submit_job(cluster, manifest("odd"), program)
+    until(lambda: user.spark_job_logs(cluster, "odd", wait=0).logs == shown)
+    assert user.spark_job_logs(cluster, "odd", tail=1, wait=0).logs == "ü \\xff\n"
+    gate.touch()
+    for _ in range(2):
+        assert user.spark_job_logs(cluster, "odd").logs == f"{shown}\\xc3"
+        assert user.spark_job_logs(cluster, "odd", tail=2).logs == "ü \\xff\n\\xc3"
+        for job in user.spark_jobs_list(cluster):
+            user.spark_delete_job(cluster, job.job_name)
 
 
 def test_waiting_for_a_log(user: MLPlatform, cluster: str, script: Callable[[str], Path], tmp_path: Path) -> None:
@@ -133,6 +143,16 @@ def test_waiting_for_a_log(user: MLPlatform, cluster: str, script: Callable[[str
     assert user.spark_job_logs(cluster, "slow").logs == "begun\nover\n"
 
 
+def test_an_empty_log_says_why(user: MLPlatform, cluster: str, script: Callable[[str], Path]) -> None:
+    user.spark_submit_job(cluster, manifest("huge", executor={"instances": 100}), script("exit 0"))
+    until(lambda: user.spark_job_explain(cluster, "huge").cause == "too-large")
+    with pytest.warns(UserWarning, match="the log of 'huge' is empty so far. The job 'huge' asks for more than"):
+        assert user.spark_job_logs(cluster, "huge", timeout=5).logs == ""
+    assert user.spark_job_logs(cluster, "huge", wait=0).logs == ""
+    user.spark_submit_job(cluster, manifest("silent"), script("exit 0"))
+    assert user.spark_job_logs(cluster, "silent").logs == ""
+
+
 def test_a_name_twice(user: MLPlatform, cluster: str, script: Callable[[str], Path]) -> None:
     program = script("exit 0")
     user.spark_submit_job(cluster, manifest("twice"), program)
@@ -147,7 +167,8 @@ def test_what_is_refused_before_it_is_sent(user: MLPlatform, cluster: str, tmp_p
     large = tmp_path / "large.py"
     large.write_bytes(b"#" * (10 * 1024 * 1024 + 1))
     for path, text in [
-        (tmp_path / "none.py", "No such file"),
+        (tmp_path / "none.py", "there is no such file"),
+        (Path("none.py"), f"there is no such file; it was looked for in '{Path.cwd()}'"),
         (tmp_path, "directory"),
         (large, "at most 10485760 travel with a job"),
     ]:

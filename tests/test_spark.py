@@ -6,18 +6,20 @@ A job takes ten seconds on an idle machine, so there are few; whatever needs no 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from jobs import manifest
+from jobs import manifest, until
 
-from mlplatform_client import MLPlatform
+from mlplatform_client import K8sSparkJobRestartPolicyType, MLPlatform
 from mlplatform_client.local import LocalPlatform
 
 # A machine under load starts Spark in a minute.
@@ -122,6 +124,142 @@ def test_what_a_manifest_says_is_what_the_job_sees(
     assert seen == f"seen: {expected}"
 
 
+SHOWS_ITSELF = """
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from pyspark import SparkFiles
+from pyspark.sql import SparkSession
+
+import one, two
+
+once = Path(os.environ["GATE"]).with_name("failed once")
+if not once.exists():
+    once.touch()
+    sys.exit(3)
+spark = SparkSession.builder.getOrCreate()
+conf = spark.sparkContext.getConf()
+loader = spark._jvm.Thread.currentThread().getContextClassLoader()
+on_an_executor = spark.sparkContext.parallelize([0], 1).map(lambda _: [os.environ[x] for x in ("E", "E_KEY")]).first()
+print("seen:", json.dumps({
+    "conf": conf.get("spark.sql.shuffle.partitions"),
+    "sizes": [conf.get(f"spark.{x}") for x in ("driver.memory", "executor.memory", "executor.instances")],
+    "jars": [loader.getResource(name) is not None for name in ("first.txt", "second.txt", "packed.txt")],
+    "files": [Path(SparkFiles.get(name)).read_text() for name in ("a.txt", "b.txt")],
+    "modules": [one.NAME, two.NAME],
+    "driver": [os.environ["D"], os.environ["D_KEY"]],
+    "executor": on_an_executor,
+}), flush=True)
+while not Path(os.environ["GATE"]).exists():
+    time.sleep(0.1)
+"""
+OBJECT = """apiVersion: v1
+kind: {kind}
+metadata:
+  name: {name}
+{values}:
+  {key}: {value}
+"""
+
+
+def jar(path: Path, entry: str) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(entry, "")
+
+
+def repository(folder: Path) -> str:
+    """Maven's, with one package in it."""
+    place = folder / "example" / "packed" / "1.0"
+    place.mkdir(parents=True)
+    jar(place / "packed-1.0.jar", "packed.txt")
+    (place / "packed-1.0.pom").write_text(
+        "<project><modelVersion>4.0.0</modelVersion><groupId>example</groupId><artifactId>packed</artifactId>"
+        "<version>1.0</version></project>"
+    )
+    return folder.as_uri()
+
+
+def test_every_method_of_a_manifest_on_a_job_that_runs(
+    mlp: MLPlatform, cluster: str, spark_platform: LocalPlatform, tmp_path: Path
+) -> None:
+    bucket = Path(spark_platform.data_dir, "buckets", "spark-local")
+    jar(bucket / "first.jar", "first.txt")
+    jar(bucket / "second.jar", "second.txt")
+    for name in ("a", "b"):
+        (bucket / f"{name}.txt").write_text(name)
+    for name in ("one", "two"):
+        (bucket / f"{name}.py").write_text(f"NAME = '{name}'\n")
+    for kind, values, name, key in [("Secret", "stringData", "s", "D_KEY"), ("ConfigMap", "data", "c", "E_KEY")]:
+        yaml = tmp_path / f"{name}.yaml"
+        yaml.write_text(OBJECT.format(kind=kind, values=values, name=name, key=key, value=f"of {name}"))
+        (mlp.create_secret_from_yaml if kind == "Secret" else mlp.create_configmap_from_yaml)(cluster, yaml)
+    gate, address = tmp_path / "gate", "s3a://spark-local"
+
+    spec = mlp.get_default_manifest(cluster, "methods")
+    spec.job_name = "all-methods"
+    spec.main_class = "is.removed"
+    spec.main_class = None
+    spec.spec_type = "Python"
+    spec.main_app_file = f"{address}/shows-itself.py"
+    (bucket / "shows-itself.py").write_text(SHOWS_ITSELF)
+    spec.set_executor_settings({"instances": 2, "cores": 1, "coreRequest": "500m", "coreLimit": "1", "memory": "600m"})
+    spec.set_driver_settings({"memory": "700m", "env": [{"name": "D", "value": "replaced"}]})
+    spec.set_spark_conf({"spark.sql.shuffle.partitions": 3})
+    spec.set_jars([f"{address}/first.jar"])
+    spec.add_jars([f"{address}/second.jar"])
+    spec.set_files([f"{address}/a.txt"])
+    spec.add_files([f"{address}/b.txt"])
+    spec.set_pyfiles([f"{address}/one.py"])
+    spec.add_pyfiles([f"{address}/two.py"])
+    spec.add_packages(["example:packed:1.0"])
+    spec.set_spark_conf({"spark.jars.repositories": repository(tmp_path / "maven")})
+    spec.add_driver_env([{"name": "D", "value": "of the driver"}, {"name": "GATE", "value": str(gate)}])
+    spec.add_executor_env([{"name": "E", "value": "of the executors"}])
+    spec.add_driver_env_from([{"secretRef": {"name": "s"}}])
+    spec.add_executor_env_from([{"configMapRef": {"name": "c"}}])
+    spec.set_restart_policy(K8sSparkJobRestartPolicyType.ON_FAILURE, on_failure_retries=1, on_failure_retry_interval=1)
+    spec.validate()
+    spec.save_yaml(tmp_path / "methods.yaml")
+    loaded = mlp.get_manifest_from_yaml_file(tmp_path / "methods.yaml")
+    assert loaded.to_yaml() == spec.to_yaml() == (tmp_path / "methods.yaml").read_text()
+
+    mlp.spark_submit_job(cluster, loaded)
+    until(lambda: "seen: " in mlp.spark_job_logs(cluster, "all-methods", wait=0).logs, PATIENCE)
+    job = mlp.spark_job_info(cluster, "all-methods")
+    assert (job.status, job.pod_state) == ("RUNNING", "V1ContainerStateRunning")
+    told = mlp.describe_spark_job(cluster, "all-methods")
+    assert told.status["executionAttempts"] == 2
+    assert told.spec == spec.to_dict()["spec"]
+    log = mlp.spark_job_logs(cluster, "all-methods", wait=0).logs
+    assert json.loads(log.split("seen: ")[1].splitlines()[0]) == {
+        "conf": "3",
+        "sizes": ["700m", "600m", "2"],
+        "jars": [True, True, True],
+        "files": ["a", "b"],
+        "modules": ["one", "two"],
+        "driver": ["of the driver", "of s"],
+        "executor": ["of the executors", "of c"],
+    }
+    gate.touch()
+    until(lambda: mlp.spark_job_info(cluster, "all-methods").status == "COMPLETED")
+
+
+def test_a_java_program(mlp: MLPlatform, cluster: str) -> None:
+    package = importlib.util.find_spec("pyspark")
+    assert package is not None
+    assert package.origin is not None
+    archive = next(Path(package.origin).parent.glob("jars/hadoop-client-api-*.jar")).name
+    spec = mlp.get_default_manifest(cluster, "java-1")
+    spec.spec_type = "Java"
+    spec.main_class = "org.apache.hadoop.util.VersionInfo"
+    spec.main_app_file = f"local:///opt/spark/jars/{archive}"
+    mlp.spark_submit_job(cluster, spec)
+    assert re.search(r"^Hadoop 3\.\d", mlp.spark_job_logs(cluster, "java-1", wait=PATIENCE).logs, re.MULTILINE)
+
+
 SESSION = "from pyspark.sql import SparkSession\nspark = SparkSession.builder.getOrCreate()\n"
 
 # What is wrong with the program, and what must be said of it: a word for programs, and something of the sentence.
@@ -136,6 +274,7 @@ FAILURES: dict[str, tuple[str, str, str]] = {
     "time": ("raise TimeoutError('no answer from the database')\n", "timed-out", "no answer from the database"),
     "local-file": ("open('/data/none.csv')\n", "missing-file", "'/data/none.csv'"),
     "path": (SESSION + "spark.read.csv('s3a://spark-local/none.csv')\n", "missing-file", "none.csv"),
+    "relative": (SESSION + "spark.read.csv('data/in.csv')\n", "missing-file", "reads 'data/in.csv'"),
     "bucket": (SESSION + "spark.read.csv('s3a://other/data.csv').show()\n", "wrong-bucket", "'spark-local'"),
     "memory": (
         SESSION + "gateway = spark.sparkContext._gateway\ngateway.new_array(gateway.jvm.byte, 2_000_000_000)\n",

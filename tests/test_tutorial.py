@@ -121,16 +121,16 @@ def _run(folder: Path, environment: dict[str, str]) -> dict[str, str]:
     return dict(zip(CELLS, shown))
 
 
-def test_the_tutorial(tmp_path: Path) -> None:
-    (tmp_path / "calculate-pi.py").write_bytes((ROOT / "examples" / "calculate-pi.py").read_bytes())
-    (tmp_path / "database.yaml").write_text(SECRET)
-    (tmp_path / "uses-secret.py").write_text(USES_SECRET)
-    with LocalPlatform() as platform:
-        environment = {"MLP_URL": platform.url, "MLP_REFRESH_TOKEN": str(platform.admin_token)}
-        shown = _run(tmp_path, environment)
-        for path in Path(platform.data_dir).rglob("*"):
-            if path.is_file():
-                assert b"correct horse" not in path.read_bytes(), path
+def lay_out(folder: Path) -> dict[str, str]:
+    """Write the files that the notebook uses; its cells."""
+    (folder / "calculate-pi.py").write_bytes((ROOT / "examples" / "calculate-pi.py").read_bytes())
+    (folder / "database.yaml").write_text(SECRET)
+    (folder / "uses-secret.py").write_text(USES_SECRET)
+    return CELLS
+
+
+def check(shown: dict[str, str]) -> None:
+    """What the cells must have shown."""
     assert "status: RUNNING" in shown["clusters"]
     assert shown["who"].startswith("Token admin:")
     assert "instances: 2" in shown["edit"]
@@ -145,3 +145,14 @@ def test_the_tutorial(tmp_path: Path) -> None:
     assert "correct horse" not in "".join(shown.values())
     assert "asks for more than the cluster has" in shown["too much"]
     assert shown["delete"].endswith("left: 0\n")
+
+
+def test_the_tutorial(tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    with LocalPlatform() as platform:
+        environment = {"MLP_URL": platform.url, "MLP_REFRESH_TOKEN": str(platform.admin_token)}
+        shown = _run(tmp_path, environment)
+        for path in Path(platform.data_dir).rglob("*"):
+            if path.is_file():
+                assert b"correct horse" not in path.read_bytes(), path
+    check(shown)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mlplatform_client::protocol::Open;
 use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
@@ -137,7 +138,8 @@ impl MLPlatform {
         Ok(job.into())
     }
 
-    /// The log of a job: all that it wrote so far, of all its runs. It outlives the job's deleting.
+    /// The log of a job: all that it wrote so far, of all its runs. It outlives the job's deleting. At most 512 MiB are
+    /// held in memory: of a longer one, read the end with ``tail``.
     ///
     /// Parameters
     /// ----------
@@ -157,12 +159,15 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sSparkJobLogs
-    ///     ``print()`` shows the text, ``.logs`` is it.
+    ///     ``print()`` shows the text, ``.logs`` is it. Where it is empty although the job was waited for, a
+    ///     ``UserWarning`` says what the job is doing.
     ///
     /// Raises
     /// ------
     /// NotFoundException
     ///     There is no such cluster, or never was such a job.
+    /// UnexpectedAnswerException
+    ///     The log, or the part that was asked for, is longer than 512 MiB.
     #[pyo3(signature = (cluster_id, job_name, *, tail=None, wait=None, timeout=None, **kwargs))]
     #[allow(clippy::too_many_arguments, reason = "the reference's signature, and three of ours")]
     fn spark_job_logs(
@@ -179,11 +184,16 @@ impl MLPlatform {
         let tail = tail.map(|tail| arguments::count("tail", tail)).transpose()?;
         let wait = wait.map(|wait| arguments::wait(py, wait)).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let bytes =
+        let bytes = {
+            let (cluster_id, job_name) = (cluster_id.clone(), job_name.clone());
             self.call(
                 py,
                 |client| async move { client.spark_job_logs(&cluster_id, &job_name, tail, wait, timeout).await },
-            )?;
+            )?
+        };
+        if bytes.is_empty() && wait.is_none() && tail != Some(0) {
+            self.warn_of_nothing(py, cluster_id, job_name)?;
+        }
         K8sSparkJobLogs::from_bytes(py, bytes)
     }
 
@@ -322,5 +332,20 @@ impl MLPlatform {
         let told =
             self.call(py, |client| async move { client.spark_job_explain(&cluster_id, &job_name, timeout).await })?;
         K8sSparkJobExplanation::from_protocol(py, told)
+    }
+}
+
+impl MLPlatform {
+    /// Nothing was printed, and nobody sees why: the job may wait for others, or for ever.
+    fn warn_of_nothing(&self, py: Python<'_>, cluster: String, name: String) -> PyResult<()> {
+        let asked = name.clone();
+        let told = self.call(py, |client| async move { client.spark_job_explain(&cluster, &asked, None).await });
+        match told {
+            // Silent, as programs may be.
+            Ok(told) if matches!(told.status, Open::Known(state) if state.is_final()) => Ok(()),
+            Ok(told) => arguments::warn(py, &format!("the log of '{name}' is empty so far. {}", told.sentence)),
+            // The log was asked for, not this.
+            Err(_) => Ok(()),
+        }
     }
 }

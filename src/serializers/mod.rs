@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use mlplatform_client::protocol::Timestamp;
+use mlplatform_client::{Error, protocol::Timestamp};
 use pyo3::{prelude::*, sync::PyOnceLock};
+
+use crate::errors;
 
 /// What makes a class a value: its fields, in the order of its constructor, are what `repr` shows, what equality and
 /// hash are of, and what is pickled.
@@ -66,7 +68,9 @@ fn datetime(py: Python<'_>, at: Timestamp) -> PyResult<Py<PyAny>> {
     static DATETIME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     // Python 3.9's `fromisoformat` reads no 'Z' and no other number of decimals.
     let text = at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string();
-    Ok(DATETIME.import(py, "datetime", "datetime")?.call_method1("fromisoformat", (text,))?.unbind())
+    let read = DATETIME.import(py, "datetime", "datetime")?.call_method1("fromisoformat", (text,));
+    // Of all years Python knows those from 1 to 9999.
+    read.map(Bound::unbind).map_err(|_| errors::raise(py, &Error::beyond(&format!("the time {at}"))))
 }
 
 /// The same, or `None`.

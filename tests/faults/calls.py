@@ -54,6 +54,14 @@ def _named(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
     return name
 
 
+def _issuer(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
+    """An Administrator who has issued one token."""
+    token = admin.create_refresh_token(admin.create_register_token(name, "10m", token_type=MLPTokenType.ADMIN))
+    with MLPlatform(token, url=platform.url) as issuer:
+        redeemed(issuer, f"{name}-issued")
+    return name
+
+
 def _waiting(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
     """The id of a registration token of that name."""
     register(admin, name)
@@ -188,8 +196,12 @@ CALLS: dict[str, Call] = {
         made="SELECT count(*) FROM token_secrets s JOIN tokens t ON t.id = s.token_id "
         "WHERE t.name = ? AND s.ends_at IS NULL AND s.rotated_by IS NOT NULL",
     ),
-    # Of a token that has issued nothing: whose tokens go, and that they go once, is in test_issuers.py.
-    "delete_issuer_tokens": Call(lambda mlp, name: mlp.delete_issuer_tokens(name), prepare=_named),
+    "delete_issuer_tokens": Call(
+        lambda mlp, name: mlp.delete_issuer_tokens(name),
+        prepare=_issuer,
+        made="SELECT count(*) FROM audit WHERE action = 'delete_issuer_tokens' AND outcome = 'done' "
+        "AND subject IN (SELECT id FROM tokens WHERE issuer_name = ?)",
+    ),
     "who_am_i": Call(lambda mlp, _: mlp.who_am_i()),
     "get_project_tokens_info": Call(lambda mlp, _: mlp.get_project_tokens_info()),
     "get_audit": Call(lambda mlp, _: mlp.get_audit()),

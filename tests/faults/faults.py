@@ -151,12 +151,22 @@ def unavailable(retry_after: str) -> Fault:
     return saying(http("503 Service Unavailable", HTML, "Content-Type: text/html", f"Retry-After: {retry_after}"))
 
 
-async def endless(exchange: Exchange) -> None:
-    """An answer without an end."""
+def endless_with(*headers: str) -> Fault:
+    """An answer without an end, with such headers."""
+    head = "\r\n".join(["HTTP/1.1 200 OK", "Transfer-Encoding: chunked", *headers, "", ""]).encode()
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    await exchange.stream(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while not exchange.over:
-        await exchange.stream(chunk)
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.stream(head)
+        while not exchange.over:
+            await exchange.stream(chunk)
+
+    return fault
+
+
+endless = endless_with()
+# As if it were a job's log: it is read piece by piece.
+endless_log = endless_with("X-Log-Offset: 0", "X-Log-Final: false")
 
 
 async def endless_head(exchange: Exchange) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -91,10 +92,12 @@ class Server:
 
 @dataclass
 class Ledger:
-    """What the platform has acknowledged. What failed or is under way is in neither book."""
+    """What the platform has acknowledged. What failed or is under way is in no book."""
 
     living: dict[str, str] = field(default_factory=dict)
     dead: dict[str, str] = field(default_factory=dict)
+    # Values that rotating has ended, and registration tokens that were redeemed or withdrawn.
+    worthless: list[str] = field(default_factory=list)
     acknowledged: int = 0
     failures: list[MLPlatformException] = field(default_factory=list)
     over: bool = False
@@ -107,7 +110,7 @@ class Ledger:
             assert self.changed.wait_for(lambda: self.acknowledged >= goal, 60), self.failures
 
     def work(self, server: Server, worker: int) -> None:
-        """Makes tokens, and deletes each third."""
+        """Makes tokens, deletes each third, rotates each fourth, and with each fifth withdraws a registration token."""
         with MLPlatform(server.admin_token, url=server.url) as admin:
             number = 0
             while not self.over:
@@ -116,7 +119,18 @@ class Ledger:
                 try:
                     register_token = admin.create_register_token(name, "10m", token_type=MLPTokenType.USER)
                     token = admin.create_refresh_token(register_token)
-                    self._note(living={name: token})
+                    self._note(living={name: token}, worthless=[register_token])
+                    if number % 4 == 0:
+                        # While it is under way, either value may be the one that works.
+                        self._note(gone=name)
+                        rotated = admin.rotate_token(name)
+                        self._note(living={name: rotated}, worthless=[token])
+                        token = rotated
+                    if number % 5 == 0:
+                        withdrawn = admin.create_register_token(f"{name}-never", "10m", token_type=MLPTokenType.USER)
+                        ids = {info.client_name: info.id for info in admin.get_register_tokens_info()}
+                        admin.delete_register_token(ids[f"{name}-never"])
+                        self._note(worthless=[withdrawn])
                     if number % 3 == 0:
                         self._note(gone=name)
                         admin.delete_token(name)
@@ -124,10 +138,17 @@ class Ledger:
                 except MLPlatformException as error:
                     self.failures.append(error)
 
-    def _note(self, living: dict[str, str] | None = None, dead: dict[str, str] | None = None, gone: str = "") -> None:
+    def _note(
+        self,
+        living: dict[str, str] | None = None,
+        dead: dict[str, str] | None = None,
+        gone: str = "",
+        worthless: list[str] | None = None,
+    ) -> None:
         with self.changed:
             self.living.update(living or {})
             self.dead.update(dead or {})
+            self.worthless += worthless or []
             self.living.pop(gone, None)
             self.acknowledged += len(living or dead or ())
             self.changed.notify_all()
@@ -148,9 +169,11 @@ class Ledger:
         for name, token in self.living.items():
             with MLPlatform(token, url=url) as mlp:
                 assert mlp.who_am_i().name == name
-        for token in self.dead.values():
-            with MLPlatform(token, url=url) as mlp, pytest.raises(ForbiddenException):
-                mlp.who_am_i()
+        for token in [*self.dead.values(), *self.worthless]:
+            with MLPlatform(token, url=url) as mlp:
+                use = partial(mlp.create_refresh_token, token) if token.startswith("mlpx_") else mlp.who_am_i
+                with pytest.raises(ForbiddenException):
+                    use()
 
 
 @contextlib.contextmanager

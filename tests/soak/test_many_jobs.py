@@ -17,6 +17,7 @@ from figures import Figure
 from jobs import FINAL, manifest, until
 
 from mlplatform_client import MLPlatform
+from mlplatform_client.core.exceptions import MLPlatformException, NotFoundException
 from mlplatform_client.local import LocalPlatform
 
 
@@ -146,22 +147,46 @@ def test_a_large_log_takes_no_memory(scripts: Callable[[], LocalPlatform], tmp_p
     figure("a log of 200 MiB: the server's memory stays flat", f"{grown} MiB more, {200 / seconds:.0f} MiB/s")
 
 
+SECRET = """apiVersion: v1
+kind: Secret
+metadata:
+  name: needed
+stringData:
+  KEY: value
+"""
+STATES = ("SUBMITTED", "RUNNING", "FAILING", "SUBMISSION_FAILED", "PENDING_RERUN", "COMPLETED", "FAILED")
+# Where time goes on by itself, the state may have moved on when it is asked for.
+MOVED_ON = {"FAILING": ("PENDING_RERUN", "RUNNING"), "SUBMISSION_FAILED": ("PENDING_RERUN",)}
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("state", ["SUBMITTED", "RUNNING", "FAILING", "PENDING_RERUN", "COMPLETED", "FAILED"])
+@pytest.mark.parametrize("state", STATES)
 def test_kill_9_of_the_server(scripts: Callable[[], LocalPlatform], tmp_path: Path, state: str, figure: Figure) -> None:
     """In each state of a job: after the restart state, log and events are right, and nothing is left behind."""
     platform = scripts()
     mlp, cluster = client(platform)
-    gate = tmp_path / "gate"
+    gate, secret = tmp_path / "gate", tmp_path / "secret.yaml"
     mark = f"{tmp_path}/gate"
     waits = f"while [ ! -e {gate} ]; do sleep 0.05; done"
     program = tmp_path / "job.py"
+    secret.write_text(SECRET)
     spec: dict[str, Any] = {}
-    if state == "SUBMITTED":
+
+    def fill() -> None:
+        """Take all places before it is its turn."""
         program.write_text(f"{waits}\n")
         for number in range(4):
             mlp.spark_submit_job(cluster, manifest(f"before-{number}"), program)
         program.write_text("echo ran\n")
+
+    if state == "SUBMITTED":
+        fill()
+    elif state == "SUBMISSION_FAILED":
+        fill()
+        mlp.create_secret_from_yaml(cluster, secret)
+        spec["driver"] = {"memory": "512m", "envFrom": [{"secretRef": {"name": "needed"}}]}
+        numbers = {"onSubmissionFailureRetries": 100, "onSubmissionFailureRetryInterval": 1}
+        spec["restartPolicy"] = {"type": "OnFailure", **numbers}
     elif state == "RUNNING":
         program.write_text(f"echo begun; {waits}; echo ran\n")
     elif state in ("FAILING", "PENDING_RERUN"):
@@ -174,23 +199,53 @@ def test_kill_9_of_the_server(scripts: Callable[[], LocalPlatform], tmp_path: Pa
     mlp.spark_submit_job(cluster, manifest("subject", **spec), program)
     if state == "PENDING_RERUN":
         until(lambda: mlp.spark_job_info(cluster, "subject").status == "FAILING")
-        program.write_text(f"{waits}\n")
-        for number in range(4):  # take its place before it is its turn
-            mlp.spark_submit_job(cluster, manifest(f"before-{number}"), program)
+        fill()
+    elif state == "SUBMISSION_FAILED":
+        mlp.delete_secret(cluster, "needed")
+        gate.touch()
     until(lambda: mlp.spark_job_info(cluster, "subject").status == state)
     os.kill(platform.pid, signal.SIGKILL)
     platform.stop()
     mlp, cluster = client(scripts())
-    assert mlp.spark_job_info(cluster, "subject").status in (state, "SUBMITTED", "RUNNING", "PENDING_RERUN")
+    assert mlp.spark_job_info(cluster, "subject").status in (state, *MOVED_ON.get(state, ()))
+    if state == "SUBMISSION_FAILED":
+        mlp.create_secret_from_yaml(cluster, secret)
     gate.touch()
     until(lambda: mlp.spark_job_info(cluster, "subject").status in FINAL)
     assert mlp.spark_job_info(cluster, "subject").status == ("FAILED" if state == "FAILED" else "COMPLETED")
     assert str(mlp.spark_job_logs(cluster, "subject")).count("ran\n") == 1
     reasons = [event.reason for event in mlp.spark_events(cluster) if event.job_name == "subject"]
     assert reasons.count("Started") == reasons.count("SparkDriverCompleted") + reasons.count("SparkDriverFailed")
+    assert ("SparkApplicationSubmissionFailed" in reasons) == (state == "SUBMISSION_FAILED")
     until(lambda: all(job.status in FINAL for job in mlp.spark_jobs_list(cluster)))
     until(lambda: not processes(mark), 10)
     figure("`kill -9` of the server in each state of a job", "state, log and events are right, no process is left")
+
+
+@pytest.mark.timeout(600)
+def test_kill_9_while_a_job_is_deleted(scripts: Callable[[], LocalPlatform], tmp_path: Path, figure: Figure) -> None:
+    platform = scripts()
+    mlp, cluster = client(platform)
+    program, mark = tmp_path / "job.py", f"{tmp_path}/never"
+    program.write_text(f"trap 'echo asked' TERM; echo begun; while [ ! -e {mark} ]; do sleep 0.05; done\n")
+    mlp.spark_submit_job(cluster, manifest("subject"), program)
+    until(lambda: str(mlp.spark_job_logs(cluster, "subject", wait=0)) == "begun\n")
+    with ThreadPoolExecutor(1) as pool:
+        deleting = pool.submit(mlp.spark_delete_job, cluster, "subject", timeout=5)
+        until(lambda: "asked" in str(mlp.spark_job_logs(cluster, "subject", wait=0)))
+        assert not deleting.done(), "it returns when no process is left"
+        os.kill(platform.pid, signal.SIGKILL)
+        with pytest.raises(MLPlatformException):
+            deleting.result()
+    platform.stop()
+    mlp, cluster = client(scripts())
+    with pytest.raises(NotFoundException):
+        mlp.spark_job_info(cluster, "subject")
+    until(lambda: not processes(mark) and not processes(f"{tmp_path}/data/buckets"), 20)
+    reasons = [event.reason for event in mlp.spark_events(cluster)]
+    until(lambda: [event.reason for event in mlp.spark_events(cluster)][-1] == "Killing", 10)
+    assert reasons.count("SparkApplicationDeleted") == 1
+    figure("`kill -9` of the server while a job is deleted", "it is deleted, no process is left")
 
 
 @pytest.mark.timeout(600)

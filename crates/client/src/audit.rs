@@ -8,7 +8,7 @@ use mlplatform_protocol::{
     routes::GetAudit,
 };
 
-use crate::{Client, Error};
+use crate::{Client, Error, client::Followed};
 
 impl Client {
     /// The newest rows that the filters let through, at most `limit` of them (`None`: all), newest first, page after
@@ -25,16 +25,16 @@ impl Client {
         let wanted = limit.unwrap_or(usize::MAX);
         let deadline = self.deadline(timeout);
         let mut all = Vec::new();
+        let mut followed = Followed::default();
         request.cursor = None;
         while all.len() < wanted {
             let left = wanted.saturating_sub(all.len());
             request.limit = Some(u32::try_from(left).unwrap_or(MAX_LIMIT).min(MAX_LIMIT));
             let page = self.call::<GetAudit>(&request, deadline).await?;
             all.extend(page.items);
-            match page.next_cursor {
-                // A cursor that comes back would turn in a circle for ever.
-                Some(cursor) if request.cursor.as_ref() != Some(&cursor) => request.cursor = Some(cursor),
-                _ => break,
+            request.cursor = self.follow(&mut followed, page.next_cursor)?;
+            if request.cursor.is_none() {
+                break;
             }
         }
         all.truncate(wanted);

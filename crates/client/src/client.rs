@@ -1,6 +1,6 @@
 //! [`Client`]: what the verbs are called on.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use mlplatform_protocol::{Access, Endpoint, Page, PageRequest, page::MAX_LIMIT};
 use tokio::sync::watch;
@@ -12,6 +12,10 @@ use crate::{
     session::Sessions,
     transport::{Attempts, Deadline, Streamed, Transport},
 };
+
+/// The cursors of one list that were followed.
+#[derive(Debug, Default)]
+pub(crate) struct Followed(HashSet<String>);
 
 /// Connections and a session for one platform and one access token.
 pub struct Client {
@@ -60,14 +64,23 @@ impl Client {
     {
         let mut all = Vec::new();
         let mut page = PageRequest { limit: Some(MAX_LIMIT), cursor: None };
+        let mut followed = Followed::default();
         loop {
             let answer = self.call::<E>(&request(page.clone()), deadline).await?;
             all.extend(answer.items);
-            match answer.next_cursor {
-                // A cursor that comes back would turn in a circle for ever.
-                Some(cursor) if page.cursor.as_ref() != Some(&cursor) => page.cursor = Some(cursor),
-                _ => return Ok(all),
+            page.cursor = self.follow(&mut followed, answer.next_cursor)?;
+            if page.cursor.is_none() {
+                return Ok(all);
             }
+        }
+    }
+
+    /// The cursor of the next page, if there is one. One that was followed before would turn in a circle for ever, and
+    /// what came so far is no list that anybody should rely on.
+    pub(crate) fn follow(&self, followed: &mut Followed, next: Option<String>) -> Result<Option<String>, Error> {
+        match next {
+            Some(cursor) if !followed.0.insert(cursor.clone()) => Err(self.transport.circling()),
+            next => Ok(next),
         }
     }
 

@@ -110,6 +110,21 @@ impl Error {
             ))
     }
 
+    /// A log that is not held in memory.
+    pub(crate) fn too_long(status: u16, most: usize) -> Self {
+        let text = format!("the log is longer than {} MiB, the most that is held in memory", most / 1024 / 1024);
+        Self::new(Kind::Foreign { status }, &text).hinting(
+            "read its end: tail=1000 gives the last thousand lines; the job's page (ui_url) has a link to the whole log, for a browser to save",
+        )
+    }
+
+    /// The platform's answer holds a value that cannot be shown.
+    #[must_use]
+    pub fn beyond(what: &str) -> Self {
+        Self::new(Kind::Foreign { status: 200 }, &format!("the platform sent what Python cannot hold: {what}"))
+            .hinting("the platform's clock or its store is wrong: tell its administrator")
+    }
+
     pub(crate) fn timeout(seconds: f64, doing: &str) -> Self {
         Self::new(Kind::Timeout, &format!("no answer within {seconds} s ({doing})")).hinting(format!(
             "the platform is slow or out of reach; a longer wait is set with timeout= (seconds) or {}",

@@ -202,7 +202,14 @@ fn read(path: &Path) -> Result<Pycode, Error> {
     let failed = |problem: String| Error::argument("pycode_file_path", format!("'{shown}': {problem}"));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = name.ok_or_else(|| failed("it is no file".to_owned()))?;
-    let size = std::fs::metadata(path).map_err(|problem| failed(problem.to_string()))?.len();
+    let missing = |problem: std::io::Error| match (problem.kind(), std::env::current_dir()) {
+        (std::io::ErrorKind::NotFound, Ok(folder)) if path.is_relative() => {
+            failed(format!("there is no such file; it was looked for in '{}'", folder.display()))
+        }
+        (std::io::ErrorKind::NotFound, _) => failed("there is no such file".to_owned()),
+        _ => failed(problem.to_string()),
+    };
+    let size = std::fs::metadata(path).map_err(missing)?.len();
     if size > LARGEST_PYCODE as u64 {
         return Err(failed(format!(
             "it has {size} bytes, and at most {LARGEST_PYCODE} travel with a job: put it into the cluster's bucket, and \

@@ -21,6 +21,9 @@ use crate::{
 /// A session is renewed when less than a tenth of its life, or less than this, is left: a call that starts now
 /// shall not meet its end on the way.
 const MARGIN: Duration = Duration::from_secs(30);
+/// However long a session is said to live, another is made by then: what came over the wire may be any number, and a
+/// clock cannot count to all of them.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
 /// A session, kept on this process' monotonic clock: whatever the wall clock does, it ends in time.
 pub(crate) struct Live {
@@ -114,7 +117,7 @@ async fn exchange(transport: Arc<Transport>, refresh_token: Secret, deadline: De
     let mut attempts = Attempts::of(&CreateSession::ROUTE)?;
     let request = CreateSessionRequest { refresh_token };
     let session = transport.call::<CreateSession>(&request, None, &mut attempts, deadline).await?;
-    let life = Duration::from_secs(session.expires_in);
+    let life = Duration::from_secs(session.expires_in).min(LONGEST_LIFE);
     let margin = MARGIN.min(life / 10);
     let expiry = session.token.zip(session.now).and_then(|(token, now)| expiry::near(&token, now));
     Ok(Arc::new(Live { token: session.session_token, expiry, renew_at: asked_at + life.saturating_sub(margin) }))

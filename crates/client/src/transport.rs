@@ -27,6 +27,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// The largest answer that is read: a page of the longest list is a hundredth of it. Whoever sends more is not the platform.
 const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
+/// The longest log, or part of one, that is held in memory. A notebook has a few gigabytes, and Python's text of it
+/// takes as much again.
+const LARGEST_STREAM: usize = 512 * 1024 * 1024;
 
 pub(crate) struct Transport {
     http: Http,
@@ -98,7 +101,12 @@ pub(crate) struct Streamed {
 impl Streamed {
     /// What is to be asked for next.
     pub(crate) fn next(&self) -> Option<u64> {
-        self.begin.map(|begin| begin + self.bytes.len() as u64)
+        self.begin.map(|begin| begin.saturating_add(self.bytes.len() as u64))
+    }
+
+    /// Whether so many bytes more are still held.
+    fn has_room(&self, more: u64) -> bool {
+        more <= LARGEST_STREAM.saturating_sub(self.bytes.len()) as u64
     }
 
     /// What came is not wanted, what follows is.
@@ -240,8 +248,18 @@ impl Transport {
             let body = read_body(response).await.map_err(|problem| self.failure(problem))?;
             return Err(Attempt::Answer { status, headers, body: body.unwrap_or_default() });
         };
+        if into.next().is_some_and(|asked| asked != offset) {
+            let what = "it sent another part of the log than was asked for";
+            return Err(hopeless(Error::foreign(status, what, &self.address())));
+        }
+        if !into.has_room(response.content_length().unwrap_or(0)) {
+            return Err(hopeless(Error::too_long(status, LARGEST_STREAM)));
+        }
         into.begin.get_or_insert(offset);
         while let Some(chunk) = response.chunk().await.map_err(|problem| self.failure(problem))? {
+            if !into.has_room(chunk.len() as u64) {
+                return Err(hopeless(Error::too_long(status, LARGEST_STREAM)));
+            }
             into.bytes.extend_from_slice(&chunk);
         }
         into.last = last.as_deref() == Some("true");
@@ -287,10 +305,7 @@ impl Transport {
         let headers = std::mem::take(response.headers_mut());
         match read_body(response).await {
             Ok(Some(body)) => Attempt::Answer { status, headers, body },
-            Ok(None) => {
-                let error = Error::foreign(status, "its answer does not end", &self.address());
-                Attempt::Failure { outcome: Outcome::Hopeless, error }
-            }
+            Ok(None) => hopeless(Error::foreign(status, "its answer does not end", &self.address())),
             Err(problem) => self.failure(problem),
         }
     }
@@ -348,10 +363,20 @@ impl Transport {
         Error::foreign(status, what, &self.address())
     }
 
+    /// A list whose pages lead back to one that was read already.
+    pub(crate) fn circling(&self) -> Error {
+        Error::foreign(200, "the pages of its list lead back to one that was read already", &self.address())
+    }
+
     /// Scheme, host and port: enough to find the mistake, and never a secret.
     fn address(&self) -> String {
         self.base.origin().ascii_serialization()
     }
+}
+
+/// Another attempt would get the same.
+fn hopeless(error: Error) -> Attempt {
+    Attempt::Failure { outcome: Outcome::Hopeless, error }
 }
 
 async fn read_body(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {

@@ -161,8 +161,10 @@ impl Audit {
             .and_then(|()| OpenOptions::new().read(true).write(true).open(&path))
             .map_err(|e| problem(format!("'{}': {e}", path.display())))?;
         let audit = Self { key, head: Arc::new(Mutex::new(head)) };
-        if fresh {
-            // So that a crash between the first commit and its mark does not look like a mark that was removed.
+        let marked = audit.head().map_err(|e| problem(format!("'{}': {e}", path.display())))?.is_some();
+        if fresh && !marked {
+            // So that a crash between the first commit and its mark does not look like a mark that was removed. A mark
+            // that is there stays: a store that was emptied below it has a past, and the first row says that it is gone.
             let start = NewMark { mark: START, over_gap: true };
             audit.keep(start).map_err(|e| problem(format!("'{}': {e}", path.display())))?;
         }
@@ -309,9 +311,11 @@ impl Audit {
         let mut last = START;
         let mut head_found = head.is_some_and(|head| head == last);
         let mut gaps = 0;
+        // From the very first: a row before number 1 was put in.
+        let mut from = i64::MIN;
         loop {
-            let rows = sqlx::query("SELECT * FROM audit WHERE seq > ? ORDER BY seq LIMIT 1000")
-                .bind(last.seq)
+            let rows = sqlx::query("SELECT * FROM audit WHERE seq >= ? ORDER BY seq LIMIT 1000")
+                .bind(from)
                 .fetch_all(&mut *connection)
                 .await?;
             if rows.is_empty() {
@@ -322,6 +326,9 @@ impl Audit {
                 let Ok((row, mac)) = read(&stored) else {
                     return Ok(Err(Broken::Changed(last.seq.saturating_add(1))));
                 };
+                if row.seq <= last.seq {
+                    return Ok(Err(Broken::Changed(row.seq)));
+                }
                 if row.seq != last.seq.saturating_add(1) {
                     return Ok(Err(Broken::Missing(last.seq.saturating_add(1))));
                 }
@@ -330,6 +337,7 @@ impl Audit {
                 }
                 gaps += i64::from(row.action == GAP);
                 last = Mark { seq: row.seq, mac };
+                from = row.seq.saturating_add(1);
                 head_found |= head == Some(last);
             }
         }

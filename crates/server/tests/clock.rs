@@ -13,6 +13,7 @@ mod common;
 use std::time::Duration;
 
 use common::Platform;
+use mlplatform_protocol::routes::RotateToken;
 use serde_json::json;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -84,5 +85,23 @@ async fn a_lost_answer_can_be_asked_for_again_after_a_step_back() {
     let token = platform.redeem(&register_token).key("k", 2).send().await.text("refresh_token");
     assert_eq!(platform.exchange(&lost).await.status, 403);
     assert_eq!(platform.exchange(&token).await.status, 201);
+    platform.verify_audit().await;
+}
+
+#[tokio::test]
+async fn a_value_that_was_rotated_away_stays_ended() {
+    let platform = Platform::start().await;
+    let admin = platform.admin_session().await;
+    let leaked = platform.token(&admin, "anna", json!({})).await;
+    let rotate = || platform.ask::<RotateToken>(json!({"token_name": "anna"})).session(&admin);
+    let lost = rotate().key("k", 1).send().await.text("refresh_token");
+    let owners = rotate().key("k", 2).send().await.text("refresh_token");
+    for back in [Duration::from_secs(5), HOUR] {
+        platform.clock.step_back(back);
+        for dead in [&leaked, &lost] {
+            assert_eq!(platform.exchange(dead).await.status, 403);
+        }
+        assert_eq!(platform.exchange(&owners).await.status, 201);
+    }
     platform.verify_audit().await;
 }

@@ -12,7 +12,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Answer, Ask, Platform};
-use mlplatform_protocol::routes::{DeleteIssuerTokens, GetProjectTokensInfo, RotateToken};
+use mlplatform_protocol::routes::{CreateRegisterToken, DeleteIssuerTokens, GetProjectTokensInfo, RotateToken};
 use mlplatform_server::{Limits, Policy};
 use serde_json::{Value, json};
 
@@ -164,4 +164,35 @@ async fn the_policy_of_today_holds_for_what_was_made_yesterday() {
     let again = platform.redeem(&endless).key("k", 2).send().await;
     assert_eq!(again.status, 409, "the refusal did not use it up: {again:?}");
     platform.verify_audit().await;
+}
+
+#[tokio::test]
+async fn a_first_attempt_that_comes_late_deletes_nothing_that_was_made_since() {
+    let platform = Platform::start().await;
+    let admin = platform.admin_session().await;
+    let (boss, _) = administrator(&platform, &admin, "boss").await;
+    let door = platform.registered(&boss, "door").await;
+    let request = || delete_issued(&platform, &admin, json!({"issuer_name": "boss"}));
+    // Nothing but a registration token went.
+    assert_eq!(names(&request().key("k", 2).send().await), Vec::<String>::new());
+    assert_eq!(platform.redeem(&door).send().await.status, 403);
+    let fresh = platform.token(&boss, "fresh", json!({})).await;
+    assert_eq!(names(&request().key("k", 1).send().await), Vec::<String>::new());
+    assert_eq!(platform.exchange(&fresh).await.status, 201);
+    // The same of a deletion that found nothing.
+    assert_eq!(platform.delete(&admin, "zed").key("z", 2).send().await.status, 404);
+    let zed = platform.token(&admin, "zed", json!({})).await;
+    assert_eq!(platform.delete(&admin, "zed").key("z", 1).send().await.status, 404);
+    assert_eq!(platform.exchange(&zed).await.status, 201);
+    assert_eq!(platform.delete(&admin, "zed").key("y", 1).send().await.status, 204);
+    platform.verify_audit().await;
+}
+
+#[tokio::test]
+async fn nobody_issues_in_the_platforms_name() {
+    let platform = Platform::start().await;
+    let admin = platform.admin_session().await;
+    let request = json!({"client_name": "mlplatform-server", "access_ttl": "1h", "token_type": "ADMIN"});
+    let refused = platform.ask::<CreateRegisterToken>(request).session(&admin).send().await;
+    assert_eq!((refused.status, refused.field().contains("choose another")), (400, true), "{refused:?}");
 }

@@ -395,6 +395,19 @@ async fn a_setting_that_the_operator_passes_over_is_told_and_keeps_nobody_from_r
 }
 
 #[tokio::test]
+async fn an_explanation_shows_no_folder_of_the_platform() {
+    let jobs = Jobs::start().await;
+    let raised = r#"  File \"$0\", line 1, in <module>\nFileNotFoundError: [Errno 2] No such file or directory: '$PWD/a/in.csv'"#;
+    let script = format!("printf \"Traceback (most recent call last):\n{raised}\n\"; exit 1");
+    jobs.submitted("lost", &script, json!({})).await;
+    jobs.ended("lost").await;
+    let told = jobs.explain("lost").await.body;
+    assert_eq!(told["sentence"], "The program reads 'a/in.csv', which does not exist.");
+    assert_eq!(told["evidence"][0], "File \"job.py\", line 1, in <module>");
+    assert!(!told.to_string().contains(jobs.platform.folder.path().to_str().unwrap()), "{told}");
+}
+
+#[tokio::test]
 async fn jobs_keep_their_cluster_awake_and_wake_it() {
     let jobs = Jobs::start().await;
     let minutes = json!({"cluster_id": jobs.cluster, "minutes": 10});

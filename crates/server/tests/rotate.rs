@@ -290,3 +290,46 @@ async fn bad_overlaps() {
     }
     assert_eq!(platform.exchange(&platform.admin).await.status, 201);
 }
+
+#[tokio::test]
+async fn a_token_has_ten_values_at_most() {
+    let platform = Platform::start().await;
+    let admin = platform.admin_session().await;
+    let first = platform.token(&admin, "anna", json!({})).await;
+    let overlapping = json!({"overlap": "1h"});
+    for _ in 0..9 {
+        secret(&platform.rotate(&admin, "anna", overlapping.clone()).send().await);
+    }
+    let refused = platform.rotate(&admin, "anna", overlapping.clone()).send().await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.field().contains("10 values of the token 'anna' work"), "{refused:?}");
+    assert_eq!(platform.exchange(&first).await.status, 201);
+    // The remedies that it names.
+    secret(&platform.rotate(&admin, "anna", json!({})).send().await);
+    assert_eq!(platform.exchange(&first).await.status, 403);
+    secret(&platform.rotate(&admin, "anna", overlapping).send().await);
+    platform.verify_audit().await;
+}
+
+#[tokio::test]
+async fn values_that_have_ended_do_not_fill_the_store() {
+    let platform = Platform::start().await;
+    let admin = platform.admin_session().await;
+    platform.token(&admin, "anna", json!({})).await;
+    for _ in 0..110 {
+        secret(&platform.rotate(&admin, "anna", json!({})).send().await);
+    }
+    let kept = "SELECT count(*) FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE t.name = 'anna'";
+    assert_eq!(platform.rows(kept).await, ["101"]);
+}
+
+#[tokio::test]
+async fn a_sign_in_link_ends_with_the_old_value() {
+    let platform = Platform::start().await;
+    let admin = platform.admin_session().await;
+    mlplatform_server::sign_in_link(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let codes = "SELECT count(*) FROM sign_in_codes";
+    assert_eq!(platform.rows(codes).await, ["1"]);
+    secret(&platform.rotate(&admin, "admin", json!({})).send().await);
+    assert_eq!(platform.rows(codes).await, ["0"]);
+}

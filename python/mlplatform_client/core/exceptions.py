@@ -155,7 +155,10 @@ class ClosedException(MLPlatformException):
 
 
 class UnexpectedAnswerException(MLPlatformException):
-    """Somebody answered who is not the platform: a portal, a proxy, another service at this address."""
+    """Somebody answered who is not the platform: a portal, a proxy, another service at this address.
+
+    Or more came than is held: a log longer than 512 MiB.
+    """
 
 
 # errorCode → class. A code that only a newer platform knows is found by its status, or is the base class.

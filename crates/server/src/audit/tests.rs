@@ -95,8 +95,40 @@ async fn a_removed_row_is_seen() {
     assert_eq!(chain.verify().await, Err(Broken::Missing(1)));
     let chain = Chain::with(5).await;
     // With the numbers closed up behind it.
-    chain.tamper("UPDATE audit SET seq = -seq WHERE seq = 3; UPDATE audit SET seq = seq - 1 WHERE seq > 3").await;
+    chain.tamper("DELETE FROM audit WHERE seq = 3; UPDATE audit SET seq = seq - 1 WHERE seq > 3").await;
     assert_eq!(chain.verify().await, Err(Broken::Changed(3)));
+}
+
+#[tokio::test]
+async fn a_row_before_the_first_is_seen() {
+    for seq in ["0", "-7", "-9223372036854775808"] {
+        let chain = Chain::with(3).await;
+        chain
+            .tamper(match seq {
+                "0" => "UPDATE audit SET seq = 0 WHERE seq = 1",
+                "-7" => {
+                    "INSERT INTO audit SELECT -7, at, actor, action, subject, address, request_id, outcome, detail, mac \
+                     FROM audit WHERE seq = 2"
+                }
+                _ => {
+                    "INSERT INTO audit SELECT -9223372036854775808, at, actor, action, subject, address, request_id, \
+                     outcome, detail, mac FROM audit WHERE seq = 2"
+                }
+            })
+            .await;
+        assert_eq!(chain.verify().await, Err(Broken::Changed(seq.parse().unwrap())));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_was_emptied_has_a_past() {
+    let chain = Chain::with(5).await;
+    chain.tamper("DELETE FROM audit").await;
+    // The next start finds nothing, and takes it for its first.
+    let audit = Audit::open(&chain.dir, true).unwrap();
+    assert_eq!(chain.verify().await, Err(Broken::Cut(5)));
+    chain.add(&audit, true).await;
+    assert_eq!(chain.verify().await, Ok(Whole { rows: 2, gaps: 1 }));
 }
 
 #[tokio::test]

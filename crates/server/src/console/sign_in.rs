@@ -4,7 +4,7 @@ use axum::{
     extract::Query,
     response::{IntoResponse, Redirect, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use maud::{Markup, html};
 use mlplatform_protocol::{
     ErrorCode, Secret, TokenKind,
@@ -37,7 +37,7 @@ pub(super) struct Token {
     next: String,
 }
 
-pub(super) async fn page(stranger: Stranger, Query(way): Query<Way>) -> Answer {
+pub(super) async fn page(stranger: Stranger, headers: HeaderMap, Query(way): Query<Way>) -> Answer {
     if let Some(session) = &stranger.session
         && sign_in::signed_in(&stranger.app, &stranger.visit, session).await?.is_some()
     {
@@ -52,7 +52,19 @@ pub(super) async fn page(stranger: Stranger, Query(way): Query<Way>) -> Answer {
     } else {
         html! {}
     };
-    Ok(form(StatusCode::OK, message, &way.next))
+    let mut response = form(StatusCode::OK, message, &way.next);
+    if stranger.session.is_none() && is_from_notebook(&headers, &way.next) {
+        let again = HeaderValue::from_str(&format!("0; url={}", way.next));
+        again.into_iter().for_each(|again| drop(response.headers_mut().insert(header::REFRESH, again)));
+    }
+    Ok(response)
+}
+
+/// A job's `ui_url` is followed from notebooks, which are mostly pages of another site: browsers then keep the cookie to
+/// themselves, and whoever is signed in would be asked for the token. A second look from this page brings the cookie.
+fn is_from_notebook(headers: &HeaderMap, next: &str) -> bool {
+    let cross = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
+    cross && local(next).starts_with("/clusters/")
 }
 
 fn form(status: StatusCode, message: Markup, next: &str) -> Response {

@@ -96,7 +96,7 @@ pub async fn rows(
         "SELECT a.seq, a.at, a.action, a.outcome, a.actor, a.subject, a.address, a.request_id, a.detail, \
          coalesce(ta.name, ra.client_name) AS actor_name, coalesce(ts.name, rs.client_name) AS subject_name \
          FROM audit a LEFT JOIN tokens ta ON ta.id = a.actor LEFT JOIN register_tokens ra ON ra.id = a.actor \
-         LEFT JOIN tokens ts ON ts.id = a.subject LEFT JOIN register_tokens rs ON rs.id = a.subject WHERE ",
+         LEFT JOIN tokens ts ON ts.id = a.subject LEFT JOIN register_tokens rs ON rs.id = a.subject WHERE a.seq > 0 AND ",
     );
     match order {
         Order::Before(seq) => query.push("a.seq < ").push_bind(seq),

@@ -48,14 +48,18 @@ pub async fn delete_issuer_tokens(
             );
             return Err(Error::refused(ErrorCode::Conflict, text));
         }
-        if !done.is_empty() {
+        if !done.is_empty() || key.is_spent(&mut change, caller).await? {
             return Ok(DeletedTokens { items: done.into_iter().map(Into::into).collect() });
         }
+        key.spend(&mut change, caller).await?;
     }
     let issuers = issuers(&mut change, name, id).await?;
     let issuer = match issuers.as_slice() {
         [one] => one.clone(),
-        [] if is_known(&mut change, name, id).await? => return Ok(DeletedTokens { items: Vec::new() }),
+        [] if is_known(&mut change, name, id).await? => {
+            change.commit().await?;
+            return Ok(DeletedTokens { items: Vec::new() });
+        }
         [] => {
             let text = match id {
                 None => format!(

@@ -74,6 +74,16 @@ pub(crate) fn upload(bucket: &str, folder: &Path, job: &str, name: &str) -> (Pat
     (folder.join(UPLOADS).join(job).join(name), format!("s3a://{bucket}/{UPLOADS}/{job}/{name}"))
 }
 
+/// A log without the platform's folders: a path that was relative in the program is so again, and a program that came
+/// along has its name alone.
+pub(crate) fn as_its_owner_knows_it(log: String, job: &JobRow, folder: &Path, bucket: &Path) -> String {
+    let work = folder.join("work");
+    let uploads = bucket.join(UPLOADS).join(&job.id);
+    [format!("file:{}/", work.display()), format!("{}/", work.display()), format!("{}/", uploads.display())]
+        .iter()
+        .fold(log, |log, path| log.replace(path, ""))
+}
+
 /// What a list shows.
 pub(crate) fn info(app: &App, job: &JobRow) -> JobInfo {
     JobInfo {

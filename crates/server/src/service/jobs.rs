@@ -277,6 +277,8 @@ pub(super) async fn events(app: &App, job: &JobRow) -> Result<Vec<JobEvent>> {
 
 pub(super) async fn explain(app: &App, cluster: &Cluster, job: &JobRow, events: &[JobEvent]) -> Result<Explanation> {
     let log = job_logs::end_of_run(app, job).await?;
+    let bucket = app.dir().bucket(&cluster.bucket).map_err(|e| Error::File("making the cluster's bucket", e))?;
+    let log = job_form::as_its_owner_knows_it(log, job, &job.folder(app), &bucket);
     Ok(spark::explain(job, &cluster.bucket, events, &log))
 }
 
@@ -331,7 +333,15 @@ pub async fn spark_delete_job(
             return gone(app, &id).await;
         }
     }
-    let Some(job) = job_rows::living(change.connection(), &cluster.id, &request.job_name).await? else {
+    let spent = match key {
+        Some(key) => key.is_spent(&mut change, caller).await?,
+        None => false,
+    };
+    let job = job_rows::living(change.connection(), &cluster.id, &request.job_name).await?;
+    let Some(job) = job.filter(|_| !spent) else {
+        if let Some(key) = key {
+            key.spend(&mut change, caller).await?;
+        }
         let detail = json!({"reason": "unknown job", "name": request.job_name});
         let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
         return Err(change.refuse(event, unknown(&request.job_name)).await);

@@ -2,11 +2,18 @@
 
 use mlplatform_protocol::ErrorCode;
 
-use super::secret::{Digest, digest};
-use crate::{Error, Result};
+use super::{
+    secret::{Digest, digest},
+    sessions::Caller,
+};
+use crate::{Error, Result, app::Change};
 
 /// The longest key.
 const LONGEST: usize = 128;
+/// How long a spent key is kept: a day, in microseconds. No attempt is under way for longer.
+const SPENT_FOR: i64 = 24 * 3_600 * 1_000_000;
+/// So many old ones are removed at a time.
+const PURGED_AT_ONCE: i64 = 100;
 
 /// A key and the number of the attempt. Keys belong to whoever sends them: two callers may use the same text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +51,35 @@ impl Key {
     #[must_use]
     pub fn of_form(nonce: &str) -> Self {
         Self { digest: digest(nonce), attempt: 1 }
+    }
+
+    /// Whether a deletion with this key was answered with "there is nothing": what has taken the name since is another.
+    pub(crate) async fn is_spent(&self, change: &mut Change<'_>, caller: &Caller) -> Result<bool> {
+        let spent = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM spent_keys WHERE token_id = ? AND key = ?)")
+            .bind(caller.id())
+            .bind(&self.digest)
+            .fetch_one(change.connection())
+            .await?;
+        Ok(spent)
+    }
+
+    /// Remembers just that.
+    pub(crate) async fn spend(&self, change: &mut Change<'_>, caller: &Caller) -> Result<()> {
+        let now = change.now().as_microsecond();
+        sqlx::query(
+            "DELETE FROM spent_keys WHERE (token_id, key) IN (SELECT token_id, key FROM spent_keys WHERE at < ? LIMIT ?)",
+        )
+        .bind(now.saturating_sub(SPENT_FOR))
+        .bind(PURGED_AT_ONCE)
+        .execute(change.connection())
+        .await?;
+        sqlx::query("INSERT INTO spent_keys (token_id, key, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(caller.id())
+            .bind(&self.digest)
+            .bind(now)
+            .execute(change.connection())
+            .await?;
+        Ok(())
     }
 
     /// The attempt, as stored.

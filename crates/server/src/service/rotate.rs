@@ -1,8 +1,9 @@
 //! Rotating: a token gets a new secret, and stays what it is: the same id, name, role and end.
 //!
 //! A token has one newest secret, which lives as long as the token, and perhaps older ones with an end of their own.
-//! Rotating makes a new one and gives all older ones an end: now, or after the overlap that was asked for. Whatever was
-//! rotated before ends then at the latest, too: who rotates without an overlap wants every other copy to be worthless.
+//! Rotating makes a new one and gives all older ones an end: at once, or after the overlap that was asked for. Whatever
+//! was rotated before ends then at the latest, too: who rotates without an overlap wants every other copy to be worthless.
+//! What ends at once has ended before all time ([`AT_ONCE`]): no clock that steps back brings it to life again.
 //! Sessions are cut to the same end, so they need not know which secret they were made from.
 //!
 //! The answer may be lost on its way. The same caller may then ask again, with the same idempotency key and a higher
@@ -33,6 +34,13 @@ use crate::{
 };
 
 const ACTION: &str = "rotate_token";
+/// The end of what was ended by a decision.
+const AT_ONCE: i64 = 0;
+/// The most values of one token that work at the same time, the new one included: of a rotation a day with an overlap of a
+/// week, say.
+const MOST_VALUES: i64 = 10;
+/// So many values that have ended are remembered, to tell whoever still uses one.
+const REMEMBERED: i64 = 100;
 /// How long a session that a rotation has ended may repeat that rotation: 60 seconds, in microseconds.
 const RETRY_WINDOW: i64 = 60 * 1_000_000;
 
@@ -79,8 +87,7 @@ pub async fn rotate_token(
             let event = event(caller, Some(&earlier.token.id), Outcome::Refused, json!({"reason": "idempotency"}));
             return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, problem)).await);
         }
-        let now = change.now().as_microsecond();
-        end_secret(&mut change, &earlier.digest, now).await?;
+        end_secret(&mut change, &earlier.digest).await?;
         let detail = json!({"name": name, "instead_of_attempt": earlier.rotate_attempt});
         let new = New { made_at: earlier.made_at, key: Some(key), overlap, session: earlier.rotate_session };
         return issue(change, caller, earlier.token, new, detail).await;
@@ -105,7 +112,14 @@ pub async fn rotate_token(
         return Err(change.refuse(event, error).await);
     }
     let now = change.now().as_microsecond();
-    let ends_at = now.saturating_add(overlap.unwrap_or_default());
+    let ends_at = overlap.map_or(AT_ONCE, |overlap| now.saturating_add(overlap));
+    if ends_at > now && values(&mut change, &token.id).await? >= MOST_VALUES {
+        let event = event(caller, Some(&token.id), Outcome::Refused, json!({"reason": "many values", "name": name}));
+        let text = format!(
+            "{MOST_VALUES} values of the token '{name}' work at present, from rotations with an overlap, and no token has more: wait until one has ended, or rotate without an overlap, which ends them all"
+        );
+        return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
+    }
     let sessions = end_older(&mut change, &token.id, ends_at).await?;
     let own = (token.id == caller.id()).then(|| caller.session().clone());
     let old_ends = overlap.map(|_| timestamp(ends_at));
@@ -177,7 +191,8 @@ pub(crate) async fn ended_by_rotation(app: &App, route: &Route, session: &Digest
     Ok(row)
 }
 
-/// Gives every secret and every session of the token an end, unless they end sooner; says how many sessions ended.
+/// Gives every secret and every session of the token an end, unless they end sooner, and takes back what would let
+/// somebody in who was shown a sign-in link; says how many sessions ended.
 async fn end_older(change: &mut Change<'_>, token_id: &str, ends_at: i64) -> Result<u64> {
     sqlx::query("UPDATE token_secrets SET ends_at = ? WHERE token_id = ? AND (ends_at IS NULL OR ends_at > ?)")
         .bind(ends_at)
@@ -185,6 +200,16 @@ async fn end_older(change: &mut Change<'_>, token_id: &str, ends_at: i64) -> Res
         .bind(ends_at)
         .execute(change.connection())
         .await?;
+    sqlx::query(
+        "DELETE FROM token_secrets WHERE digest IN (SELECT digest FROM token_secrets WHERE token_id = ? AND ends_at <= ? \
+         ORDER BY created_at DESC LIMIT -1 OFFSET ?)",
+    )
+    .bind(token_id)
+    .bind(change.now().as_microsecond())
+    .bind(REMEMBERED)
+    .execute(change.connection())
+    .await?;
+    sqlx::query("DELETE FROM sign_in_codes WHERE token_id = ?").bind(token_id).execute(change.connection()).await?;
     sqlx::query("UPDATE sessions SET expires_at = ? WHERE token_id = ? AND expires_at > ?")
         .bind(ends_at)
         .bind(token_id)
@@ -199,9 +224,22 @@ async fn end_older(change: &mut Change<'_>, token_id: &str, ends_at: i64) -> Res
     Ok(ended.rows_affected())
 }
 
-async fn end_secret(change: &mut Change<'_>, digest: &Digest, at: i64) -> Result<()> {
+/// How many values of the token work.
+async fn values(change: &mut Change<'_>, token_id: &str) -> Result<i64> {
+    let now = change.now().as_microsecond();
+    let values = sqlx::query_scalar(
+        "SELECT count(*) FROM token_secrets WHERE token_id = ? AND (ends_at IS NULL OR ends_at > ?)",
+    )
+    .bind(token_id)
+    .bind(now)
+    .fetch_one(change.connection())
+    .await?;
+    Ok(values)
+}
+
+async fn end_secret(change: &mut Change<'_>, digest: &Digest) -> Result<()> {
     sqlx::query("UPDATE token_secrets SET ends_at = ? WHERE digest = ?")
-        .bind(at)
+        .bind(AT_ONCE)
         .bind(digest)
         .execute(change.connection())
         .await?;

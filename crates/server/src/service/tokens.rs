@@ -150,7 +150,15 @@ pub async fn delete_token(
         }
     }
     let event = |outcome, detail| Event { action: DELETE, actor: Some(caller.id()), subject: None, outcome, detail };
-    let Some(TokenRow { id, .. }) = living(&mut change, name).await? else {
+    let spent = match key {
+        Some(key) => key.is_spent(&mut change, caller).await?,
+        None => false,
+    };
+    let found = if spent { None } else { living(&mut change, name).await? };
+    let Some(TokenRow { id, .. }) = found else {
+        if let Some(key) = key {
+            key.spend(&mut change, caller).await?;
+        }
         let event = event(Outcome::Refused, json!({"reason": "unknown name", "name": name}));
         return Err(change.refuse(event, no_such(name)).await);
     };
