@@ -177,7 +177,10 @@ def main() -> None:
                     timezone_id="Europe/Berlin",
                 )
                 page = context.new_page()
-                page.on("console", lambda message: print("console:", message.text) if "responded" not in message.text else None)
+                page.on(
+                    "console",
+                    lambda message: print("console:", message.text) if "responded" not in message.text else None,
+                )
                 page.goto(platform.url + "/sign-in")
                 page.screenshot(path=asked.directory / f"sign-in-{theme}-{name}.png", full_page=True)
                 page.goto(platform.url + "/sign-in?next=/tokens")

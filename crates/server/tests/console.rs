@@ -16,7 +16,10 @@ use common::Platform;
 use mlplatform_server::{Config, Limits, PublicUrl};
 use reqwest::{Client, Response, header, redirect::Policy};
 use serde_json::json;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -287,12 +290,15 @@ async fn slow_forms_keep_nobody_else_out() {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!(
             "POST /sign-in HTTP/1.1\r\nHost: {address}\r\nOrigin: {}\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ntoken=",
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n",
             platform.url
         );
         stream.write_all(head.as_bytes()).await.unwrap();
+        // It says so when it begins to read the form.
+        let mut said = [0; 12];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"HTTP/1.1 100");
         slow.push(stream);
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(Browser::signed_in(&platform, &platform.admin).await.is_signed_in().await);
 }
