@@ -70,13 +70,15 @@ class Caller:
 def run() -> str:
     took: dict[str, dict[int, list[float]]] = {}
     with contextlib.ExitStack() as stack:
-        callers = {}
-        for size in SIZES:
-            platform = stack.enter_context(LocalPlatform())
+        platforms = {size: stack.enter_context(LocalPlatform()) for size in SIZES}
+        for size, platform in platforms.items():
             seed(platform.data_dir, size)
-            callers[size] = stack.enter_context(contextlib.closing(Caller(platform)))
-        for size in SIZES:
-            callers[size].measure()
+        # To fill a million takes longer than a connection may idle.
+        callers = {
+            size: stack.enter_context(contextlib.closing(Caller(platform))) for size, platform in platforms.items()
+        }
+        for caller in callers.values():
+            caller.measure()
         for _ in range(ROUNDS):
             for size in SIZES:
                 for what, times in callers[size].measure().items():
