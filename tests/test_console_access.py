@@ -150,6 +150,16 @@ def _tab_to(page: Page, what: str) -> None:
     raise AssertionError(f"the tab key does not lead to {what!r}")
 
 
+def _copy_and_leave(user: User, name: str, key: str) -> None:
+    """From the page that shows a value once, by the keyboard, back to the list."""
+    _tab_to(user.page, "Copy")
+    user.page.keyboard.press(key)
+    user.page.get_by_role("status").get_by_text("Copied").wait_for()
+    _tab_to(user.page, "Ready")
+    user.page.keyboard.press("Enter")
+    user.row(name).wait_for()
+
+
 def test_the_keyboard_alone_creates_and_deletes(platform: LocalPlatform, open_browser: Open) -> None:
     name = next(_names)
     user = open_browser()
@@ -171,12 +181,7 @@ def test_the_keyboard_alone_creates_and_deletes(platform: LocalPlatform, open_br
     keyboard.press("Enter")
     page.get_by_role("heading", name="Access token created").wait_for()
     assert TOKEN.fullmatch(user.value())
-    _tab_to(page, "Copy")
-    keyboard.press("Enter")
-    page.get_by_role("status").get_by_text("Copied").wait_for()
-    _tab_to(page, "Ready")
-    keyboard.press("Enter")
-    user.row(name).wait_for()
+    _copy_and_leave(user, name, "Enter")
     _tab_to(page, f"Actions for {name}")
     keyboard.press("Enter")
     keyboard.press("Escape")
@@ -208,12 +213,7 @@ def test_the_keyboard_alone_rotates(platform: LocalPlatform, newcomer: Newcomer,
     page.get_by_role("heading", name="Access token rotated").wait_for()
     assert TOKEN.fullmatch(user.value())
     assert user.value() != token
-    _tab_to(page, "Copy")
-    keyboard.press("Space")
-    page.get_by_role("status").get_by_text("Copied").wait_for()
-    _tab_to(page, "Ready")
-    keyboard.press("Enter")
-    user.row(name).wait_for()
+    _copy_and_leave(user, name, "Space")
 
 
 def test_what_has_the_focus_is_seen(platform: LocalPlatform, open_browser: Open) -> None:

@@ -10,7 +10,7 @@ use mlplatform_protocol::{ErrorCode, Lifetime};
 use crate::{
     Error, Result,
     clock::{micros, timestamp},
-    service::tokens::{PLATFORM, TokenRow},
+    service::tokens::TokenRow,
 };
 
 /// Living access tokens and waiting registration tokens of one issuer, unless the operator says otherwise: far more
@@ -42,18 +42,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The name of a token that is made: not the platform's own, which lists show as an issuer's.
-    pub(crate) fn name(&self, name: &str) -> Result<()> {
-        if name != PLATFORM {
-            return Ok(());
-        }
-        let text = format!("'{PLATFORM}' is the name under which the platform itself issues tokens: choose another");
-        Err(Error::refused(ErrorCode::BadRequest, text))
-    }
-
     /// A registration token, and the access token that it shall make.
-    pub(crate) fn creation(&self, name: &str, access_ttl: Lifetime, refresh_ttl: Option<Lifetime>) -> Result<()> {
-        self.name(name)?;
+    pub(crate) fn creation(&self, access_ttl: Lifetime, refresh_ttl: Option<Lifetime>) -> Result<()> {
         if let Some(longest) = self.longest_register_token.filter(|longest| access_ttl > *longest) {
             return Err(Error::refused(
                 ErrorCode::BadRequest,
@@ -173,7 +163,7 @@ mod tests {
     #[test]
     fn by_default_everything_is_allowed() {
         let policy = Policy::default();
-        policy.creation("anna", life("2562047h").unwrap(), None).unwrap();
+        policy.creation(life("2562047h").unwrap(), None).unwrap();
         policy.redemption(None).unwrap();
         policy.rotation(&token(None), life("2562047h"), Timestamp::UNIX_EPOCH).unwrap();
     }
@@ -187,21 +177,18 @@ mod tests {
             ..Policy::default()
         };
         let hour = life("1h").unwrap();
-        policy.creation("anna", life("1d").unwrap(), life("30d")).unwrap();
+        policy.creation(life("1d").unwrap(), life("30d")).unwrap();
         policy.redemption(life("30d")).unwrap();
         policy.one_more("admin", 1).unwrap();
         let epoch = Timestamp::UNIX_EPOCH;
         policy.rotation(&token(Some(micros(life("30d").unwrap().duration()))), None, epoch).unwrap();
         let table = [
             (
-                policy.creation("anna", life("25h").unwrap(), None),
+                policy.creation(life("25h").unwrap(), None),
                 ["access_ttl: a registration token of '25h'", "give '24h' or less"],
             ),
-            (
-                policy.creation("anna", hour, life("721h")),
-                ["refresh_ttl: an access token of '721h'", "give '720h' or less"],
-            ),
-            (policy.creation("anna", hour, None), ["an access token that never expires", "at most '720h'"]),
+            (policy.creation(hour, life("721h")), ["refresh_ttl: an access token of '721h'", "give '720h' or less"]),
+            (policy.creation(hour, None), ["an access token that never expires", "at most '720h'"]),
             (policy.redemption(None), ["that never expires, and this platform lets", "ask an Administrator"]),
             (policy.redemption(life("721h")), ["of '721h'", "ask an Administrator"]),
             (policy.one_more("admin", 2), ["'admin' has issued", "are 2, and this platform allows 2"]),
@@ -219,11 +206,11 @@ mod tests {
     fn never_and_a_longest_lifetime_are_two_questions() {
         let hour = life("1h").unwrap();
         let long = Policy { longest_access_token: life("1h"), never_ending: Some(true), ..Policy::default() };
-        long.creation("anna", hour, None).unwrap();
-        assert!(long.creation("anna", hour, life("2h")).is_err());
+        long.creation(hour, None).unwrap();
+        assert!(long.creation(hour, life("2h")).is_err());
         let ending = Policy { never_ending: Some(false), ..Policy::default() };
-        ending.creation("anna", hour, life("2562047h")).unwrap();
-        let error = ending.creation("anna", hour, None).unwrap_err().to_string();
+        ending.creation(hour, life("2562047h")).unwrap();
+        let error = ending.creation(hour, None).unwrap_err().to_string();
         assert!(error.contains("needs a lifetime: give one"), "{error}");
     }
 }

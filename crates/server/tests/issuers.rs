@@ -179,6 +179,11 @@ async fn a_first_attempt_that_comes_late_deletes_nothing_that_was_made_since() {
     let fresh = platform.token(&boss, "fresh", json!({})).await;
     assert_eq!(names(&request().key("k", 1).send().await), Vec::<String>::new());
     assert_eq!(platform.exchange(&fresh).await.status, 201);
+    // Who asks once more because an answer was lost is told the same.
+    let unknown = || delete_issued(&platform, &admin, json!({"issuer_name": "nobody"}));
+    for attempt in [1, 2] {
+        assert_eq!(unknown().key("u", attempt).send().await.status, 404);
+    }
     // The same of a deletion that found nothing.
     assert_eq!(platform.delete(&admin, "zed").key("z", 2).send().await.status, 404);
     let zed = platform.token(&admin, "zed", json!({})).await;

@@ -3,12 +3,13 @@
 //! A [`Manifest`] is the YAML tree itself, not a structure that fields were copied into: whatever this library does not
 //! know stays where it is and as it was written. The operator's rules are in [`validate`](Manifest::validate).
 
+mod problem;
 mod quantity;
 mod schema;
 mod validate;
 
+pub use problem::Problem;
 pub use quantity::{Cpu, Memory};
-pub use validate::Problem;
 
 use crate::yaml::{self, Kind, Mapping, Node, Scalar, Value, YamlError};
 

@@ -1,9 +1,9 @@
 //! The operator's rules, told to somebody who does not know them.
 
-use std::{collections::HashSet, fmt};
+use std::collections::HashSet;
 
 use super::{
-    API_VERSION, Cpu, KIND, Manifest, Memory, Part,
+    API_VERSION, Cpu, KIND, Manifest, Memory, Part, Problem,
     quantity::NotAQuantity,
     schema::{self, Field, Type},
 };
@@ -11,34 +11,6 @@ use crate::yaml::{Kind, Mapping, Node, Scalar, Value};
 
 /// The most problems that are told at once: whoever has more than that has one, and it is another.
 const MOST: usize = 50;
-
-/// One thing that the operator would refuse, or that would not do what it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Where: `spec.driver.memory`.
-    pub path: String,
-    /// The line, where it was read from a text; else 0.
-    pub line: u32,
-    /// What stands there; empty where nothing does.
-    pub found: String,
-    /// The rule that it breaks.
-    pub rule: String,
-    /// What to do.
-    pub remedy: String,
-    /// The operator takes it all the same, and does something else than it says.
-    pub is_harmless: bool,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.path)?;
-        if self.line != 0 {
-            write!(f, " (line {})", self.line)?;
-        }
-        let found = if self.found.is_empty() { "missing" } else { &self.found };
-        write!(f, ": {found}; {}; {}", self.rule, self.remedy)
-    }
-}
 
 /// Keys of `sparkConf` that the operator refuses, with what to do instead.
 const REFUSED: [(&str, &str); 17] = [
@@ -500,8 +472,8 @@ impl Check<'_> {
                 let here = format!("spec.sparkConf[\"{key}\"]");
                 let field = path.join(".");
                 let rule = format!("{field} is {} and wins", shorten(wins));
-                self.say(&here, entry.line, found(&entry.value), rule, format!("remove it, or set {field}"));
-                self.problems.last_mut().into_iter().for_each(|problem| problem.is_harmless = true);
+                let (found, remedy) = (found(&entry.value), format!("remove it, or set {field}"));
+                self.problems.push(Problem { path: here, line: entry.line, found, rule, remedy, is_harmless: true });
             }
         }
     }

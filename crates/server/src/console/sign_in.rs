@@ -53,9 +53,11 @@ pub(super) async fn page(stranger: Stranger, headers: HeaderMap, Query(way): Que
         html! {}
     };
     let mut response = form(StatusCode::OK, message, &way.next);
-    if stranger.session.is_none() && is_from_notebook(&headers, &way.next) {
-        let again = HeaderValue::from_str(&format!("0; url={}", way.next));
-        again.into_iter().for_each(|again| drop(response.headers_mut().insert(header::REFRESH, again)));
+    if stranger.session.is_none()
+        && is_from_notebook(&headers, &way.next)
+        && let Ok(again) = HeaderValue::from_str(&format!("0; url={}", way.next))
+    {
+        response.headers_mut().insert(header::REFRESH, again);
     }
     Ok(response)
 }

@@ -54,7 +54,7 @@ pub async fn create_token(
         let event = event(Outcome::Refused, None, json!({"reason": "idempotency", "name": name}));
         return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
-    if let Err(error) = app.policy().name(name).and_then(|()| app.policy().access_lifetime(request.lifetime)) {
+    if let Err(error) = tokens::check_name(name).and_then(|()| app.policy().access_lifetime(request.lifetime)) {
         let event = event(Outcome::Refused, None, json!({"reason": "policy", "name": name}));
         return Err(change.refuse(event, error).await);
     }

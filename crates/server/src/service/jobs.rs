@@ -333,15 +333,10 @@ pub async fn spark_delete_job(
             return gone(app, &id).await;
         }
     }
-    let spent = match key {
-        Some(key) => key.is_spent(&mut change, caller).await?,
-        None => false,
-    };
+    let spent = Key::is_spent(key, &mut change, caller).await?;
     let job = job_rows::living(change.connection(), &cluster.id, &request.job_name).await?;
     let Some(job) = job.filter(|_| !spent) else {
-        if let Some(key) = key {
-            key.spend(&mut change, caller).await?;
-        }
+        Key::spend(key, &mut change, caller).await?;
         let detail = json!({"reason": "unknown job", "name": request.job_name});
         let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
         return Err(change.refuse(event, unknown(&request.job_name)).await);

@@ -53,18 +53,21 @@ impl Key {
         Self { digest: digest(nonce), attempt: 1 }
     }
 
-    /// Whether a deletion with this key was answered with "there is nothing": what has taken the name since is another.
-    pub(crate) async fn is_spent(&self, change: &mut Change<'_>, caller: &Caller) -> Result<bool> {
+    /// Whether a deletion with that key found nothing that it could mark as its own: what has taken the name since is
+    /// another. Without a key no request is known again.
+    pub(crate) async fn is_spent(key: Option<&Self>, change: &mut Change<'_>, caller: &Caller) -> Result<bool> {
+        let Some(key) = key else { return Ok(false) };
         let spent = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM spent_keys WHERE token_id = ? AND key = ?)")
             .bind(caller.id())
-            .bind(&self.digest)
+            .bind(&key.digest)
             .fetch_one(change.connection())
             .await?;
         Ok(spent)
     }
 
     /// Remembers just that.
-    pub(crate) async fn spend(&self, change: &mut Change<'_>, caller: &Caller) -> Result<()> {
+    pub(crate) async fn spend(key: Option<&Self>, change: &mut Change<'_>, caller: &Caller) -> Result<()> {
+        let Some(key) = key else { return Ok(()) };
         let now = change.now().as_microsecond();
         sqlx::query(
             "DELETE FROM spent_keys WHERE (token_id, key) IN (SELECT token_id, key FROM spent_keys WHERE at < ? LIMIT ?)",
@@ -75,7 +78,7 @@ impl Key {
         .await?;
         sqlx::query("INSERT INTO spent_keys (token_id, key, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
             .bind(caller.id())
-            .bind(&self.digest)
+            .bind(&key.digest)
             .bind(now)
             .execute(change.connection())
             .await?;

@@ -374,10 +374,7 @@ async fn delete(
         }
     }
     let mut change = at_home_for_change(app, change, caller, action, which).await?;
-    let spent = match key {
-        Some(key) => key.is_spent(&mut change, caller).await?,
-        None => false,
-    };
+    let spent = Key::is_spent(key, &mut change, caller).await?;
     let object: Option<i64> = sqlx::query_scalar(
         "SELECT seq FROM objects WHERE cluster_id = ? AND kind = ? AND namespace = ? AND name = ? \
          AND deleted_at IS NULL",
@@ -389,9 +386,7 @@ async fn delete(
     .fetch_optional(change.connection())
     .await?;
     let Some(object) = object.filter(|_| !spent) else {
-        if let Some(key) = key {
-            key.spend(&mut change, caller).await?;
-        }
+        Key::spend(key, &mut change, caller).await?;
         return Err(refuse(change, caller, action, which, "unknown name", which.unknown()).await);
     };
     sqlx::query("UPDATE objects SET deleted_at = ?, deleted_by = ?, delete_key = ? WHERE seq = ?")

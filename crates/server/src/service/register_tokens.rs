@@ -49,7 +49,9 @@ pub async fn create_register_token(
     let lifetime = stored(request.access_ttl);
     let access_lifetime = request.refresh_ttl.map(stored);
     let mut change = app.change_by(visit, caller).await?;
-    if let Err(error) = app.policy().creation(name, request.access_ttl, request.refresh_ttl) {
+    let allowed =
+        tokens::check_name(name).and_then(|()| app.policy().creation(request.access_ttl, request.refresh_ttl));
+    if let Err(error) = allowed {
         let detail = json!({"reason": "policy", "name": name});
         return Err(change.refuse(event(caller, None, Outcome::Refused, detail), error).await);
     }

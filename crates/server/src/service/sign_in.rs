@@ -226,7 +226,7 @@ pub async fn browsers(app: &App, caller: &Caller) -> Result<Vec<SignedIn>> {
 /// # Errors
 /// When the store fails.
 pub async fn sign_out_others(app: &App, visit: &Visit, caller: &Caller) -> Result<()> {
-    let mut change = app.change(visit).await?;
+    let mut change = app.change_by(visit, caller).await?;
     let ended = sqlx::query("DELETE FROM sessions WHERE token_id = ? AND digest <> ? AND last_seen_at IS NOT NULL")
         .bind(caller.id())
         .bind(caller.session())

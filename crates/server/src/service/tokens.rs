@@ -150,15 +150,9 @@ pub async fn delete_token(
         }
     }
     let event = |outcome, detail| Event { action: DELETE, actor: Some(caller.id()), subject: None, outcome, detail };
-    let spent = match key {
-        Some(key) => key.is_spent(&mut change, caller).await?,
-        None => false,
-    };
-    let found = if spent { None } else { living(&mut change, name).await? };
+    let found = if Key::is_spent(key, &mut change, caller).await? { None } else { living(&mut change, name).await? };
     let Some(TokenRow { id, .. }) = found else {
-        if let Some(key) = key {
-            key.spend(&mut change, caller).await?;
-        }
+        Key::spend(key, &mut change, caller).await?;
         let event = event(Outcome::Refused, json!({"reason": "unknown name", "name": name}));
         return Err(change.refuse(event, no_such(name)).await);
     };
@@ -323,6 +317,15 @@ pub(crate) async fn end_expired_namesake(change: &mut Change<'_>, action: &'stat
         change.record(Event { action, actor: None, subject: Some(&id), outcome: Outcome::Done, detail }).await?;
     }
     Ok(())
+}
+
+/// Whether a token may be given that name: not the platform's own, which lists show as an issuer's.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name != PLATFORM {
+        return Ok(());
+    }
+    let text = format!("'{PLATFORM}' is the name under which the platform itself issues tokens: choose another");
+    Err(Error::refused(ErrorCode::BadRequest, text))
 }
 
 /// The refusal for a name that a living token has.
