@@ -46,7 +46,7 @@ from mlplatform_client.core.exceptions import (
 from mlplatform_client.local import LocalPlatform
 
 # All is well in the end, without another attempt.
-SLOW: dict[str, Fault] = {"delay": delay(0.1), "throttle": throttle(64)}
+SLOW: dict[str, Fault] = {"delay": delay(0.1), "throttle": throttle(100)}
 # Another attempt helps.
 BROKEN: dict[str, Fault] = {
     "request cut in its head": cut_request(40),

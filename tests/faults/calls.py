@@ -204,8 +204,7 @@ CALLS: dict[str, Call] = {
     ),
     "who_am_i": Call(lambda mlp, _: mlp.who_am_i()),
     "get_project_tokens_info": Call(lambda mlp, _: mlp.get_project_tokens_info()),
-    # Few rows: the platform's whole run is in there, and some faults let an answer through a few bytes at a time.
-    "get_audit": Call(lambda mlp, _: mlp.get_audit(limit=10)),
+    "get_audit": Call(lambda mlp, _: mlp.get_audit()),
     "create_cluster": Call(
         lambda mlp, name: mlp.create_cluster({"name": name}),
         made="SELECT count(*) FROM clusters WHERE name = ?",

@@ -29,11 +29,12 @@ def delay(seconds: float) -> Fault:
     return fault
 
 
-def throttle(piece: int) -> Fault:
-    """The answer comes in pieces of so many bytes."""
+def throttle(pieces: int) -> Fault:
+    """The answer comes in so many pieces, however long it is: lists grow with the run of the tests."""
 
     async def fault(exchange: Exchange) -> None:
         answer = await exchange.forward()
+        piece = len(answer) // pieces + 1
         for start in range(0, len(answer), piece):
             await exchange.send(answer[start : start + piece])
             await asyncio.sleep(_PAUSE)
