@@ -98,10 +98,17 @@ def test_the_server_ends_with_its_parent(end: str) -> None:
 
 def test_a_second_platform_on_one_folder_is_refused(tmp_path: Path) -> None:
     with LocalPlatform(tmp_path) as platform:
+        admin = MLPlatform(platform.admin_token, url=platform.url)
+        before = admin.create_register_token("before", "1h", token_type=MLPTokenType.USER)
         with pytest.raises(MLPlatformException, match="did not start") as caught:
             LocalPlatform(tmp_path)
-        assert str(tmp_path) in str(caught.value)
-        assert MLPlatform(platform.admin_token, url=platform.url).who_am_i().name == "admin"
+        assert f"'{tmp_path}' is in use by process {platform.pid}" in str(caught.value)
+        # The first goes on, with all it had.
+        assert MLPlatform(admin.create_refresh_token(before), url=platform.url).who_am_i().name == "before"
+        assert admin.get_audit()[0].action == "create_refresh_token"
+    with LocalPlatform(tmp_path) as platform:
+        names = [token.name for token in MLPlatform(platform.admin_token, url=platform.url).get_project_tokens_info()]
+    assert names == ["admin", "before"]
 
 
 def test_a_missing_program_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

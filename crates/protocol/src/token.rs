@@ -27,7 +27,8 @@ const ID_PREFIX: &str = "tok_";
 const MASK: &str = "***";
 /// How all of them begin, up to the letter of their kind.
 const PREFIX: &str = "mlp";
-const KINDS: [&str; 3] = ["x_", "r_", "a_"];
+/// The letter and the line below it, also as a URL may have it.
+const KINDS: [&str; 9] = ["x_", "r_", "a_", "x%5F", "r%5F", "a%5F", "x%5f", "r%5f", "a%5f"];
 /// 119 bits: an id need not be secret, only never the same twice.
 const ID_LEN: usize = 20;
 
@@ -268,6 +269,7 @@ mod tests {
         let token = "mlpr_0123456789ABCDEFGHIJKLMNOPQRSTUV3eM83Q";
         assert_eq!(mask(&format!("/v1_0/tokens/{token}/x")), "/v1_0/tokens/mlpr_***/x");
         assert_eq!(mask(&format!("mlp{token}mlpa_{token}")), "mlpmlpr_***_mlpr_***");
+        assert_eq!(mask(&format!("?q={}&x", token.replace('_', "%5F"))), "?q=mlpr%5F***&x");
         assert_eq!(mask("mlp, mlpx_ and mlpz_0"), "mlp, mlpx_ and mlpz_0");
         for text in [token.to_owned(), format!("Anna {token}\n"), format!("mlpx_{token}"), token[..37].to_owned()] {
             assert!(holds_token(&text), "{text}");

@@ -136,7 +136,7 @@ pub(crate) struct Serve {
     #[arg(long, env = "MLP_SERVER_NEVER_ENDING_TOKENS", value_name = "ANSWER")]
     never_ending_tokens: Option<Answer>,
     /// How many living access tokens and waiting registration tokens one issuer may have
-    #[arg(long, env = "MLP_SERVER_TOKENS_PER_ISSUER", value_name = "NUMBER", default_value_t = TOKENS_PER_ISSUER)]
+    #[arg(long, env = "MLP_SERVER_TOKENS_PER_ISSUER", value_name = "NUMBER", default_value_t = TOKENS_PER_ISSUER, value_parser = clap::value_parser!(u32).range(1..))]
     tokens_per_issuer: u32,
     #[command(flatten)]
     jobs: Jobs,

@@ -14,7 +14,7 @@ use mlplatform_protocol::{Endpoint, ErrorCode};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::query::Fields;
+use super::{json, query::Fields};
 use crate::{Error, Result};
 
 pub(super) async fn read<E: Endpoint>(request: Request, patience: Duration) -> Result<E::Request> {
@@ -77,7 +77,7 @@ async fn collect_all(headers: &HeaderMap, body: Body, largest: usize) -> Result<
 }
 
 fn from_json<T: DeserializeOwned>(body: &[u8], path: Vec<(String, String)>) -> Result<T> {
-    let value = serde_json::from_slice(body).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
+    let value = json::read(body).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
     let Value::Object(mut fields) = value else {
         return Err(bad("the body is JSON, but not an object: send {…} with the fields of the request"));
     };
@@ -124,6 +124,7 @@ mod tests {
             ("null", "not an object"),
             ("{}", "missing field `client_name`"),
             (r#"{"client_name":"a","x":1}"#, "unknown field `x`, expected one of `client_name`"),
+            (r#"{"client_name":"a","client_name":"b"}"#, "the body is not JSON: 'client_name' stands in it twice"),
             (r#"{"client_name":5}"#, "client_name: invalid type: integer `5`, expected a string"),
             (r#"{"client_name":" a"}"#, "client_name: the token's name ' a' must not begin"),
             (r#"{"client_name":"a","access_ttl":"2"}"#, "access_ttl: '2' is not a lifetime: a unit is missing"),

@@ -8,6 +8,7 @@ pub(crate) mod credential;
 mod handlers;
 pub(crate) mod input;
 mod job_handlers;
+mod json;
 mod layers;
 mod query;
 
