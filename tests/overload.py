@@ -1,4 +1,4 @@
-"""Ten times as many callers as a platform works for at once, none of whom waits when told to come again later."""
+"""Many more callers than a platform works for at once, none of whom waits when told to come again later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from mlplatform_client.local import LocalPlatform
 
-# The server works on 512 requests at once.
+# The server works on 512 requests of one address at once.
 CALLERS = 5120
 # What a caller waits before it comes again: the header says a second, which nobody here honours.
 IMPATIENCE = 0.2
@@ -54,13 +54,11 @@ def overload(platform: LocalPlatform, seconds: float) -> Overload:
     The crowd is a process of its own. How long an answer takes is measured in this one by a few callers more: in the
     crowd's, an answer waits longer for its reader than the reader for the answer.
     """
-    body = json.dumps({"refresh_token": str(platform.admin_token)}).encode()
-    head = ["POST /v1_0/sessions HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
-    request = "\r\n".join([*head, "", ""]).encode() + body
+    request = exchange(platform.admin_token)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         others = pool.submit(_crowd, platform.url, request, seconds, CALLERS)
         seen = _crowd(platform.url, request, seconds, PROBES)
-        well_after = _well_again(platform.url, body)
+        well_after = _well_again(platform.url, request.partition(b"\r\n\r\n")[2])
         crowd = others.result()
     seen.well_after = well_after
     seen.served_to_others = len(crowd.served)
@@ -71,21 +69,57 @@ def overload(platform: LocalPlatform, seconds: float) -> Overload:
     return seen
 
 
-def _crowd(url: str, request: bytes, seconds: float, callers: int) -> Overload:
+def exchange(refresh_token: str) -> bytes:
+    """A request as it is sent."""
+    return _post("/v1_0/sessions", refresh_token=refresh_token)
+
+
+def redeem(register_token: str) -> bytes:
+    """A request as it is sent."""
+    return _post("/v1_0/tokens", register_token=register_token)
+
+
+def who_am_i(session_token: str) -> bytes:
+    """A request as it is sent."""
+    return f"GET /v1_0/tokens/self HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {session_token}\r\n\r\n".encode()
+
+
+def _post(path: str, **fields: str) -> bytes:
+    body = json.dumps({name: str(value) for name, value in fields.items()}).encode()
+    head = [f"POST {path} HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def beside_a_stranger(platform: LocalPlatform, request: bytes, strangers: int, seconds: float) -> dict[str, Overload]:
+    """What a few callers see, of the address that all those connections of one stranger come from and of another.
+
+    The stranger is a process of its own, and there for a second before and after.
+    """
+    honest = exchange(platform.admin_token)
+    with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as pool:
+        stranger = pool.submit(_crowd, platform.url, request, seconds + 2.0, strangers, "127.0.0.2")
+        time.sleep(1.0)
+        same = pool.submit(_crowd, platform.url, honest, seconds, 2, "127.0.0.2")
+        other = pool.submit(_crowd, platform.url, honest, seconds, 2, "127.0.0.3")
+        return {"stranger": stranger.result(), "same": same.result(), "other": other.result()}
+
+
+def _crowd(url: str, request: bytes, seconds: float, callers: int, source: str | None = None) -> Overload:
     seen, end = Overload(), time.monotonic() + seconds
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(_caller(url, request, end, seen) for _ in range(callers)))
+        await asyncio.gather(*(_caller(url, request, end, seen, source) for _ in range(callers)))
 
     asyncio.run(all_at_once())
     return seen
 
 
-async def _caller(url: str, request: bytes, end: float, seen: Overload) -> None:
+async def _caller(url: str, request: bytes, end: float, seen: Overload, source: str | None = None) -> None:
     address = urlsplit(url)
     while time.monotonic() < end:
         try:
-            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            bound = (source, 0) if source else None
+            reader, writer = await asyncio.open_connection(address.hostname, address.port, local_addr=bound)
             try:
                 while time.monotonic() < end and await _ask(reader, writer, request, seen):
                     pass

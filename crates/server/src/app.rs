@@ -3,10 +3,14 @@
 
 use std::{
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use http::Extensions;
 use jiff::Timestamp;
 use mlplatform_protocol::ErrorCode;
 use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
@@ -15,8 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     Clock, DataDir, Error, Policy, Result, StartError,
     audit::{Audit, Event, NewMark, Outcome, Whence},
+    guests::{Guest, Guests},
     last_used::LastUsed,
-    service::sessions::Caller,
+    service::{redeem, sessions::Caller},
     spark::Gateway,
     store::Store,
     strangers::{Counted, Kind, Network, Noted, Strangers},
@@ -33,7 +38,7 @@ pub struct Limits {
     pub console_idle: Duration,
     /// How long a code of `mlplatform-server open` is good.
     pub sign_in_code: Duration,
-    /// Requests that are worked on at once; more are told to come again.
+    /// Requests that are worked on at once, of one address half of them; more are told to come again.
     pub requests: usize,
     /// How long a connection may take over the head of a request, or be idle.
     pub head: Duration,
@@ -43,10 +48,13 @@ pub struct Limits {
     pub drain: Duration,
     /// What tokens may be made.
     pub policy: Policy,
-    /// Unknown secrets that one address (of IPv6: one /64) may present at once …
-    pub unknown: u32,
+    /// Secrets that are not good which one address (of IPv6: one /64) may present at once …
+    pub refusals: u32,
     /// … and how long until it may present another.
-    pub unknown_every: Duration,
+    pub refusals_every: Duration,
+    /// How late those are answered who came with too many requests or too many secrets that are not good: who asks again
+    /// at once, whatever `Retry-After` says, costs the others less.
+    pub late: Duration,
     /// For how long refusals of one kind are counted before their number becomes an audit row.
     pub tally: Duration,
 }
@@ -59,15 +67,16 @@ impl Default for Limits {
             console_session: Duration::from_secs(12 * 3_600),
             console_idle: Duration::from_secs(1_800),
             sign_in_code: Duration::from_secs(300),
-            // Every one of them waits for a core or for the writer: at a millisecond each, the last is served in half a second.
-            requests: 512,
+            // Every one of them waits for a core or for the writer: at a millisecond each, the last is served in a second.
+            requests: 1024,
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             policy: Policy::default(),
             // A classroom behind one address mistypes less; a machine that tries costs us five reads a second.
-            unknown: 500,
-            unknown_every: Duration::from_millis(200),
+            refusals: 500,
+            refusals_every: Duration::from_millis(200),
+            late: Duration::from_secs(1),
             tally: Duration::from_secs(60),
         }
     }
@@ -85,7 +94,8 @@ struct Inner {
     audit: Audit,
     clock: Clock,
     limits: Limits,
-    slots: Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    guests: Arc<Guests>,
     last_used: LastUsed,
     spark: Gateway,
     strangers: Strangers,
@@ -93,9 +103,11 @@ struct Inner {
 
 impl App {
     pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
-        let slots = Arc::new(Semaphore::new(limits.requests));
+        let (places, guests) = (Arc::new(Semaphore::new(limits.requests)), Guests::half(limits.requests));
         let (last_used, strangers, spark) = (LastUsed::default(), Strangers::new(&limits), Gateway::default());
-        Self { inner: Arc::new(Inner { dir, store, audit, clock, limits, slots, last_used, spark, strangers }) }
+        Self {
+            inner: Arc::new(Inner { dir, store, audit, clock, limits, places, guests, last_used, spark, strangers }),
+        }
     }
 
     /// For a command on the machine: works beside a server that serves the same directory.
@@ -152,12 +164,18 @@ impl App {
     /// The right to work on a request, as long as it is held.
     ///
     /// # Errors
-    /// When as many are worked on as may be.
-    pub(crate) fn slot(&self) -> Result<OwnedSemaphorePermit> {
-        Arc::clone(&self.inner.slots).try_acquire_owned().map_err(|_| {
+    /// When as many are worked on as may be, in all or of that address.
+    pub(crate) fn place(&self, visit: &Visit) -> Result<Place> {
+        let full = || {
             let text = "the platform has too many requests at once: try again after the seconds in Retry-After";
             Error::refused(ErrorCode::ServiceUnavailable, text)
-        })
+        };
+        let guest = self.inner.guests.arrive(visit.network()).ok_or_else(|| {
+            visit.be_late();
+            full()
+        })?;
+        let place = Arc::clone(&self.inner.places).try_acquire_owned().map_err(|_| full())?;
+        Ok(Place { _place: place, _guest: guest })
     }
 
     pub(crate) fn strangers(&self) -> &Strangers {
@@ -176,14 +194,29 @@ impl App {
         Ok(Change { tx, app: self, visit, now: self.clock().now(), mark: None })
     }
 
-    /// The refusal of a secret that nobody knows. It costs the writer nothing, unless it is the first of its minute: a
-    /// flood of them must not make those wait who have a real one.
+    /// The refusal of a secret that nobody knows.
     pub(crate) async fn refuse_unknown(&self, visit: &Visit, action: &'static str) -> Error {
-        let admitted = self.strangers().admit(Network::of(visit.address()));
-        let error = admitted.map_or_else(Error::too_many, |()| Error::forbidden(false));
+        let error = self.charge(visit).map_or_else(Error::too_many, |()| Error::forbidden(false));
         let detail = serde_json::json!({"reason": "unknown"});
-        let event = Event { action, actor: None, subject: None, outcome: Outcome::Refused, detail };
-        match self.strangers().tally(visit, &event) {
+        self.note_refusal(visit, Event { action, actor: None, subject: None, outcome: Outcome::Refused, detail }, error)
+            .await
+    }
+
+    /// The refusal of a secret that was real: its holder is always told the same, though late when many came.
+    pub(crate) async fn refuse_ended(&self, visit: &Visit, event: Event<'_>, error: Error) -> Error {
+        let _ = self.charge(visit);
+        self.note_refusal(visit, event, error).await
+    }
+
+    /// A secret that is not good costs its address some of what it has; who has nothing left is answered late.
+    pub(crate) fn charge(&self, visit: &Visit) -> Result<(), Duration> {
+        self.strangers().charge(visit.network()).inspect_err(|_| visit.be_late())
+    }
+
+    /// A refusal of somebody who has not signed in costs the writer nothing, unless it is the first of its minute: a flood
+    /// of them must not make those wait who have a real secret.
+    async fn note_refusal(&self, visit: &Visit, event: Event<'_>, error: Error) -> Error {
+        match self.strangers().tally(visit, &event, self.clock().now()) {
             Noted::Counted => error,
             Noted::First(kind) => match self.change(visit).await {
                 Ok(change) => change.refuse_first(kind, event, error).await,
@@ -197,13 +230,15 @@ impl App {
 
     /// Writes the refusals that were only counted: those whose minute is over, or all.
     pub(crate) async fn write_counts(&self, all: bool) {
-        let counted = self.strangers().settle(all);
+        let counted = self.strangers().counted(all);
         if counted.is_empty() {
             return;
         }
-        if let Err(error) = self.try_to_write(&counted).await {
-            tracing::error!("{} counts of refusals could not be written, and wait: {error}", counted.len());
-            self.strangers().put_back(counted);
+        match self.try_to_write(&counted).await {
+            Ok(()) => self.strangers().written(&counted),
+            Err(error) => {
+                tracing::error!("{} counts of refusals could not be written, and wait: {error}", counted.len());
+            }
         }
     }
 
@@ -212,7 +247,7 @@ impl App {
         let mut change = self.change(&visit).await?;
         for one in counted {
             let whence = Whence { address: &one.address, request_id: &one.request_id };
-            change.record_from(whence, one.event()).await?;
+            change.record_refusals(whence, one.event(), one.more, one.latest).await?;
         }
         change.commit().await
     }
@@ -236,19 +271,33 @@ impl App {
     }
 }
 
+/// The right to work on a request.
+pub(crate) struct Place {
+    _place: OwnedSemaphorePermit,
+    _guest: Guest,
+}
+
 /// One request, as the log and the audit know it.
 #[derive(Debug)]
 pub struct Visit {
     request_id: String,
     address: String,
+    network: Network,
     caller: OnceLock<String>,
+    late: AtomicBool,
 }
 
 impl Visit {
     /// From an address.
     #[must_use]
     pub fn new(address: String) -> Self {
-        Self { request_id: request_id(), address, caller: OnceLock::new() }
+        let network = Network::of(&address);
+        Self { request_id: request_id(), address, network, caller: OnceLock::new(), late: AtomicBool::new(false) }
+    }
+
+    /// That of a request that came through the outer layer.
+    pub(crate) fn of(extensions: &Extensions) -> Result<Arc<Self>> {
+        extensions.get().cloned().ok_or(Error::Fault("a request came around the outer layer"))
     }
 
     /// From a command on the machine.
@@ -263,10 +312,28 @@ impl Visit {
         &self.request_id
     }
 
+    fn whence(&self) -> Whence<'_> {
+        Whence { address: &self.address, request_id: &self.request_id }
+    }
+
     /// Where it came from.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whom limits by address count it to.
+    pub(crate) fn network(&self) -> Network {
+        self.network
+    }
+
+    /// Its answer is held back for a while, when all work is done and nobody waits for it.
+    fn be_late(&self) {
+        self.late.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// The token that the request was made with, once it is known.
@@ -318,8 +385,23 @@ impl Change<'_> {
 
     /// Adds an audit row.
     pub(crate) async fn record(&mut self, event: Event<'_>) -> Result<()> {
-        let visit = self.visit;
-        self.record_from(Whence { address: &visit.address, request_id: &visit.request_id }, event).await
+        self.record_from(self.visit.whence(), event).await
+    }
+
+    /// Adds the row of so many refusals, and counts those that somebody is to be shown elsewhere.
+    async fn record_refusals(
+        &mut self,
+        whence: Whence<'_>,
+        event: Event<'_>,
+        count: u64,
+        latest: Timestamp,
+    ) -> Result<()> {
+        if event.outcome == Outcome::Replay
+            && let Some(id) = event.subject
+        {
+            redeem::count_replays(self, id, count, latest).await?;
+        }
+        self.record_from(whence, event).await
     }
 
     async fn record_from(&mut self, whence: Whence<'_>, event: Event<'_>) -> Result<()> {
@@ -343,7 +425,7 @@ impl Change<'_> {
     /// the first of a minute has a row of its own.
     pub(crate) async fn refuse(mut self, event: Event<'_>, error: Error) -> Error {
         if event.actor.is_none() {
-            return match self.app.strangers().tally(self.visit, &event) {
+            return match self.app.strangers().tally(self.visit, &event, self.now) {
                 Noted::First(kind) => self.refuse_first(kind, event, error).await,
                 Noted::Counted => self.commit().await.err().unwrap_or(error),
             };
@@ -355,8 +437,8 @@ impl Change<'_> {
     }
 
     async fn refuse_first(mut self, kind: Kind, event: Event<'_>, error: Error) -> Error {
-        let app = self.app;
-        let written = match self.record(event).await {
+        let (app, whence, now) = (self.app, self.visit.whence(), self.now);
+        let written = match self.record_refusals(whence, event, 1, now).await {
             Ok(()) => self.commit().await,
             Err(failure) => Err(failure),
         };

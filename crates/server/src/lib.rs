@@ -31,6 +31,7 @@ mod data_dir;
 mod error;
 #[cfg(test)]
 mod fuzz;
+mod guests;
 mod http;
 mod last_used;
 mod listen;

@@ -1,20 +1,29 @@
-//! Which addresses may be listened on, and for how long a connection may be silent.
+//! Which addresses may be listened on, how many connections one address may have, and for how long one may be silent.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use axum_server::accept::Accept;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Sleep, sleep},
 };
 
-use crate::StartError;
+use crate::{
+    Proxies, StartError,
+    guests::{Guest, Guests},
+};
+
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 4096;
 
 /// Binds `HOST:PORT`. Without TLS, tokens may cross no network: every address that the host stands for must then be
 /// one of this machine alone.
@@ -41,38 +50,63 @@ pub fn bind(address: &str, tls: bool) -> Result<TcpListener, StartError> {
         }
         _ => failed(error.to_string()),
     })?;
+    // Longer than the standard library's, and as long as Linux allows by default: who dials in a crowd is not lost in it.
+    rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.to_string()))?;
     listener.set_nonblocking(true).map_err(|error| failed(error.to_string()))?;
     Ok(listener)
 }
 
-/// Wraps another acceptor: a connection that has not said enough to tell its protocol in time is closed. (From there
-/// on, the timeouts of HTTP/1 heads and HTTP/2 pings hold.)
+/// Lets this process have as many files and connections open as the system allows it at most, and says how many.
+pub(crate) fn raise_file_limit() -> usize {
+    let allowed = getrlimit(Resource::Nofile);
+    // Where that cannot be, what there is has to do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, ..allowed });
+    getrlimit(Resource::Nofile).current.and_then(|files| files.try_into().ok()).unwrap_or(usize::MAX)
+}
+
+/// Wraps another acceptor: a connection that has not said enough to tell its protocol in time is closed, and so is one
+/// of an address that has more than its share. (From the first words on, the timeouts of HTTP/1 heads and HTTP/2 pings
+/// hold.)
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt<A> {
     inner: A,
     patience: Duration,
+    guests: Arc<Guests>,
+    /// They may have any number: they speak for many.
+    proxies: Arc<Proxies>,
 }
 
 impl<A> Prompt<A> {
-    pub(crate) fn new(inner: A, patience: Duration) -> Self {
-        Self { inner, patience }
+    pub(crate) fn new(inner: A, patience: Duration, guests: Arc<Guests>, proxies: Arc<Proxies>) -> Self {
+        Self { inner, patience, guests, proxies }
+    }
+
+    /// `Ok(None)`: it need not be counted.
+    fn arrive(&self, stream: &TcpStream) -> io::Result<Option<Guest>> {
+        let peer = stream.peer_addr()?.ip();
+        if self.proxies.include(peer) {
+            return Ok(None);
+        }
+        self.guests.arrive(peer.into()).map(Some).ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
     }
 }
 
-impl<A, I, S> Accept<I, S> for Prompt<A>
+impl<A, S> Accept<TcpStream, S> for Prompt<A>
 where
-    A: Accept<I, S>,
+    A: Accept<TcpStream, S>,
     A::Future: Send + 'static,
 {
     type Stream = PromptStream<A::Stream>;
     type Service = A::Service;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
-    fn accept(&self, stream: I, service: S) -> Self::Future {
-        let (accepting, patience) = (self.inner.accept(stream, service), self.patience);
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let (guest, patience) = (self.arrive(&stream), self.patience);
+        let accepting = self.inner.accept(stream, service);
         Box::pin(async move {
+            let _guest = guest?;
             let (inner, service) = accepting.await?;
-            Ok((PromptStream { inner, told: 0, deadline: Some(Box::pin(sleep(patience))) }, service))
+            Ok((PromptStream { inner, told: 0, deadline: Some(Box::pin(sleep(patience))), _guest }, service))
         })
     }
 }
@@ -85,6 +119,7 @@ pub(crate) struct PromptStream<S> {
     inner: S,
     told: usize,
     deadline: Option<Pin<Box<Sleep>>>,
+    _guest: Option<Guest>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for PromptStream<S> {

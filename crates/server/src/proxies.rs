@@ -1,6 +1,9 @@
 //! Proxies in front of the platform, and whom they speak for.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 /// Addresses that begin alike, such as `10.0.0.0/8`; a bare address is itself alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +50,25 @@ impl Proxies {
     pub fn client<'a>(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
         let mut client = peer.to_canonical();
         let mut told = forwarded.flat_map(|header| header.split(',')).rev();
-        while self.0.iter().any(|proxy| proxy.contains(client)) {
-            let Some(address) = told.next().and_then(|text| text.trim().parse::<IpAddr>().ok()) else { break };
+        while self.include(client) {
+            let Some(address) = told.next().and_then(address) else { break };
             client = address.to_canonical();
         }
         client
     }
+
+    /// Whether that is one of ours.
+    #[must_use]
+    pub fn include(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|proxy| proxy.contains(address.to_canonical()))
+    }
+}
+
+/// As proxies write one: with or without a port, and of IPv6 then in brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
 }
 
 #[cfg(test)]
@@ -81,6 +97,9 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["203.0.113.9, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["203.0.113.9", "198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("::ffff:10.0.0.1", &[" 2001:db8::1 "]), "2001:db8::1");
+        assert_eq!(client("10.0.0.1", &["203.0.113.9, 198.51.100.1:54321"]), "198.51.100.1", "Azure's write a port");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+        assert_eq!(client("10.0.0.1", &["[2001:db8::1]"]), "2001:db8::1");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["garbage"]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["203.0.113.9, garbage, 10.0.0.3"]), "10.0.0.3");

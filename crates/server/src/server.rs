@@ -19,8 +19,9 @@ use tokio::time::MissedTickBehavior;
 use crate::{
     App, Clock, DataDir, DirLock, Limits, Proxies, PublicUrl, StartError, TlsFiles,
     audit::Audit,
+    guests::Guests,
     http, last_used,
-    listen::Prompt,
+    listen::{Prompt, raise_file_limit},
     service::{admin, clusters, inactivity, objects},
     site::Site,
     spark::{self, SparkConfig},
@@ -87,7 +88,7 @@ pub struct Server {
     app: App,
     listener: TcpListener,
     tls: Option<RustlsConfig>,
-    proxies: Proxies,
+    proxies: Arc<Proxies>,
     site: Arc<Site>,
     ready: Ready,
     _lock: DirLock,
@@ -122,7 +123,7 @@ impl Server {
         admin::bootstrap(&app).await?;
         clusters::bootstrap(&app).await?;
         app.spark().configure(config.spark, ready.url.clone());
-        Ok(Self { app, listener, tls, proxies: config.proxies, site, ready, _lock: lock })
+        Ok(Self { app, listener, tls, proxies: Arc::new(config.proxies), site, ready, _lock: lock })
     }
 
     /// Where it listens.
@@ -149,8 +150,9 @@ impl Server {
         let counting = tokio::spawn(write_counts(self.app.clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
-        let service =
-            http::service(&self.app, self.proxies, &self.site).into_make_service_with_connect_info::<SocketAddr>();
+        let service = http::service(&self.app, Arc::clone(&self.proxies), &self.site)
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let guests = Guests::half(raise_file_limit());
         let patience = self.app.limits().head;
         let builder = server.http_builder();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
@@ -160,9 +162,12 @@ impl Server {
         let served = match self.tls {
             Some(tls) => {
                 let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience).acceptor(NoDelayAcceptor::new());
-                server.acceptor(Prompt::new(acceptor, patience)).serve(service).await
+                server.acceptor(Prompt::new(acceptor, patience, guests, self.proxies)).serve(service).await
             }
-            None => server.acceptor(Prompt::new(NoDelayAcceptor::new(), patience)).serve(service).await,
+            None => {
+                let prompt = Prompt::new(NoDelayAcceptor::new(), patience, guests, self.proxies);
+                server.acceptor(prompt).serve(service).await
+            }
         };
         settling.abort();
         writer.abort();

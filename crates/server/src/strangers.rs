@@ -1,7 +1,7 @@
-//! Callers whose secret nobody knows: how many of them one address may be, and how they stand in the audit.
+//! Callers whose secret is not good: how many of them one address may be, and how they stand in the audit.
 //!
-//! **A limit by address** ([`Strangers::admit`]). A secret cannot be guessed (190 bits), so this protects the platform's
-//! work, not its tokens. Only secrets that are unknown count, and only they are told to come later: who holds a real
+//! **A limit by address** ([`Strangers::charge`]). A secret cannot be guessed (190 bits), so this protects the platform's
+//! work, not its tokens. Only secrets that are unknown or have ended count, and only they are answered late; a living
 //! one is never slowed, whoever shares the address.
 //!
 //! **A tally** ([`Strangers::tally`]). Refusals of callers who have not signed in would fill the disk, one audit row
@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -31,7 +32,8 @@ use crate::{
 const MOST_BUCKETS: usize = 10_000;
 /// Buckets that are full again are forgotten at most this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Kinds of refusals with a row of their own: with one row a minute each, 150 MB a day if a whole botnet persists.
+/// Kinds of refusals with a row of their own: with one row a minute each, 150 MB a day if a whole botnet persists. As
+/// many again for those who hold what is, or was, somebody's secret: a crowd without one must not hide them.
 const MOST_KINDS: usize = 256;
 /// The address of a row that counts the refusals of many.
 const MANY: &str = "many";
@@ -47,13 +49,18 @@ pub(crate) enum Network {
 
 impl Network {
     pub(crate) fn of(address: &str) -> Self {
-        match address.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
-            Ok(IpAddr::V4(ip)) => Self::V4(ip),
-            Ok(IpAddr::V6(ip)) => {
+        address.parse().map_or(Self::Other, IpAddr::into)
+    }
+}
+
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(ip) => Self::V4(ip),
+            IpAddr::V6(ip) => {
                 let [a, b, c, d, ..] = ip.segments();
                 Self::V6([a, b, c, d])
             }
-            Err(_) => Self::Other,
         }
     }
 }
@@ -90,6 +97,7 @@ struct Tally {
     since: Instant,
     more: u64,
     /// Of the latest of them.
+    latest: Timestamp,
     address: String,
     request_id: String,
 }
@@ -98,7 +106,8 @@ struct Tally {
 #[derive(Debug)]
 pub(crate) struct Counted {
     kind: Kind,
-    more: u64,
+    pub(crate) more: u64,
+    pub(crate) latest: Timestamp,
     pub(crate) address: String,
     pub(crate) request_id: String,
 }
@@ -127,16 +136,16 @@ pub(crate) enum Noted {
 impl Strangers {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            burst: limits.unknown_every.saturating_mul(limits.unknown),
-            every: limits.unknown_every,
+            burst: limits.refusals_every.saturating_mul(limits.refusals),
+            every: limits.refusals_every,
             window: limits.tally,
             buckets: Mutex::new(Buckets { full_at: HashMap::new(), swept: Instant::now() }),
             kinds: Mutex::default(),
         }
     }
 
-    /// Lets another unknown secret of that network be answered; else says when to come again.
-    pub(crate) fn admit(&self, network: Network) -> Result<(), Duration> {
+    /// Charges that network for a secret that is not good; if it has nothing left, says when it has again.
+    pub(crate) fn charge(&self, network: Network) -> Result<(), Duration> {
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.full_at.len() >= MOST_BUCKETS && now.duration_since(buckets.swept) >= SWEEP_EVERY {
@@ -155,10 +164,10 @@ impl Strangers {
     }
 
     /// Notes a refusal of somebody who has not signed in.
-    pub(crate) fn tally(&self, visit: &Visit, event: &Event<'_>) -> Noted {
+    pub(crate) fn tally(&self, visit: &Visit, event: &Event<'_>, now: Timestamp) -> Noted {
         let reason = event.detail.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut kind = Kind {
-            network: Network::of(visit.address()),
+            network: visit.network(),
             action: event.action,
             outcome: event.outcome,
             subject: event.subject.map(str::to_owned),
@@ -166,18 +175,20 @@ impl Strangers {
         };
         let mut address = visit.address();
         let mut kinds = self.kinds();
-        if kinds.len() >= MOST_KINDS && !kinds.contains_key(&kind) {
+        let alike = |other: &&Kind| other.subject.is_some() == kind.subject.is_some();
+        if kinds.len() >= MOST_KINDS && !kinds.contains_key(&kind) && kinds.keys().filter(alike).count() >= MOST_KINDS {
             kind = Kind { network: Network::Other, subject: None, ..kind };
             address = MANY;
         }
         if let Some(tally) = kinds.get_mut(&kind) {
             tally.more = tally.more.saturating_add(1);
+            tally.latest = now;
             address.clone_into(&mut tally.address);
             visit.request_id().clone_into(&mut tally.request_id);
             return Noted::Counted;
         }
-        let request_id = visit.request_id().to_owned();
-        kinds.insert(kind.clone(), Tally { since: Instant::now(), more: 0, address: address.to_owned(), request_id });
+        let (address, request_id) = (address.to_owned(), visit.request_id().to_owned());
+        kinds.insert(kind.clone(), Tally { since: Instant::now(), more: 0, latest: now, address, request_id });
         Noted::First(kind)
     }
 
@@ -186,38 +197,53 @@ impl Strangers {
         self.kinds().remove(kind);
     }
 
-    /// How often [`settle`](Self::settle) has something to do.
+    /// How often [`counted`](Self::counted) has something to tell.
     pub(crate) fn pace(&self) -> Duration {
         (self.window / 4).max(Duration::from_millis(10))
     }
 
     /// The counts of windows that are over, or of all; what had none since its row is forgotten.
-    pub(crate) fn settle(&self, all: bool) -> Vec<Counted> {
+    pub(crate) fn counted(&self, all: bool) -> Vec<Counted> {
         let now = Instant::now();
         let mut counted = Vec::new();
         self.kinds().retain(|kind, tally| {
             if !all && now.duration_since(tally.since) < self.window {
                 return true;
             }
-            if tally.more == 0 {
-                return false;
+            if tally.more > 0 {
+                let (kind, more, latest) = (kind.clone(), tally.more, tally.latest);
+                let (address, request_id) = (tally.address.clone(), tally.request_id.clone());
+                counted.push(Counted { kind, more, latest, address, request_id });
             }
-            let (address, request_id) = (tally.address.clone(), tally.request_id.clone());
-            counted.push(Counted { kind: kind.clone(), more: tally.more, address, request_id });
-            tally.more = 0;
-            tally.since = now;
-            true
+            tally.more > 0
         });
         counted
     }
 
-    /// Counts that could not be written wait for the next time.
-    pub(crate) fn put_back(&self, counted: Vec<Counted>) {
+    /// Those are rows now, and a new window begins for each; until then they are counted still.
+    pub(crate) fn written(&self, counted: &[Counted]) {
         let mut kinds = self.kinds();
-        for Counted { kind, more, address, request_id } in counted {
-            let tally = kinds.entry(kind).or_insert(Tally { since: Instant::now(), more: 0, address, request_id });
-            tally.more = tally.more.saturating_add(more);
+        for one in counted {
+            if let Some(tally) = kinds.get_mut(&one.kind) {
+                tally.more = tally.more.saturating_sub(one.more);
+                tally.since = Instant::now();
+            }
         }
+    }
+
+    /// How often, and when last, registration tokens were tried again since that was last written; by their ids.
+    pub(crate) fn replays(&self) -> HashMap<String, (u64, Timestamp)> {
+        let mut replays = HashMap::new();
+        for (kind, tally) in
+            self.kinds().iter().filter(|(kind, tally)| kind.outcome == Outcome::Replay && tally.more > 0)
+        {
+            if let Some(id) = &kind.subject {
+                let (count, latest) = replays.entry(id.clone()).or_insert((0_u64, tally.latest));
+                *count = count.saturating_add(tally.more);
+                *latest = tally.latest.max(*latest);
+            }
+        }
+        replays
     }
 
     fn kinds(&self) -> MutexGuard<'_, HashMap<Kind, Tally>> {
@@ -230,13 +256,17 @@ mod tests {
     use super::*;
 
     fn strangers() -> Strangers {
-        let limits = Limits { unknown: 3, unknown_every: Duration::from_secs(2), ..Limits::default() };
+        let limits = Limits { refusals: 3, refusals_every: Duration::from_secs(2), ..Limits::default() };
         Strangers::new(&limits)
     }
 
     fn refusal(reason: &str) -> Event<'_> {
         let detail = json!({"reason": reason});
         Event { action: "create_session", actor: None, subject: None, outcome: Outcome::Refused, detail }
+    }
+
+    fn tally(strangers: &Strangers, visit: &Visit, reason: &str) -> Noted {
+        strangers.tally(visit, &refusal(reason), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -253,31 +283,31 @@ mod tests {
         let strangers = strangers();
         let (one, other) = (Network::of("192.0.2.1"), Network::of("192.0.2.2"));
         for _ in 0..3 {
-            assert_eq!(strangers.admit(one), Ok(()));
+            assert_eq!(strangers.charge(one), Ok(()));
         }
-        let wait = strangers.admit(one).unwrap_err();
-        assert_eq!((wait, strangers.admit(other)), (Duration::from_secs(2), Ok(())));
+        let wait = strangers.charge(one).unwrap_err();
+        assert_eq!((wait, strangers.charge(other)), (Duration::from_secs(2), Ok(())));
         tokio::time::advance(wait - Duration::from_millis(1)).await;
-        assert_eq!(strangers.admit(one), Err(Duration::from_millis(1)));
+        assert_eq!(strangers.charge(one), Err(Duration::from_millis(1)));
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(strangers.admit(one), Ok(()));
-        assert!(strangers.admit(one).is_err(), "to be refused costs nothing, and gains nothing");
+        assert_eq!(strangers.charge(one), Ok(()));
+        assert!(strangers.charge(one).is_err(), "to be refused costs nothing, and gains nothing");
         tokio::time::advance(Duration::from_secs(3600)).await;
         for _ in 0..3 {
-            assert_eq!(strangers.admit(one), Ok(()));
+            assert_eq!(strangers.charge(one), Ok(()));
         }
-        assert!(strangers.admit(one).is_err());
+        assert!(strangers.charge(one).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn very_many_addresses_share_one_bucket_and_cost_no_more_memory() {
         let strangers = strangers();
         let network = |n: u32| Network::V4(Ipv4Addr::from_bits(n));
-        let admitted = (0..50_000).filter(|n| strangers.admit(network(*n)).is_ok()).count();
+        let admitted = (0..50_000).filter(|n| strangers.charge(network(*n)).is_ok()).count();
         assert_eq!(admitted, MOST_BUCKETS + 3);
         assert_eq!(strangers.buckets.lock().unwrap().full_at.len(), MOST_BUCKETS + 1);
         tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(strangers.admit(network(60_000)), Ok(()));
+        assert_eq!(strangers.charge(network(60_000)), Ok(()));
         assert_eq!(strangers.buckets.lock().unwrap().full_at.len(), 2, "the full ones were forgotten");
     }
 
@@ -285,21 +315,26 @@ mod tests {
     async fn the_first_is_a_row_and_the_rest_a_number() {
         let strangers = strangers();
         let visit = Visit::new("192.0.2.1".to_owned());
-        assert!(matches!(strangers.tally(&visit, &refusal("unknown")), Noted::First(_)));
+        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::First(_)));
         for _ in 0..5 {
-            assert!(matches!(strangers.tally(&visit, &refusal("unknown")), Noted::Counted));
+            assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::Counted));
         }
-        assert!(matches!(strangers.tally(&visit, &refusal("deleted")), Noted::First(_)));
-        assert!(strangers.settle(false).is_empty(), "the minute is not over");
+        assert!(matches!(tally(&strangers, &visit, "deleted"), Noted::First(_)));
+        assert!(strangers.counted(false).is_empty(), "the minute is not over");
         tokio::time::advance(Duration::from_secs(60)).await;
-        let counted = strangers.settle(false);
+        let counted = strangers.counted(false);
         assert_eq!(counted.len(), 1);
         assert_eq!(counted[0].event().detail, json!({"reason": "unknown", "count": 5}));
-        strangers.put_back(counted);
-        assert!(matches!(strangers.tally(&visit, &refusal("unknown")), Noted::Counted));
-        assert_eq!(strangers.settle(true)[0].event().detail["count"], 6);
-        assert!(strangers.settle(true).is_empty());
-        assert!(matches!(strangers.tally(&visit, &refusal("unknown")), Noted::First(_)), "forgotten when it is quiet");
+        // While they are written, another comes.
+        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::Counted));
+        strangers.written(&counted);
+        assert!(strangers.counted(false).is_empty(), "its minute has just begun");
+        let counted = strangers.counted(true);
+        assert_eq!(counted[0].event().detail["count"], 1);
+        assert_eq!(strangers.counted(true)[0].event().detail["count"], 1, "not written: it waits");
+        strangers.written(&counted);
+        assert!(strangers.counted(true).is_empty());
+        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::First(_)), "forgotten when it is quiet");
     }
 
     #[tokio::test(start_paused = true)]
@@ -307,10 +342,24 @@ mod tests {
         let strangers = strangers();
         let firsts = (0..5_000_u32).filter(|n| {
             let visit = Visit::new(Ipv4Addr::from_bits(*n).to_string());
-            matches!(strangers.tally(&visit, &refusal("unknown")), Noted::First(_))
+            matches!(tally(&strangers, &visit, "unknown"), Noted::First(_))
         });
         assert_eq!(firsts.count(), MOST_KINDS + 1);
-        let counted = strangers.settle(true);
+        let counted = strangers.counted(true);
         assert_eq!((counted.len(), counted[0].address.as_str(), counted[0].more), (1, MANY, 5_000 - 257));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_a_real_secret_is_not_lost_in_a_botnet() {
+        let strangers = strangers();
+        for n in 0..5_000_u32 {
+            tally(&strangers, &Visit::new(Ipv4Addr::from_bits(n).to_string()), "unknown");
+        }
+        let (visit, at) = (Visit::new("192.0.2.1".to_owned()), |second| Timestamp::from_second(second).unwrap());
+        let replay = || Event { subject: Some("tok_1"), outcome: Outcome::Replay, ..refusal("already redeemed") };
+        assert!(matches!(strangers.tally(&visit, &replay(), at(1)), Noted::First(_)));
+        for n in 2..5 {
+            assert!(matches!(strangers.tally(&visit, &replay(), at(n)), Noted::Counted));
+        }
+        assert_eq!(strangers.replays(), HashMap::from([("tok_1".to_owned(), (3, at(4)))]));
     }
 }

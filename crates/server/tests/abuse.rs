@@ -14,15 +14,29 @@ use std::{sync::Arc, time::Duration};
 use common::{Answer, Platform};
 use mlplatform_protocol::{
     Endpoint,
-    routes::{CreateSession, Healthz},
+    routes::{CreateSession, Healthz, WhoAmI},
 };
 use mlplatform_server::{Config, Limits, Proxies};
 use serde_json::json;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 const LONG: Duration = Duration::from_secs(3_600);
+/// Far more than anything here takes.
+const LATE: Duration = Duration::from_secs(8);
 
 fn strict() -> Limits {
-    Limits { unknown: 3, unknown_every: LONG, ..Limits::default() }
+    Limits { refusals: 3, refusals_every: LONG, late: Duration::ZERO, ..Limits::default() }
+}
+
+/// What `X-Forwarded-For` says is believed there.
+async fn behind_a_proxy(limits: Limits) -> Platform {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let proxies = Proxies(vec!["127.0.0.0/8".parse().unwrap()]);
+    let config = Config { limits, proxies, ..Config::new(folder.path()) };
+    Platform::start_as(folder, config).await
 }
 
 #[track_caller]
@@ -58,14 +72,138 @@ async fn unknown_secrets_are_slowed_and_real_ones_are_not() {
     assert_eq!(platform.who_am_i(&admin).await.status, 200);
 }
 
+/// For longer than this test takes: an answer that is late does not come in it.
+#[tokio::test]
+async fn who_comes_with_too_many_waits_and_takes_nobodys_place() {
+    let limits = Limits { refusals: 0, late: LONG, requests: 8, drain: Duration::ZERO, ..Limits::default() };
+    let mut platform = Arc::new(Platform::start_with(limits).await);
+    let admin = platform.admin_session().await;
+    let register_token = platform.registered(&admin, "anna").await;
+    let anna = platform.redeem(&register_token).send().await.text("refresh_token");
+    let gone = platform.token(&admin, "gone", json!({})).await;
+    platform.delete(&admin, "gone").send().await;
+    let waiting: Vec<_> = (0..40)
+        .map(|n| {
+            let (platform, gone, register_token) = (platform.clone(), gone.clone(), register_token.clone());
+            tokio::spawn(async move {
+                let ask = async || match n % 4 {
+                    0 => platform.exchange("nobody's").await,
+                    1 => platform.exchange(&gone).await,
+                    2 => platform.redeem(&register_token).send().await,
+                    _ => platform.who_am_i("nobody's").await,
+                };
+                while ask().await.status == 503 {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            })
+        })
+        .collect();
+    timeout(LATE, async {
+        while platform.rows("SELECT count(*) FROM audit WHERE outcome <> 'done'").await != ["3"] {
+            sleep(Duration::from_millis(10)).await;
+        }
+        // From the same address: whoever has a good one. Until all forty wait, their knocking may still be in the way.
+        let mut served = 0;
+        while served < 20 {
+            let mut living = Vec::new();
+            for token in [&platform.admin, &anna] {
+                living.push(platform.exchange(token).await.status);
+            }
+            living.push(platform.who_am_i(&admin).await.status);
+            served = if living == [201, 201, 200] { served + 1 } else { 0 };
+        }
+    })
+    .await
+    .expect("those who are late are in the way");
+    assert!(waiting.iter().all(|one| !one.is_finished()));
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    for one in waiting {
+        drop(one.await);
+    }
+    Arc::get_mut(&mut platform).unwrap().stop().await;
+}
+
+/// The refusal of a secret that has ended, too, must cost no write: whoever has one, has one for ever.
+#[tokio::test]
+async fn refusals_do_not_wait_for_the_writer() {
+    let mut platform = Platform::start().await;
+    let admin = platform.admin_session().await;
+    let register_token = platform.registered(&admin, "anna").await;
+    platform.redeem(&register_token).key("k", 1).send().await;
+    let late = platform.registered_with(&admin, "late", json!({"access_ttl": "1s"})).await;
+    let gone = platform.token(&admin, "gone", json!({})).await;
+    platform.delete(&admin, "gone").send().await;
+    platform.clock.advance(Duration::from_secs(61));
+    let refused = async || {
+        let exchanged = platform.exchange(&gone).await;
+        assert_eq!((exchanged.status, exchanged.field()), (403, "Forbidden"));
+        assert_eq!(platform.redeem(&late).send().await.header("x-token-refusal"), Some("expired"));
+        // Even with the right key, after the minute in which a lost answer may be asked for again.
+        for attempt in [1, 2] {
+            let answer = platform.redeem(&register_token).key("k", attempt).send().await;
+            assert_eq!(answer.status, if attempt == 1 { 409 } else { 403 }, "{answer:?}");
+        }
+        let replay = platform.redeem(&register_token).send().await;
+        assert!(replay.field().contains("already redeemed at"), "{replay:?}");
+    };
+    // The first of each kind is a row.
+    refused().await;
+    let writing = platform.hold_the_writer().await;
+    timeout(LATE, async {
+        for _ in 0..10 {
+            refused().await;
+        }
+    })
+    .await
+    .expect("a refusal waits for the writer");
+    drop(writing);
+    // The issuer need not wait until they are written.
+    let shown = &platform.register_tokens(&admin).await[0];
+    assert_eq!((&shown["client_name"], &shown["replay_count"]), (&json!("anna"), &json!(22)));
+    let stored = "SELECT replay_count, last_replay_at FROM register_tokens WHERE client_name = 'anna'";
+    let before = platform.rows(stored).await;
+    assert!(before[0].starts_with("1|"), "{before:?}");
+    platform.stop().await;
+    let after = platform.rows(stored).await;
+    assert!(after[0].starts_with("22|") && after > before, "{after:?}");
+    platform.verify_audit().await;
+}
+
+/// Of requests that take long, here because they wait for the writer.
+#[tokio::test]
+async fn one_address_leaves_half_of_the_places_to_the_others() {
+    let platform = Arc::new(behind_a_proxy(Limits { requests: 8, ..Limits::default() }).await);
+    let admin = platform.admin_session().await;
+    let writing = platform.hold_the_writer().await;
+    let mut crowd: JoinSet<u16> = (0..10)
+        .map(|n| {
+            let platform = platform.clone();
+            async move {
+                let ask = platform.ask::<CreateSession>(json!({"refresh_token": platform.admin}));
+                // Another address of the same /64.
+                ask.header("x-forwarded-for", &format!("2001:db8::{n}")).send().await.status
+            }
+        })
+        .collect();
+    for _ in 0..6 {
+        assert_eq!(timeout(LATE, crowd.join_next()).await.unwrap().unwrap().unwrap(), 503);
+    }
+    let from = |address| platform.ask::<WhoAmI>(json!({})).session(&admin).header("x-forwarded-for", address).send();
+    assert_eq!(from("2001:db8::7").await.status, 503);
+    assert_eq!(from("2001:db8:0:1::7").await.status, 200);
+    drop(writing);
+    assert_eq!(crowd.join_all().await, [201; 4]);
+    assert_eq!(from("2001:db8::7").await.status, 200);
+}
+
 #[tokio::test]
 async fn retry_after_is_right() {
-    let limits = Limits { unknown: 1, unknown_every: Duration::from_millis(1_500), ..Limits::default() };
+    let limits = Limits { refusals: 1, refusals_every: Duration::from_millis(1_500), ..strict() };
     let platform = Platform::start_with(limits).await;
     assert_eq!(platform.exchange("nobody's").await.status, 403);
     let refused = platform.exchange("nobody's").await;
     is_told_to_wait(&refused, 1..=2);
-    tokio::time::sleep(Duration::from_secs(refused.header("retry-after").unwrap().parse().unwrap())).await;
+    sleep(Duration::from_secs(refused.header("retry-after").unwrap().parse().unwrap())).await;
     assert_eq!(platform.exchange("nobody's").await.status, 403);
 }
 
@@ -89,9 +227,9 @@ async fn a_count_is_written_when_its_time_is_over() {
         platform.exchange("nobody's").await;
     }
     let total = "SELECT sum(coalesce(detail ->> 'count', 1)) FROM audit WHERE action = 'create_session'";
-    tokio::time::timeout(Duration::from_secs(20), async {
+    timeout(Duration::from_secs(20), async {
         while platform.rows(total).await != ["20"] {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
         }
     })
     .await
@@ -100,10 +238,7 @@ async fn a_count_is_written_when_its_time_is_over() {
 
 #[tokio::test]
 async fn behind_a_proxy_everybody_has_an_address_of_their_own() {
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    let proxies = Proxies(vec!["127.0.0.0/8".parse().unwrap()]);
-    let config = Config { limits: strict(), proxies, ..Config::new(folder.path()) };
-    let platform = Platform::start_as(folder, config).await;
+    let platform = behind_a_proxy(strict()).await;
     let from = |address: &'static str| {
         platform.ask::<CreateSession>(json!({"refresh_token": "nobody's"})).header("x-forwarded-for", address).send()
     };

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use mlplatform_protocol::ErrorCode;
 
 use super::Console;
-use crate::{Error, Result, http::input};
+use crate::{Error, Result, app::Visit, http::input};
 
 /// The largest form: names and tokens are a hundredth of it.
 const LARGEST_FORM: usize = 16 * 1024;
@@ -42,11 +42,12 @@ pub(super) async fn check(State(console): State<Console>, mut request: Request, 
 /// whoever sends one slowly keeps nobody out.
 pub(super) async fn admit(State(console): State<Console>, request: Request, next: Next) -> Response {
     let admitted = async {
+        let visit = Visit::of(request.extensions())?;
         let request = if request.method() == Method::POST { read(&console, request).await? } else { request };
-        Ok::<_, Error>((request, console.app.slot()?))
+        Ok::<_, Error>((request, console.app.place(&visit)?))
     };
     match admitted.await {
-        Ok((request, _slot)) => next.run(request).await,
+        Ok((request, _place)) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }

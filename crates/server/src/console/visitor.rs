@@ -61,8 +61,7 @@ impl FromRequestParts<Console> for Stranger {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Failure> {
-        let visit = parts.extensions.get::<Arc<Visit>>();
-        let visit = Arc::clone(visit.ok_or(Error::Fault("a page was asked for around the outer layer"))?);
+        let visit = Visit::of(&parts.extensions)?;
         let session = cookie(&console.site, &parts.headers);
         Ok(Self { app: console.app.clone(), site: Arc::clone(&console.site), visit, session })
     }

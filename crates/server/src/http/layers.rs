@@ -1,7 +1,11 @@
 //! What holds for every request: an id, a line in the log, headers that forbid caching and guessing, and an answer even
 //! when a handler panics.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::{ConnectInfo, Request, State},
@@ -18,7 +22,11 @@ use crate::{Error, Proxies, app::Visit, text};
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The outermost layer: makes the request known, logs its end.
-pub(super) async fn identify(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn identify(
+    State((proxies, late)): State<(Arc<Proxies>, Duration)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let address = address(&proxies, &request);
     let visit = Arc::new(Visit::new(address));
@@ -26,6 +34,9 @@ pub(super) async fn identify(State(proxies): State<Arc<Proxies>>, mut request: R
     let (method, path) = (text::harmless(request.method().as_str()), text::harmless(request.uri().path()));
     let span = tracing::error_span!("request", id = visit.request_id());
     let mut response = next.run(request).instrument(span).await;
+    if visit.is_late() {
+        tokio::time::sleep(late).await;
+    }
     let all = response.headers_mut();
     // Files of the console whose names change with their content say otherwise.
     all.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

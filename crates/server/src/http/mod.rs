@@ -97,9 +97,8 @@ where
     F: Future<Output = Result<Response>>,
 {
     let route = E::ROUTE;
-    let visit = request.extensions().get::<Arc<Visit>>();
-    let visit = Arc::clone(visit.ok_or(Error::Fault("a request came around the outer layer"))?);
-    let mut slot = Some(app.slot()?);
+    let visit = Visit::of(request.extensions())?;
+    let mut place = Some(app.place(&visit)?);
     let caller = match route.access {
         Access::Public => None,
         Access::User | Access::Administrator => {
@@ -116,11 +115,11 @@ where
     };
     // Whoever sends a body takes as long as they like, and a public route reads anybody's: nobody else waits for them.
     if route.method == Method::POST {
-        slot = None;
+        place = None;
     }
     let request = input::read::<E>(request, app.limits().body).await?;
     // Free again when the work is done, not when the client has lost patience.
-    let _slot = slot.map_or_else(|| app.slot(), Ok)?;
+    let _place = place.map_or_else(|| app.place(&visit), Ok)?;
     handler(Call { app, visit, request, key, caller }).await
 }
 
@@ -140,7 +139,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [
 }
 
 /// The whole service: every route, and around them what holds for all requests.
-pub(crate) fn service(app: &App, proxies: Proxies, site: &Arc<Site>) -> Router {
+pub(crate) fn service(app: &App, proxies: Arc<Proxies>, site: &Arc<Site>) -> Router {
+    let outer = (proxies, app.limits().late);
     handlers::api()
         .router
         .merge(console::router(app, site))
@@ -148,7 +148,7 @@ pub(crate) fn service(app: &App, proxies: Proxies, site: &Arc<Site>) -> Router {
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn(layers::contain))
         .layer(middleware::from_fn_with_state(Arc::clone(site), console::dress))
-        .layer(middleware::from_fn_with_state(Arc::new(proxies), layers::identify))
+        .layer(middleware::from_fn_with_state(outer, layers::identify))
         .with_state(app.clone())
 }
 

@@ -7,14 +7,17 @@
 //! The answer may be lost on its way, and with it the only copy of a secret. So the same caller may ask again for a
 //! minute, with the same idempotency key and a higher attempt: if the access token was never used, it is withdrawn and
 //! another is issued. No secret is ever sent twice, because none is kept.
+//!
+//! Whoever has no chance is refused before that: the writer's time is for those who have one.
 
+use jiff::Timestamp;
 use mlplatform_protocol::{
     ErrorCode,
     error::already_redeemed,
     tokens::{CreateRefreshTokenRequest, CreatedRefreshToken},
 };
 use serde_json::{Value, json};
-use sqlx::FromRow;
+use sqlx::{FromRow, SqliteConnection};
 
 use super::{
     key::Key,
@@ -50,10 +53,54 @@ struct Grant {
 struct State {
     #[sqlx(flatten)]
     grant: Grant,
+    expires_at: i64,
     redeemed_at: Option<i64>,
     redeem_key: Option<Digest>,
     redeem_attempt: Option<i64>,
     withdrawn_at: Option<i64>,
+}
+
+/// A refusal, and how it stands in the audit.
+struct Refusal {
+    outcome: Outcome,
+    reason: &'static str,
+    error: Error,
+}
+
+impl Refusal {
+    fn new(reason: &'static str, error: Error) -> Self {
+        Self { outcome: Outcome::Refused, reason, error }
+    }
+
+    /// Whoever comes second holds the real secret, so it is told when; the issuer must be able to see it.
+    fn replay(redeemed_at: i64) -> Self {
+        let error = Error::refused(ErrorCode::Forbidden, already_redeemed(timestamp(redeemed_at)));
+        Self { outcome: Outcome::Replay, reason: "already redeemed", error }
+    }
+
+    fn event<'a>(&self, id: &'a str) -> Event<'a> {
+        event(Some(id), self.outcome, json!({"reason": self.reason}))
+    }
+}
+
+impl State {
+    /// Why it cannot be redeemed, if that is sure: not while it waits, nor while its answer may have been lost.
+    fn refusal(&self, now: i64, key: Option<&Key>) -> Option<Refusal> {
+        if self.withdrawn_at.is_some() {
+            return Some(Refusal::new("withdrawn", Error::forbidden(false)));
+        }
+        let Some(redeemed_at) = self.redeemed_at else {
+            return (self.expires_at <= now).then(|| Refusal::new("expired", Error::forbidden(true)));
+        };
+        let Some(key) = key.filter(|key| self.redeem_key.as_ref() == Some(&key.digest)) else {
+            return Some(Refusal::replay(redeemed_at));
+        };
+        if key.number() <= self.redeem_attempt.unwrap_or_default() {
+            let text = "this attempt was answered already, and its secret is not sent twice: send a higher Idempotency-Attempt";
+            return Some(Refusal::new("old attempt", Error::refused(ErrorCode::Conflict, text)));
+        }
+        (now.saturating_sub(redeemed_at) > RETRY_WINDOW).then(|| Refusal::replay(redeemed_at))
+    }
 }
 
 /// `create_refresh_token`.
@@ -68,51 +115,33 @@ pub async fn create_refresh_token(
     request: CreateRefreshTokenRequest,
 ) -> Result<CreatedRefreshToken> {
     let presented = digest(request.register_token.expose());
-    if !is_known(app, &presented).await? {
+    let Some(state) = find(&mut *app.read().await?, &presented).await? else {
         return Err(app.refuse_unknown(visit, ACTION).await);
+    };
+    if let Some(refusal) = state.refusal(app.clock().now().as_microsecond(), key) {
+        return Err(app.refuse_ended(visit, refusal.event(&state.grant.id), refusal.error).await);
     }
     let mut change = app.change(visit).await?;
     change.savepoint().await?;
     if let Some(grant) = claim(&mut change, &presented, key).await? {
         return issue(app, change, grant, None).await;
     }
-    let Some(state) = find(&mut change, &presented).await? else {
-        return Err(refuse(change, None, "unknown", Error::forbidden(false)).await);
-    };
+    let state = find(change.connection(), &presented).await?;
+    let state = state.ok_or(Error::Fault("a registration token went away, and none ever does"))?;
     let id = state.grant.id.clone();
-    if state.withdrawn_at.is_some() {
-        return Err(refuse(change, Some(&id), "withdrawn", Error::forbidden(false)).await);
+    if let Some(refusal) = state.refusal(change.now().as_microsecond(), key) {
+        return Err(change.refuse(refusal.event(&id), refusal.error).await);
     }
-    let Some(redeemed_at) = state.redeemed_at else {
-        return Err(refuse(change, Some(&id), "expired", Error::forbidden(true)).await);
-    };
-    if let Some(key) = key
-        && state.redeem_key.as_ref() == Some(&key.digest)
-    {
-        if key.number() <= state.redeem_attempt.unwrap_or_default() {
-            let text = "this attempt was answered already, and its secret is not sent twice: send a higher Idempotency-Attempt";
-            return Err(refuse(change, Some(&id), "old attempt", Error::refused(ErrorCode::Conflict, text)).await);
-        }
-        let in_time = change.now().as_microsecond().saturating_sub(redeemed_at) <= RETRY_WINDOW;
-        if in_time && let Some(unused) = unused(&mut change, &id).await? {
-            sqlx::query("UPDATE register_tokens SET redeem_attempt = ? WHERE id = ?")
-                .bind(key.number())
-                .bind(&id)
-                .execute(change.connection())
-                .await?;
-            return issue(app, change, state.grant, Some(unused)).await;
-        }
+    if let Some(unused) = unused(&mut change, &id).await? {
+        sqlx::query("UPDATE register_tokens SET redeem_attempt = ? WHERE id = ?")
+            .bind(key.map(Key::number))
+            .bind(&id)
+            .execute(change.connection())
+            .await?;
+        return issue(app, change, state.grant, Some(unused)).await;
     }
-    Err(replay(change, &id, redeemed_at).await)
-}
-
-/// Whether there is, or ever was, a registration token of that secret.
-async fn is_known(app: &App, presented: &Digest) -> Result<bool> {
-    let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM register_tokens WHERE digest = ?)")
-        .bind(presented)
-        .fetch_one(&mut *app.read().await?)
-        .await?;
-    Ok(known)
+    let refusal = Refusal::replay(state.redeemed_at.unwrap_or_default());
+    Err(change.refuse(refusal.event(&id), refusal.error).await)
 }
 
 /// Marks the registration token as redeemed, if it can be: this decides every race.
@@ -134,13 +163,13 @@ async fn claim(change: &mut Change<'_>, presented: &Digest, key: Option<&Key>) -
     Ok(grants.into_iter().next())
 }
 
-async fn find(change: &mut Change<'_>, presented: &Digest) -> Result<Option<State>> {
+async fn find(connection: &mut SqliteConnection, presented: &Digest) -> Result<Option<State>> {
     let state = sqlx::query_as(
         "SELECT id, client_name, role, access_lifetime, issuer_id, issuer_name, \
-         redeemed_at, redeem_key, redeem_attempt, withdrawn_at FROM register_tokens WHERE digest = ?",
+         expires_at, redeemed_at, redeem_key, redeem_attempt, withdrawn_at FROM register_tokens WHERE digest = ?",
     )
     .bind(presented)
-    .fetch_optional(change.connection())
+    .fetch_optional(connection)
     .await?;
     Ok(state)
 }
@@ -168,7 +197,8 @@ async fn issue(
     let name = grant.client_name.as_str();
     if let Err(error) = app.policy().redemption(grant.access_lifetime.and_then(lifetime)) {
         change.undo().await?;
-        return Err(refuse(change, Some(&grant.id), "policy", error).await);
+        let refusal = Refusal::new("policy", error);
+        return Err(change.refuse(refusal.event(&grant.id), refusal.error).await);
     }
     if let Some(lost) = &instead_of {
         tokens::end(&mut change, lost, End::Superseded, None, None).await?;
@@ -185,7 +215,8 @@ async fn issue(
     };
     let Some((refresh_token, info)) = tokens::insert(&mut change, new).await? else {
         change.undo().await?;
-        return Err(refuse(change, Some(&grant.id), "name taken", tokens::name_taken(name)).await);
+        let refusal = Refusal::new("name taken", tokens::name_taken(name));
+        return Err(change.refuse(refusal.event(&grant.id), refusal.error).await);
     };
     let detail = json!({"name": name, "role": info.role, "exp": info.exp, "register_token": grant.id});
     change.record(event(Some(&info.id), Outcome::Done, detail)).await?;
@@ -193,23 +224,15 @@ async fn issue(
     Ok(CreatedRefreshToken { refresh_token, info })
 }
 
-/// Whoever comes second holds the real secret, so it is told when; the issuer must be able to see it.
-async fn replay(mut change: Change<'_>, id: &str, redeemed_at: i64) -> Error {
-    let counted: Result<_, sqlx::Error> =
-        sqlx::query("UPDATE register_tokens SET replay_count = replay_count + 1, last_replay_at = ? WHERE id = ?")
-            .bind(change.now().as_microsecond())
-            .bind(id)
-            .execute(change.connection())
-            .await;
-    if let Err(error) = counted {
-        return error.into();
-    }
-    let error = Error::refused(ErrorCode::Forbidden, already_redeemed(timestamp(redeemed_at)));
-    change.refuse(event(Some(id), Outcome::Replay, json!({"reason": "already redeemed"})), error).await
-}
-
-async fn refuse(change: Change<'_>, subject: Option<&str>, reason: &'static str, error: Error) -> Error {
-    change.refuse(event(subject, Outcome::Refused, json!({"reason": reason})), error).await
+/// For the issuer: it was tried again so often, the last time then.
+pub(crate) async fn count_replays(change: &mut Change<'_>, id: &str, count: u64, latest: Timestamp) -> Result<()> {
+    sqlx::query("UPDATE register_tokens SET replay_count = replay_count + ?, last_replay_at = ? WHERE id = ?")
+        .bind(i64::try_from(count).unwrap_or(i64::MAX))
+        .bind(latest.as_microsecond())
+        .bind(id)
+        .execute(change.connection())
+        .await?;
+    Ok(())
 }
 
 fn event(subject: Option<&str>, outcome: Outcome, detail: Value) -> Event<'_> {

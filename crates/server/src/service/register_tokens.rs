@@ -1,7 +1,8 @@
 //! Registration tokens: one-time secrets that an Administrator makes and somebody else redeems.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use jiff::Timestamp;
 use mlplatform_protocol::{
     ErrorCode, Lifetime, Open, Page, PageRequest, RegisterTokenInfo, RegisterTokenState, Role, TokenKind,
     tokens::{CreateRegisterTokenRequest, CreatedRegisterToken, DeleteRegisterTokenRequest},
@@ -244,6 +245,17 @@ macro_rules! known_join {
 }
 pub(crate) use {known, known_columns, known_join};
 
+impl Known {
+    /// With what is counted, and not written yet.
+    pub(crate) fn with(mut self, replays: &HashMap<String, (u64, Timestamp)>) -> Self {
+        if let Some((count, latest)) = replays.get(&self.id) {
+            self.replay_count = self.replay_count.saturating_add_unsigned(*count);
+            self.last_replay_at = Some(latest.as_microsecond());
+        }
+        self
+    }
+}
+
 impl From<Known> for RegisterTokenInfo {
     fn from(row: Known) -> Self {
         let state = if row.redeemed_at.is_some() {
@@ -291,7 +303,9 @@ pub async fn get_register_tokens_info(app: &App, request: PageRequest) -> Result
         .bind(window.rows())
         .fetch_all(&mut *app.read().await?)
         .await?;
-    Ok(window.page(rows, |row| row.seq))
+    let replays = app.strangers().replays();
+    let rows = rows.into_iter().map(|row| row.with(&replays)).collect();
+    Ok(window.page(rows, |row: &Known| row.seq))
 }
 
 /// `delete_register_token`: withdraws one that nobody redeemed. One that was withdrawn before stays as it is, so that a

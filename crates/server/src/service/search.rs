@@ -150,7 +150,10 @@ pub async fn search_register_tokens(app: &App, search: &Search<OnlyRegister>) ->
         }
     }
     REGISTER_TOKENS.narrow(&mut query, &search.text);
-    page(app, query, seq, search.place, search.limit, |row: &Known| row.seq).await
+    let found: Found<Known> = page(app, query, seq, search.place, search.limit, |row: &Known| row.seq).await?;
+    let replays = app.strangers().replays();
+    let items = found.items.into_iter().map(|row| row.with(&replays).into()).collect();
+    Ok(Found { items, newer: found.newer, older: found.older })
 }
 
 /// How many registration tokens somebody tried to redeem again after that time, up to [`COUNTED`].
@@ -178,7 +181,7 @@ pub async fn register_token(app: &App, id: &str) -> Result<Option<RegisterTokenI
         .bind(id)
         .fetch_optional(&mut *app.read().await?)
         .await?;
-    Ok(row.map(RegisterTokenInfo::from))
+    Ok(row.map(|row| row.with(&app.strangers().replays()).into()))
 }
 
 /// How a text is looked for.

@@ -4,6 +4,7 @@
 //! They live in the store. Every request reads its session together with the token behind it, and nothing is cached:
 //! a token that is deleted ends its sessions at the next request, on every server that shares the store.
 
+use jiff::Timestamp;
 use mlplatform_protocol::{
     Access, ErrorCode, Open, Role, Route, TokenInfo, TokenKind,
     error::missing_scope,
@@ -11,7 +12,7 @@ use mlplatform_protocol::{
     tokens::{CreateSessionRequest, Session},
 };
 use serde_json::json;
-use sqlx::FromRow;
+use sqlx::{FromRow, SqliteConnection};
 
 use super::{
     rotate,
@@ -90,14 +91,7 @@ impl Caller {
 /// One answer for every token that is not good: the audit knows why.
 pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequest) -> Result<Session> {
     let presented = digest(request.refresh_token.expose());
-    if !is_known(app, &presented).await? {
-        return Err(app.refuse_unknown(visit, ACTION).await);
-    }
-    let mut change = app.change(visit).await?;
-    let Living { token, ends_at } = match living(&mut change, &presented).await? {
-        Ok(living) => living,
-        Err(ended) => return Err(refuse(change, ended.id.as_deref(), &ended.reason).await),
-    };
+    let (mut change, Living { token, ends_at }) = admit(app, visit, ACTION, &presented).await?;
     visit.identify(&token.id);
     let now = change.now().as_microsecond();
     let minted = mint(TokenKind::Session)?;
@@ -114,15 +108,6 @@ pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequ
         token: Some(app.last_used().over(token).into()),
         now: Some(timestamp(now)),
     })
-}
-
-/// Whether there is, or ever was, a token of that secret.
-pub(crate) async fn is_known(app: &App, presented: &Digest) -> Result<bool> {
-    let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM token_secrets WHERE digest = ?)")
-        .bind(presented)
-        .fetch_one(&mut *app.read().await?)
-        .await?;
-    Ok(known)
 }
 
 #[derive(FromRow)]
@@ -143,24 +128,65 @@ pub(crate) struct Living {
 
 /// Why a value that was presented is that of no living token.
 pub(crate) struct Ended {
+    /// `None`: nobody knows it.
     pub(crate) id: Option<String>,
     pub(crate) reason: String,
 }
 
+impl Ended {
+    fn event(&self, action: &'static str) -> Event<'_> {
+        let detail = json!({"reason": self.reason});
+        Event { action, actor: None, subject: self.id.as_deref(), outcome: Outcome::Refused, detail }
+    }
+
+    fn error(&self) -> Error {
+        Error::forbidden(self.reason == "expired")
+    }
+}
+
+/// Begins a change on behalf of whoever presents the value of a living token. Others are turned away before they wait
+/// for the writer: who comes with hundreds of them must not make those wait who have a good one.
+///
+/// # Errors
+/// One answer for every value that is not good: the audit knows why.
+pub(crate) async fn admit<'a>(
+    app: &'a App,
+    visit: &'a Visit,
+    action: &'static str,
+    presented: &Digest,
+) -> Result<(Change<'a>, Living)> {
+    if let Err(ended) = living(&mut *app.read().await?, app.clock().now(), presented).await? {
+        return Err(match ended.id {
+            None => app.refuse_unknown(visit, action).await,
+            Some(_) => app.refuse_ended(visit, ended.event(action), ended.error()).await,
+        });
+    }
+    let mut change = app.change(visit).await?;
+    let now = change.now();
+    match living(change.connection(), now, presented).await? {
+        Ok(living) => Ok((change, living)),
+        Err(ended) => Err(change.refuse(ended.event(action), ended.error()).await),
+    }
+}
+
 /// The token of a value that is presented, to be exchanged or to sign in.
-pub(crate) async fn living(change: &mut Change<'_>, presented: &Digest) -> Result<Result<Living, Ended>> {
+pub(crate) async fn living(
+    connection: &mut SqliteConnection,
+    now: Timestamp,
+    presented: &Digest,
+) -> Result<Result<Living, Ended>> {
     let found: Option<Presented> = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
         ", t.delete_reason, s.ends_at FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ?"
     ))
     .bind(presented)
-    .fetch_optional(change.connection())
+    .fetch_optional(connection)
     .await?;
     let Some(Presented { token, delete_reason, ends_at }) = found else {
         return Ok(Err(Ended { id: None, reason: "unknown".to_owned() }));
     };
-    let now = change.now().as_microsecond();
+    let now = now.as_microsecond();
     let is_over = |end: Option<i64>| end.is_some_and(|end| end <= now);
     let reason = match delete_reason {
         Some(reason) => Some(reason),
@@ -210,12 +236,6 @@ pub(crate) async fn first_use(change: &mut Change<'_>, presented: &Digest) -> Re
     Ok(())
 }
 
-async fn refuse(change: Change<'_>, subject: Option<&str>, reason: &str) -> Error {
-    let detail = json!({"reason": reason});
-    let event = Event { action: ACTION, actor: None, subject, outcome: Outcome::Refused, detail };
-    change.refuse(event, Error::forbidden(reason == "expired")).await
-}
-
 /// Lets a request in: its session must be good, its token alive, its role high enough.
 ///
 /// # Errors
@@ -230,6 +250,7 @@ pub async fn authenticate(app: &App, visit: &Visit, route: &Route, credential: O
         None => (rotate::ended_by_rotation(app, route, &session).await?, true),
     };
     let Some(row) = row else {
+        let _ = app.charge(visit);
         return Err(match shape(credential) {
             Shape::Whole(kind) | Shape::Damaged(kind) if kind != TokenKind::Session => unauthorized(&format!(
                 "this is a value of the kind {}: exchange an access token for a session token (create_session), and send that",

@@ -12,7 +12,7 @@ use sqlx::FromRow;
 
 use super::{
     secret::{digest, mint},
-    sessions::{self, Caller, Living},
+    sessions::{self, Caller, Ended, Living},
     tokens::{TokenRow, columns},
 };
 use crate::{
@@ -35,17 +35,9 @@ const BROWSERS: i64 = 50;
 /// One answer for every token that is not good: the audit knows why.
 pub async fn sign_in(app: &App, visit: &Visit, token: &Secret) -> Result<Secret> {
     let presented = digest(token.expose());
-    if !sessions::is_known(app, &presented).await? {
-        return Err(app.refuse_unknown(visit, ACTION).await);
-    }
-    let mut change = app.change(visit).await?;
-    match sessions::living(&mut change, &presented).await? {
-        Ok(Living { token, ends_at }) => {
-            sessions::first_use(&mut change, &presented).await?;
-            begin(app, change, &token.id, ends_at, "access token").await
-        }
-        Err(ended) => Err(refuse(change, ended.id.as_deref(), &ended.reason).await),
-    }
+    let (mut change, Living { token, ends_at }) = sessions::admit(app, visit, ACTION, &presented).await?;
+    sessions::first_use(&mut change, &presented).await?;
+    begin(app, change, &token.id, ends_at, "access token").await
 }
 
 /// Signs in with a code of [`sign_in_link`], which is good once.
@@ -173,19 +165,16 @@ pub async fn sign_out(app: &App, visit: &Visit, session: &Secret) -> Result<()> 
 /// # Errors
 /// When it is not the value of that token. The audit knows of it, and an address that guesses is slowed.
 pub async fn confirm(app: &App, visit: &Visit, caller: &Caller, action: &'static str, value: &Secret) -> Result<()> {
-    let presented = digest(value.expose());
-    if !sessions::is_known(app, &presented).await? {
-        return Err(app.refuse_unknown(visit, action).await);
-    }
-    let mut change = app.change(visit).await?;
-    let reason = match sessions::living(&mut change, &presented).await? {
+    let found = sessions::living(&mut *app.read().await?, app.clock().now(), &digest(value.expose())).await?;
+    let reason = match found {
         Ok(Living { token, .. }) if token.id == caller.id() => return Ok(()),
         Ok(_) => "the value of another token".to_owned(),
+        Err(Ended { id: None, .. }) => return Err(app.refuse_unknown(visit, action).await),
         Err(ended) => ended.reason,
     };
     let (actor, detail) = (Some(caller.id()), json!({"reason": reason}));
     let event = Event { action, actor, subject: actor, outcome: Outcome::Refused, detail };
-    Err(change.refuse(event, Error::forbidden(false)).await)
+    Err(app.change(visit).await?.refuse(event, Error::forbidden(false)).await)
 }
 
 /// A browser that somebody is signed in with.
@@ -264,11 +253,12 @@ pub async fn sign_in_link(data_dir: &Path, clock: Clock) -> Result<String, Start
 async fn make_code(app: &App, token: &Secret) -> Result<Option<Secret>> {
     let visit = Visit::local();
     let mut change = app.change(&visit).await?;
-    let Ok(Living { token, .. }) = sessions::living(&mut change, &digest(token.expose())).await? else {
+    let now = change.now();
+    let Ok(Living { token, .. }) = sessions::living(change.connection(), now, &digest(token.expose())).await? else {
         return Ok(None);
     };
     let minted = mint(TokenKind::Session)?;
-    let now = change.now().as_microsecond();
+    let now = now.as_microsecond();
     sqlx::query("DELETE FROM sign_in_codes WHERE expires_at <= ?").bind(now).execute(change.connection()).await?;
     sqlx::query("INSERT INTO sign_in_codes (digest, token_id, expires_at) VALUES (?, ?, ?)")
         .bind(&minted.digest)

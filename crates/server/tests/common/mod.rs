@@ -20,7 +20,7 @@ use mlplatform_server::{
 };
 use reqwest::{Client, RequestBuilder, Response, header::HeaderMap};
 use serde_json::{Map, Value, json};
-use sqlx::{AssertSqlSafe, Row, SqlitePool, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -219,6 +219,11 @@ impl Platform {
     /// Rows of the store, each as `column|column`.
     pub async fn rows(&self, query: &str) -> Vec<String> {
         rows(self.folder.path(), query).await
+    }
+
+    /// Nobody writes, until that is dropped. (The platform waits for 10 seconds.)
+    pub async fn hold_the_writer(&self) -> sqlx::Transaction<'static, Sqlite> {
+        open(self.folder.path()).await.begin_with("BEGIN IMMEDIATE").await.unwrap()
     }
 
     pub async fn verify_audit(&self) -> Whole {
