@@ -18,7 +18,7 @@ CALLERS = 5120
 # What a caller waits before it comes again: the header says a second, which nobody here honours.
 IMPATIENCE = 0.2
 # Callers whose answers are timed.
-PROBES = 16
+PROBES = 64
 # In a row, without a refusal: it is well again.
 WELL = 20
 

@@ -69,7 +69,6 @@ def test_one_address_leaves_half_of_the_connections_to_the_others(tmp_path: Path
                 return connection.recv(1000).startswith(b"HTTP/1.1 200 ")
             return False
 
-        served = [is_served("127.0.0.1") for _ in range(100)]
-        assert served == [True] * 64 + [False] * 36
+        assert sum(is_served("127.0.0.1") for _ in range(80)) == 64
         assert all(is_served("127.0.0.2") for _ in range(20))
         server.stdin.close()

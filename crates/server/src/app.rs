@@ -52,8 +52,8 @@ pub struct Limits {
     pub refusals: u32,
     /// … and how long until it may present another.
     pub refusals_every: Duration,
-    /// How late those are answered who came with too many requests or too many secrets that are not good: who asks again
-    /// at once, whatever `Retry-After` says, costs the others less.
+    /// How late those are answered who came with too many requests or too many secrets that are not good: who waits for
+    /// his answer and then asks again at once, whatever `Retry-After` says, costs the others less.
     pub late: Duration,
     /// For how long refusals of one kind are counted before their number becomes an audit row.
     pub tally: Duration,
@@ -425,6 +425,7 @@ impl Change<'_> {
     /// the first of a minute has a row of its own.
     pub(crate) async fn refuse(mut self, event: Event<'_>, error: Error) -> Error {
         if event.actor.is_none() {
+            let _ = self.app.charge(self.visit);
             return match self.app.strangers().tally(self.visit, &event, self.now) {
                 Noted::First(kind) => self.refuse_first(kind, event, error).await,
                 Noted::Counted => self.commit().await.err().unwrap_or(error),

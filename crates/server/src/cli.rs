@@ -117,7 +117,8 @@ pub(crate) struct Serve {
     #[arg(long, env = "MLP_SERVER_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// A proxy in front of this server, as an address or a range: what its X-Forwarded-For says of where a request came
-    /// from is believed. May be given several times, or several with commas between
+    /// from is believed, and it may have any number of connections. May be given several times, or several with commas
+    /// between
     #[arg(long = "trusted-proxy", env = "MLP_SERVER_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) trusted_proxies: Vec<Cidr>,
     /// The address that browsers use, when a proxy stands before the platform: https://HOST[:PORT]

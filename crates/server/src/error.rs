@@ -30,8 +30,8 @@ pub enum Error {
         /// The caller holds a real token whose lifetime has ended, and is told so in a header.
         expired: bool,
     },
-    /// Too many secrets that nobody knows came from that address.
-    #[error("too many unknown tokens from one address")]
+    /// Nobody knows the secret, and too many that are not good came from that address.
+    #[error("too many tokens that are not good from one address")]
     TooMany {
         /// Seconds until another is answered.
         retry_after: u64,
@@ -62,7 +62,7 @@ impl Error {
         Self::Refused { code: ErrorCode::Forbidden, field: FIELD_FORBIDDEN.to_owned(), expired }
     }
 
-    /// The refusal of an address from which too many unknown secrets came.
+    /// The refusal of an address from which too many secrets came that are not good.
     #[must_use]
     pub fn too_many(wait: Duration) -> Self {
         // Rounded up: who waits for that long is not refused again.
@@ -97,7 +97,7 @@ impl IntoResponse for Error {
         let (body, expired) = match self {
             Self::TooMany { retry_after: seconds } => {
                 retry_after = seconds;
-                let text = "too many tokens that nobody knows came from this address: check yours, and try again after the seconds in Retry-After";
+                let text = "nobody knows this token, and too many that are not good came from this address: check it, and try again after the seconds in Retry-After";
                 (ErrorBody::new(ErrorCode::TooManyRequests, text), false)
             }
             Self::Refused { code, field, expired } => (ErrorBody::new(code, field), expired),

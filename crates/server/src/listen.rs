@@ -56,12 +56,16 @@ pub fn bind(address: &str, tls: bool) -> Result<TcpListener, StartError> {
     Ok(listener)
 }
 
-/// Lets this process have as many files and connections open as the system allows it at most, and says how many.
+/// Connections that are counted with at most, whatever the system allows: each costs memory.
+const MOST_CONNECTIONS: usize = 16_384;
+
+/// Lets this process have as many files open as the system allows it at most, and says how many connections that makes.
 pub(crate) fn raise_file_limit() -> usize {
     let allowed = getrlimit(Resource::Nofile);
     // Where that cannot be, what there is has to do.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, ..allowed });
-    getrlimit(Resource::Nofile).current.and_then(|files| files.try_into().ok()).unwrap_or(usize::MAX)
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| files.try_into().ok());
+    files.unwrap_or(MOST_CONNECTIONS).min(MOST_CONNECTIONS)
 }
 
 /// Wraps another acceptor: a connection that has not said enough to tell its protocol in time is closed, and so is one

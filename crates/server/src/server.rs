@@ -14,7 +14,10 @@ use axum_server::{
 };
 use hyper_util::rt::TokioTimer;
 use serde::Serialize;
-use tokio::time::MissedTickBehavior;
+use tokio::{
+    sync::oneshot,
+    time::{MissedTickBehavior, timeout},
+};
 
 use crate::{
     App, Clock, DataDir, DirLock, Limits, Proxies, PublicUrl, StartError, TlsFiles,
@@ -35,6 +38,9 @@ const LARGEST_HEAD: usize = 32 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// … and closed when it has not answered for this long.
 const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Requests that one HTTP/2 connection has at once: more wait in the client, where they cost nothing here.
+const MOST_STREAMS: u32 = 64;
 
 /// What is counted in minutes is looked at this often.
 const SETTLE_EVERY: Duration = Duration::from_secs(1);
@@ -147,7 +153,8 @@ impl Server {
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
         let supervising = tokio::spawn(spark::supervise(self.app.clone()));
-        let counting = tokio::spawn(write_counts(self.app.clone()));
+        let (stop_counting, stopped) = oneshot::channel();
+        let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = http::service(&self.app, Arc::clone(&self.proxies), &self.site)
@@ -158,7 +165,9 @@ impl Server {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
         let mut http2 = builder.http2();
         http2.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_PATIENCE);
-        http2.max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
+        http2
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
         let served = match self.tls {
             Some(tls) => {
                 let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience).acceptor(NoDelayAcceptor::new());
@@ -177,8 +186,10 @@ impl Server {
         {
             tracing::warn!("running jobs could not be ended: {error}");
         }
-        counting.abort();
-        self.app.write_counts(true).await;
+        drop(stop_counting);
+        if let Err(error) = counting.await {
+            tracing::error!("the last refusals were not counted: {error}");
+        }
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
         let close = async {
             if let Err(error) = last_used::write(&self.app).await {
@@ -186,7 +197,7 @@ impl Server {
             }
             self.app.store().close().await;
         };
-        if tokio::time::timeout(drain, close).await.is_err() {
+        if timeout(drain, close).await.is_err() {
             tracing::warn!("the store was busy for too long to be closed: its log is read at the next start");
         }
         tracing::info!("stopped");
@@ -194,12 +205,13 @@ impl Server {
     }
 }
 
-/// Refusals that were only counted become audit rows.
-async fn write_counts(app: App) {
-    loop {
-        tokio::time::sleep(app.strangers().pace()).await;
+/// Refusals that were only counted become audit rows; at the end, all of them. Never in the middle of a write, after which
+/// it would not be known whether they are rows already.
+async fn write_counts(app: App, mut stopped: oneshot::Receiver<()>) {
+    while timeout(app.strangers().pace(), &mut stopped).await.is_err() {
         app.write_counts(false).await;
     }
+    app.write_counts(true).await;
 }
 
 /// Suspends and deletes inactive clusters, also while nobody asks for them. A request that comes first does the same.

@@ -33,7 +33,8 @@ const MOST_BUCKETS: usize = 10_000;
 /// Buckets that are full again are forgotten at most this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Kinds of refusals with a row of their own: with one row a minute each, 150 MB a day if a whole botnet persists. As
-/// many again for those who hold what is, or was, somebody's secret: a crowd without one must not hide them.
+/// many again for those who hold what is, or was, somebody's secret: a crowd without one must not hide them. (Beyond that,
+/// a row for each registration token that is tried again.)
 const MOST_KINDS: usize = 256;
 /// The address of a row that counts the refusals of many.
 const MANY: &str = "many";
@@ -177,7 +178,9 @@ impl Strangers {
         let mut kinds = self.kinds();
         let alike = |other: &&Kind| other.subject.is_some() == kind.subject.is_some();
         if kinds.len() >= MOST_KINDS && !kinds.contains_key(&kind) && kinds.keys().filter(alike).count() >= MOST_KINDS {
-            kind = Kind { network: Network::Other, subject: None, ..kind };
+            // Except whose token was tried again: the issuer is shown that, and a crowd must not hide it.
+            let subject = kind.subject.filter(|_| kind.outcome == Outcome::Replay);
+            kind = Kind { network: Network::Other, subject, ..kind };
             address = MANY;
         }
         if let Some(tally) = kinds.get_mut(&kind) {
@@ -192,9 +195,12 @@ impl Strangers {
         Noted::First(kind)
     }
 
-    /// The row of the first one was not written: the next of its kind is the first.
+    /// The row of the first one was not written: the next of its kind is the first, unless some were counted meanwhile.
     pub(crate) fn forget(&self, kind: &Kind) {
-        self.kinds().remove(kind);
+        let mut kinds = self.kinds();
+        if kinds.get(kind).is_some_and(|tally| tally.more == 0) {
+            kinds.remove(kind);
+        }
     }
 
     /// How often [`counted`](Self::counted) has something to tell.
@@ -334,7 +340,12 @@ mod tests {
         assert_eq!(strangers.counted(true)[0].event().detail["count"], 1, "not written: it waits");
         strangers.written(&counted);
         assert!(strangers.counted(true).is_empty());
-        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::First(_)), "forgotten when it is quiet");
+        let Noted::First(kind) = tally(&strangers, &visit, "unknown") else { panic!("not forgotten when it is quiet") };
+        strangers.forget(&kind);
+        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::First(_)), "its row could not be written");
+        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::Counted));
+        strangers.forget(&kind);
+        assert_eq!(strangers.counted(true)[0].more, 1, "that one was told that it was refused");
     }
 
     #[tokio::test(start_paused = true)]
@@ -354,6 +365,11 @@ mod tests {
         for n in 0..5_000_u32 {
             tally(&strangers, &Visit::new(Ipv4Addr::from_bits(n).to_string()), "unknown");
         }
+        for n in 0..5_000_u32 {
+            let ended = Event { subject: Some("tok_0"), ..refusal("deleted") };
+            strangers.tally(&Visit::new(Ipv4Addr::from_bits(n).to_string()), &ended, Timestamp::UNIX_EPOCH);
+        }
+        assert!(strangers.kinds().len() <= 2 * (MOST_KINDS + 1));
         let (visit, at) = (Visit::new("192.0.2.1".to_owned()), |second| Timestamp::from_second(second).unwrap());
         let replay = || Event { subject: Some("tok_1"), outcome: Outcome::Replay, ..refusal("already redeemed") };
         assert!(matches!(strangers.tally(&visit, &replay(), at(1)), Noted::First(_)));

@@ -34,9 +34,6 @@ pub(super) async fn identify(
     let (method, path) = (text::harmless(request.method().as_str()), text::harmless(request.uri().path()));
     let span = tracing::error_span!("request", id = visit.request_id());
     let mut response = next.run(request).instrument(span).await;
-    if visit.is_late() {
-        tokio::time::sleep(late).await;
-    }
     let all = response.headers_mut();
     // Files of the console whose names change with their content say otherwise.
     all.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -51,6 +48,9 @@ pub(super) async fn identify(
         visit.request_id(),
         visit.caller().unwrap_or("-"),
     );
+    if visit.is_late() {
+        tokio::time::sleep(late).await;
+    }
     response
 }
 

@@ -246,11 +246,11 @@ macro_rules! known_join {
 pub(crate) use {known, known_columns, known_join};
 
 impl Known {
-    /// With what is counted, and not written yet.
+    /// With what is counted, and not written yet; what is written between the two is seen by the next who looks.
     pub(crate) fn with(mut self, replays: &HashMap<String, (u64, Timestamp)>) -> Self {
         if let Some((count, latest)) = replays.get(&self.id) {
             self.replay_count = self.replay_count.saturating_add_unsigned(*count);
-            self.last_replay_at = Some(latest.as_microsecond());
+            self.last_replay_at = self.last_replay_at.max(Some(latest.as_microsecond()));
         }
         self
     }

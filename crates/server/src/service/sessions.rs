@@ -155,7 +155,9 @@ pub(crate) async fn admit<'a>(
     action: &'static str,
     presented: &Digest,
 ) -> Result<(Change<'a>, Living)> {
-    if let Err(ended) = living(&mut *app.read().await?, app.clock().now(), presented).await? {
+    // A statement of its own: the connection must be back before the first refusal of a kind waits for the writer.
+    let found = living(&mut *app.read().await?, app.clock().now(), presented).await?;
+    if let Err(ended) = found {
         return Err(match ended.id {
             None => app.refuse_unknown(visit, action).await,
             Some(_) => app.refuse_ended(visit, ended.event(action), ended.error()).await,

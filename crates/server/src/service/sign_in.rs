@@ -126,7 +126,10 @@ pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Opt
     .bind(now)
     .fetch_optional(&mut *app.read().await?)
     .await?;
-    let Some(Seen { token, last_seen_at }) = found else { return Ok(None) };
+    let Some(Seen { token, last_seen_at }) = found else {
+        let _ = app.charge(visit);
+        return Ok(None);
+    };
     if now.saturating_sub(last_seen_at) >= SEEN_EVERY {
         let mut tx = app.store().begin().await?;
         sqlx::query("UPDATE sessions SET last_seen_at = ? WHERE digest = ?")

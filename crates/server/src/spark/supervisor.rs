@@ -89,7 +89,8 @@ impl Supervisor {
     /// One round; gives how long the next may wait.
     async fn look(&mut self) -> Result<Duration> {
         let now = self.app.clock().now().as_microsecond();
-        for job in job_rows::expired(&mut *self.app.read().await?, now).await? {
+        let expired = job_rows::expired(&mut *self.app.read().await?, now).await?;
+        for job in expired {
             self.expire(&job).await?;
         }
         for job in self.open().await?.into_iter().filter(|job| job.alive) {
