@@ -270,7 +270,7 @@ texts! {
     error_form_text: "Nothing was done. Go back and send it again.";
     error_conflict: "This does not fit what is there";
     error_too_many: "Too many attempts";
-    error_too_many_text: "This address has sent too many tokens that do not exist. Wait for a minute, then try again.";
+    error_too_many_text: "This address has sent too many tokens that do not work. Wait for a minute, then try again.";
     error_busy: "The platform is busy";
     error_busy_text: "Nothing was done. Try again in a moment.";
     error_failed: "The platform failed";

@@ -82,6 +82,7 @@ impl<'de> Visitor<'de> for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn as_serde_json_reads_it() {
@@ -92,6 +93,17 @@ mod tests {
         for text in ["", "{", "[1,]", "1 2", "nul", "{\"a\":1e999}", &"[".repeat(1_000)] {
             let expected = serde_json::from_str::<Value>(text).unwrap_err().to_string();
             assert_eq!(read(text.as_bytes()).unwrap_err().to_string(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_what_serde_json_reads(text in "[\\[\\]{}:,\"\"\"ab0-9.e\\\\ -]{0,60}|[{][\"ab:0-9, {}]{0,40}[}]") {
+            match (serde_json::from_str::<Value>(&text), read(text.as_bytes())) {
+                (Ok(expected), Ok(found)) => prop_assert_eq!(found, expected),
+                (_, Err(error)) => prop_assert!(serde_json::from_str::<Value>(&text).is_err() || error.to_string().contains("twice")),
+                (Err(error), Ok(found)) => prop_assert!(false, "{error}, but {found}"),
+            }
         }
     }
 
