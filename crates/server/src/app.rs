@@ -76,8 +76,8 @@ impl Default for Limits {
             // A classroom behind one address mistypes less; a machine that tries costs us five reads a second.
             refusals: 500,
             refusals_every: Duration::from_millis(200),
-            // Ten times what can be served, each asking again at once: at one second those who are refused take the processor from
-            // those who are served, at three these are ten times as many.
+            // Of ten times what can be served, each asking again at once: those who are refused must not take the processor
+            // from those who are served. At three seconds these are ten times as many as at one.
             late: Duration::from_secs(3),
             tally: Duration::from_secs(60),
         }

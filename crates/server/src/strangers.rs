@@ -359,6 +359,7 @@ mod tests {
         let counted = strangers.counted(true);
         assert_eq!((counted.len(), counted[0].address.as_str(), counted[0].more), (1, MANY, 5_000 - 257));
     }
+
     #[tokio::test(start_paused = true)]
     async fn who_holds_a_real_secret_is_not_lost_in_a_botnet() {
         let strangers = strangers();

@@ -226,13 +226,15 @@ async fn issue(
 
 /// For the issuer: it was tried again so often, the last time then.
 pub(crate) async fn count_replays(change: &mut Change<'_>, id: &str, count: u64, latest: Timestamp) -> Result<()> {
-    sqlx::query("UPDATE register_tokens SET replay_count = replay_count + ?, last_replay_at = max(coalesce(last_replay_at, 0), ?) \
-         WHERE id = ?")
-        .bind(i64::try_from(count).unwrap_or(i64::MAX))
-        .bind(latest.as_microsecond())
-        .bind(id)
-        .execute(change.connection())
-        .await?;
+    sqlx::query(
+        "UPDATE register_tokens SET replay_count = replay_count + ?, \
+         last_replay_at = max(coalesce(last_replay_at, 0), ?) WHERE id = ?",
+    )
+    .bind(i64::try_from(count).unwrap_or(i64::MAX))
+    .bind(latest.as_microsecond())
+    .bind(id)
+    .execute(change.connection())
+    .await?;
     Ok(())
 }
 
