@@ -81,7 +81,7 @@ def test_a_full_disk_is_told_and_nothing_acknowledged_is_lost(disk: Path) -> Non
 
 def test_a_start_on_a_full_disk_says_so_and_the_next_one_succeeds(disk: Path) -> None:
     filler = _fill(disk)
-    command = [SERVER, "serve", "--listen", "127.0.0.1:0", "--data-dir", str(disk)]
+    command = [SERVER, "serve", "--listen", "127.0.0.1:0", "--no-jobs", "--data-dir", str(disk)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert str(disk) in done.stderr
@@ -95,7 +95,7 @@ def test_a_read_only_folder_is_named(disk: Path) -> None:
         token = platform.admin_token
     subprocess.run([MOUNT, "-o", "remount,ro", str(disk)], check=True)
     done = subprocess.run(
-        [SERVER, "serve", "--listen", "127.0.0.1:0", "--data-dir", str(disk)],
+        [SERVER, "serve", "--listen", "127.0.0.1:0", "--no-jobs", "--data-dir", str(disk)],
         capture_output=True,
         text=True,
         check=False,

@@ -51,7 +51,16 @@ def test_a_stranger_with_hundreds_of_connections_crowds_out_nobody(kind: str) ->
 
 
 def test_one_address_leaves_half_of_the_connections_to_the_others(tmp_path: Path) -> None:
-    command = [_find_program(), "serve", "--data-dir", str(tmp_path), "--listen", "127.0.0.1:0", "--exit-on-stdin-eof"]
+    command = [
+        _find_program(),
+        "serve",
+        "--data-dir",
+        str(tmp_path),
+        "--listen",
+        "127.0.0.1:0",
+        "--no-jobs",
+        "--exit-on-stdin-eof",
+    ]
     limited = ["sh", "-c", 'ulimit -n 128 && exec "$@"', "sh", *command]
     with (
         subprocess.Popen(limited, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server,

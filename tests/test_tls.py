@@ -32,7 +32,9 @@ def secure(authority: Path) -> Iterator[tuple[str, TokenStr]]:
     """Address and Administrator's token of a server with TLS."""
     command = [_find_program(), "serve", "--data-dir", str(authority / "data"), "--listen", "127.0.0.1:0"]
     command += ["--tls-cert", str(authority / "cert.pem"), "--tls-key", str(authority / "key.pem")]
-    with subprocess.Popen([*command, "--exit-on-stdin-eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        [*command, "--no-jobs", "--exit-on-stdin-eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
         assert server.stdout is not None
         ready = json.loads(server.stdout.readline())
         yield ready["url"], TokenStr(Path(ready["admin_token_file"]).read_text().strip())

@@ -124,6 +124,10 @@ def _find_program() -> str:
 
 
 def _start(program: str, data_dir: str, log: str) -> subprocess.Popen[bytes]:
+    environment = dict(os.environ)
+    if not environment.keys() & {"MLP_SERVER_JOB_USER", "MLP_SERVER_NO_JOBS"}:
+        # The platform is of whoever runs this, and so are its jobs.
+        environment["MLP_SERVER_JOBS_AS_MYSELF"] = "1"
     with open(log, "ab") as stderr:
         # Our end of its standard input closes when this process ends, even by SIGKILL: that ends the child.
         # A session of its own keeps a notebook's or terminal's Ctrl-C, which is meant for a call, away from it.
@@ -132,6 +136,7 @@ def _start(program: str, data_dir: str, log: str) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
+            env=environment,
             start_new_session=True,
         )
 

@@ -35,7 +35,7 @@ class Server:
     def start(self) -> float:
         """Gives the seconds until it was ready."""
         command = [_find_program(), "serve", "--data-dir", str(self._folder), "--exit-on-stdin-eof", "--log", "warn"]
-        command += ["--listen", f"127.0.0.1:{self._port}"]
+        command += ["--jobs-as-myself", "--listen", f"127.0.0.1:{self._port}"]
         began = time.monotonic()
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use mlplatform_protocol::Lifetime;
-use mlplatform_server::{Capacity, Cidr, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles, spark::SparkConfig};
+use mlplatform_server::{
+    Capacity, Cidr, Limits, Memory, Policy, StartError, TOKENS_PER_ISSUER, TlsFiles,
+    spark::{JobsAs, SparkConfig},
+};
 use tracing::level_filters::LevelFilter;
 
 /// The ML platform on one machine.
@@ -44,6 +47,9 @@ pub(crate) enum Command {
         /// Of the run
         folder: PathBuf,
     },
+    /// Say which files a job can read; the server starts this as the user that jobs run as
+    #[command(hide = true)]
+    CheckFiles,
     /// Show who did what, or prove that nobody has changed it; works while a server runs on the directory
     #[command(subcommand)]
     Audit(Audit),
@@ -163,7 +169,7 @@ impl Serve {
         Limits { policy, ..Limits::default() }
     }
 
-    pub(crate) fn spark(&self) -> SparkConfig {
+    pub(crate) fn spark(&self) -> Result<SparkConfig, StartError> {
         self.jobs.config(self.exit_on_stdin_eof)
     }
 
@@ -176,11 +182,15 @@ impl Serve {
 /// How jobs are run.
 #[derive(Debug, Args)]
 struct Jobs {
-    /// Run jobs as this user; needed where others can reach the platform, and needs root
+    /// Run jobs as this user, which owns nothing of the platform; needs root
     #[arg(long, env = "MLP_SERVER_JOB_USER", value_name = "NAME")]
     job_user: Option<String>,
+    /// Run jobs as the platform's own user: whoever submits one can read every secret of the platform. For a machine whose
+    /// owner alone can submit jobs
+    #[arg(long, env = "MLP_SERVER_JOBS_AS_MYSELF", conflicts_with = "job_user", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    jobs_as_myself: bool,
     /// Run no jobs
-    #[arg(long, env = "MLP_SERVER_NO_JOBS", conflicts_with = "job_user", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "MLP_SERVER_NO_JOBS", conflicts_with_all = ["job_user", "jobs_as_myself"], action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     no_jobs: bool,
     /// The Spark that runs jobs [default: that of pyspark]
     #[arg(long, env = "SPARK_HOME", value_name = "DIR")]
@@ -197,18 +207,30 @@ struct Jobs {
 }
 
 impl Jobs {
-    fn config(&self, end_with_server: bool) -> SparkConfig {
-        SparkConfig {
+    /// Whose rights jobs have: nobody else can know that.
+    fn rights(&self) -> Result<JobsAs, StartError> {
+        match (&self.job_user, self.jobs_as_myself, self.no_jobs) {
+            (Some(name), _, _) => Ok(JobsAs::User(name.clone())),
+            (None, true, _) => Ok(JobsAs::Myself),
+            (None, false, true) => Ok(JobsAs::Off),
+            (None, false, false) => Err(StartError::Jobs(
+                "say whose rights jobs have, which are programs of whoever holds an access token: --job-user NAME (a user that owns nothing of the platform; needs root), --jobs-as-myself (they can read the platform's secrets: only where nobody else can submit jobs), or --no-jobs"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn config(&self, end_with_server: bool) -> Result<SparkConfig, StartError> {
+        Ok(SparkConfig {
             submit: self.spark_submit.clone(),
             spark_home: self.spark_home.clone(),
             java_home: self.java_home.clone(),
             python: self.python.clone(),
-            job_user: self.job_user.clone(),
-            off: self.no_jobs,
+            jobs: self.rights()?,
             runner: None,
             // Whoever started such a server wants nothing of it left behind.
             end_with_server,
-        }
+        })
     }
 }
 
@@ -291,6 +313,24 @@ mod tests {
         assert_eq!((all.never_ending, all.tokens_per_issuer), (Some(true), 5));
         let error = parse(&["--longest-register-token", "90"]).unwrap_err().to_string();
         assert!(error.contains("'90' is not a lifetime: a unit is missing"), "{error}");
+    }
+
+    #[test]
+    fn whose_rights_jobs_have_must_be_said() {
+        let jobs = |args: &[&str]| match Cli::try_parse_from(["mlplatform-server", "serve"].iter().chain(args)) {
+            Ok(Cli { command: Command::Serve(serve), .. }) => {
+                serve.spark().map(|spark| spark.jobs).map_err(|e| e.to_string())
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        };
+        assert_eq!(jobs(&["--no-jobs"]), Ok(JobsAs::Off));
+        assert_eq!(jobs(&["--jobs-as-myself"]), Ok(JobsAs::Myself));
+        assert_eq!(jobs(&["--job-user", "nobody"]), Ok(JobsAs::User("nobody".to_owned())));
+        for choice in ["--job-user NAME", "--jobs-as-myself", "--no-jobs"] {
+            assert!(jobs(&[]).unwrap_err().contains(choice));
+        }
+        assert!(jobs(&["--no-jobs", "--jobs-as-myself"]).unwrap_err().contains("cannot be used with"));
     }
 
     #[test]

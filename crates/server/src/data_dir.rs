@@ -7,21 +7,43 @@
 //! | `audit-key`, `audit-head` | the audit chain's key and the mark of its newest row |
 //! | `secrets-key` | what the values of secrets are encrypted with |
 //! | `buckets/<name>/` | the bucket of a cluster: its files are the users' own |
+//! | `uploads/<id>/` | the program that came along with a job: jobs read it, the platform alone writes |
 //! | `jobs/<id>/` | the log of a job and its runs; while it runs, its working folder |
+//! | `trash/` | what jobs left behind, until it is removed; no job can enter it |
 //! | `ivy/` | packages that jobs have fetched |
 //! | `url` | where the server that was started last is reached |
 //! | `lock` | held by the one `serve` of this directory; contains its pid |
 //!
 //! A file with a secret is written beside its place, flushed, and renamed into it: at any moment a reader finds the
 //! old file or the new one, whole, and never with a wider mode than 0600.
+//!
+//! Only the platform writes here, but for the buckets and the working folders of jobs. Who else could put a file or a link
+//! in its place could also read its secrets, so such a directory is refused ([`DataDir::check`]).
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use rustix::process::{getegid, geteuid};
+
 use crate::StartError;
+
+/// The platform's own files.
+const FILES: [&str; 10] = [
+    "platform.sqlite3",
+    "platform.sqlite3-wal",
+    "platform.sqlite3-shm",
+    "platform.sqlite3-journal",
+    "admin-token",
+    "audit-key",
+    "audit-head",
+    "secrets-key",
+    "url",
+    "lock",
+];
 
 /// One folder, made if need be.
 #[derive(Clone, Debug)]
@@ -42,13 +64,8 @@ impl DataDir {
     /// When it cannot be made, or is no folder.
     pub fn create(path: &Path) -> Result<Self, StartError> {
         let dir = Self::at(path)?;
-        let mut builder = DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&dir.path).map_err(|source| dir.failed("make", source))?;
-        #[cfg(unix)]
-        dir.warn_if_open_to_others();
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir.path).map_err(|source| dir.failed("make", source))?;
+        dir.check()?;
         Ok(dir)
     }
 
@@ -59,7 +76,50 @@ impl DataDir {
     pub fn existing(path: &Path) -> Result<Self, StartError> {
         let dir = Self::at(path)?;
         let there = dir.database().try_exists().map_err(|source| dir.failed("read", source))?;
-        if there { Ok(dir) } else { Err(StartError::NoStore { path: dir.path }) }
+        if !there {
+            return Err(StartError::NoStore { path: dir.path });
+        }
+        dir.check()?;
+        Ok(dir)
+    }
+
+    /// That the folder and the platform's files in it are this user's, and that nobody else can put others in their place.
+    fn check(&self) -> Result<(), StartError> {
+        let own = geteuid().as_raw();
+        let unsafe_ = |path: &Path, problem: String| StartError::Unsafe { path: path.to_owned(), problem };
+        let meta = fs::metadata(&self.path).map_err(|source| self.failed("read", source))?;
+        if meta.uid() != own {
+            let problem =
+                format!("belongs to user {}, and this is user {own}: run this as its owner, or chown it", meta.uid());
+            return Err(unsafe_(&self.path, problem));
+        }
+        let mode = meta.mode() & 0o7777;
+        // A group of the owner's own is what many systems give everybody.
+        if mode & 0o002 != 0 || (mode & 0o020 != 0 && meta.gid() != getegid().as_raw()) {
+            return Err(unsafe_(&self.path, format!("can be written by others (mode {mode:03o}): chmod go-w it")));
+        }
+        // To pass through without seeing anything is what the users of jobs may do.
+        if mode & 0o066 != 0 {
+            let path = self.path.display();
+            tracing::warn!("others may enter the data directory (mode {mode:03o}): chmod 700 '{path}'");
+        }
+        for name in FILES {
+            let path = self.path.join(name);
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            if !meta.is_file() {
+                return Err(unsafe_(
+                    &path,
+                    "is no regular file: a link in its place would be followed; remove it".to_owned(),
+                ));
+            }
+            if meta.uid() != own {
+                return Err(unsafe_(
+                    &path,
+                    format!("belongs to user {}, and this is user {own}: chown it", meta.uid()),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn at(path: &Path) -> Result<Self, StartError> {
@@ -104,18 +164,63 @@ impl DataDir {
         self.path.join("secrets-key")
     }
 
-    /// The folder of a cluster's bucket, made with mode 0700 when it is not there.
+    /// The platform's own files that are there, and the folder itself.
+    pub(crate) fn owned(&self) -> impl Iterator<Item = PathBuf> {
+        std::iter::once(self.path.clone()).chain(FILES.iter().map(|name| self.path.join(name)))
+    }
+
+    /// The folder of a cluster's bucket. Those who run jobs write there: the platform itself never goes inside.
+    #[must_use]
+    pub fn bucket(&self, name: &str) -> PathBuf {
+        self.path.join("buckets").join(name)
+    }
+
+    /// Makes the folder of a bucket with mode 0700, for the user and group that jobs run as, if they have their own.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn bucket(&self, name: &str) -> io::Result<PathBuf> {
-        let path = self.path.join("buckets").join(name);
-        let mut builder = DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path)?;
+    pub(crate) fn make_bucket(&self, name: &str, owner: Option<(u32, u32)>) -> io::Result<PathBuf> {
+        let path = self.bucket(name);
+        // The folder around it is the platform's, so that nobody can put a link in its place.
+        make(path.parent().unwrap_or(&path), 0o711)?;
+        make(&path, 0o700)?;
+        if let Some((uid, gid)) = owner {
+            std::os::unix::fs::lchown(&path, Some(uid), Some(gid))?;
+        }
         Ok(path)
+    }
+
+    /// Where the programs are that came along with jobs, each in a folder with the job's id.
+    #[must_use]
+    pub fn uploads(&self) -> PathBuf {
+        self.path.join("uploads")
+    }
+
+    /// Writes the program that came along with a job: for jobs to read, and for the platform alone to change. When it
+    /// returns, the file survives a loss of power.
+    ///
+    /// # Errors
+    /// When it cannot be written; then nothing of it is left.
+    pub(crate) fn write_upload(&self, job: &str, name: &str, content: &[u8]) -> io::Result<()> {
+        let folder = self.uploads().join(job);
+        make(&self.uploads(), 0o711)?;
+        make(&folder, 0o711)?;
+        let written =
+            OpenOptions::new().write(true).create_new(true).mode(0o644).open(folder.join(name)).and_then(|mut file| {
+                file.set_permissions(Permissions::from_mode(0o644))?;
+                file.write_all(content)?;
+                file.sync_all()?;
+                File::open(&folder)?.sync_all()
+            });
+        written.inspect_err(|_| {
+            let _ = fs::remove_dir_all(&folder);
+        })
+    }
+
+    /// What is to be removed is moved here first.
+    #[must_use]
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.path.join("trash")
     }
 
     /// Lets another user pass through to what belongs to its jobs. The files beside them stay the platform's: each has
@@ -123,14 +228,9 @@ impl DataDir {
     ///
     /// # Errors
     /// When the folders cannot be made or changed.
-    #[cfg(unix)]
     pub(crate) fn let_through(&self) -> io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        for path in [self.path.clone(), self.path.join("jobs"), self.path.join("buckets")] {
-            fs::create_dir_all(&path)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o711))?;
-        }
-        Ok(())
+        fs::set_permissions(&self.path, Permissions::from_mode(0o711))?;
+        ["jobs", "buckets", "uploads"].iter().try_for_each(|name| make(&self.path.join(name), 0o711))
     }
 
     /// The folder of a job's files, which is made when it starts.
@@ -233,36 +333,30 @@ impl DataDir {
 
     /// Makes renames in the folder durable.
     fn sync(&self) -> io::Result<()> {
-        if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
+        File::open(&self.path)?.sync_all()
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> StartError {
         StartError::Folder { action, path: self.path.clone(), source }
     }
+}
 
-    #[cfg(unix)]
-    fn warn_if_open_to_others(&self) {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(&self.path).map(|meta| meta.permissions().mode() & 0o777).unwrap_or(0o700);
-        // To pass through without seeing anything is what the users of jobs may do.
-        if mode & 0o066 != 0 {
-            let path = self.path.display();
-            tracing::warn!("others may enter the data directory (mode {mode:03o}): chmod 700 '{path}'");
-        }
+/// Makes a folder with just that mode, whatever the umask is; one that is there gets it, too.
+fn make(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
+    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
+    options.mode(0o600)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
@@ -275,6 +369,47 @@ mod tests {
         dir.replace_private(&dir.admin_token(), b"two").unwrap();
         assert_eq!(fs::read(dir.admin_token()).unwrap(), b"two");
         assert_eq!((mode(dir.path()), mode(&dir.admin_token())), (0o700, 0o600));
+    }
+
+    #[test]
+    fn what_others_could_have_put_there_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let why = || DataDir::create(&path).unwrap_err().to_string();
+        DataDir::create(&path).unwrap();
+        for name in FILES {
+            let file = path.join(name);
+            std::os::unix::fs::symlink(parent.path().join("elsewhere"), &file).unwrap();
+            assert!(why().contains(name) && why().contains("no regular file"), "{}", why());
+            fs::remove_file(&file).unwrap();
+            fs::create_dir(&file).unwrap();
+            assert!(why().contains("no regular file"), "{}", why());
+            fs::remove_dir(&file).unwrap();
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o707)).unwrap();
+        assert!(why().contains("can be written by others (mode 707): chmod go-w"), "{}", why());
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        if geteuid().is_root() {
+            fs::write(path.join("lock"), "").unwrap();
+            std::os::unix::fs::chown(path.join("lock"), Some(1), None).unwrap();
+            assert!(why().contains("belongs to user 1, and this is user 0"), "{}", why());
+            std::os::unix::fs::chown(&path, Some(1), None).unwrap();
+            assert!(why().contains("run this as its owner"), "{}", why());
+        }
+    }
+
+    #[test]
+    fn modes_are_set_and_not_inherited() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(parent.path()).unwrap();
+        // As a umask of 077 would have made it.
+        fs::create_dir(dir.path().join("uploads")).unwrap();
+        fs::set_permissions(dir.path().join("uploads"), Permissions::from_mode(0o700)).unwrap();
+        dir.let_through().unwrap();
+        dir.write_upload("j", "a.py", b"x").unwrap();
+        let modes = ["", "uploads", "uploads/j", "uploads/j/a.py"].map(|name| mode(&dir.path().join(name)));
+        assert_eq!(modes, [0o711, 0o711, 0o711, 0o644]);
+        assert!(dir.write_upload("j", "a.py", b"y").is_err(), "never over another");
     }
 
     #[test]

@@ -14,7 +14,8 @@ use clap::Parser;
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
     Clock, Config, Memory, Proxies, PublicUrl, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list,
-    harmless, sign_in_link, spark::run_job,
+    harmless, sign_in_link,
+    spark::{check_files_for_jobs, run_job},
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -43,12 +44,16 @@ fn run(command: Command) -> Result<u8, StartError> {
         let done = run_job(folder).map_err(|error| StartError::System("the run could not be looked after", error));
         return done.map(|()| 0);
     }
+    if let Command::CheckFiles = &command {
+        let done = check_files_for_jobs().map_err(|error| StartError::System("files could not be looked for", error));
+        return done.map(|()| 0);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::System("the runtime cannot be started", error))?;
     let done = match command {
-        Command::RunJob { .. } => Ok(()),
+        Command::RunJob { .. } | Command::CheckFiles => Ok(()),
         Command::Serve(arguments) => runtime.block_on(serve(*arguments)),
         Command::Audit(Audit::List(arguments)) => {
             runtime.block_on(audit_command::list(&path(&arguments.directory)?, &arguments))
@@ -110,7 +115,7 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
         clock: clock(&arguments),
         proxies: Proxies(arguments.trusted_proxies.clone()),
         public_url: arguments.public_url.as_deref().map(PublicUrl::new).transpose()?,
-        spark: arguments.spark(),
+        spark: arguments.spark()?,
         ..Config::new(path(&arguments.directory)?)
     };
     // Before the store is touched: a signal while the server starts then ends it as cleanly as one later.

@@ -111,10 +111,10 @@ impl Server {
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let url = url(address, tls.is_some());
-        config.spark.check(address)?;
         let dir = DataDir::create(&config.data_dir)?;
+        let job_user = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
         let lock = dir.lock()?;
-        if config.spark.job_user.is_some() {
+        if job_user.is_some() {
             let failed =
                 |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
             dir.let_through().map_err(failed)?;
@@ -129,6 +129,10 @@ impl Server {
         admin::bootstrap(&app).await?;
         clusters::bootstrap(&app).await?;
         app.spark().configure(config.spark, ready.url.clone());
+        if let Some(user) = job_user {
+            app.spark().run_jobs_as(user);
+        }
+        spark::remove_lost_uploads(&app).await?;
         Ok(Self { app, listener, tls, proxies: Arc::new(config.proxies), site, ready, _lock: lock })
     }
 
@@ -153,6 +157,7 @@ impl Server {
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
         let supervising = tokio::spawn(spark::supervise(self.app.clone()));
+        let removing = tokio::spawn(spark::keep_trash_empty(self.app.clone()));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let failed = |error| StartError::System("the listener failed", error);
@@ -181,6 +186,7 @@ impl Server {
         settling.abort();
         writer.abort();
         supervising.abort();
+        removing.abort();
         if self.app.spark().config().end_with_server
             && let Err(error) = spark::end_all(&self.app).await
         {
@@ -224,6 +230,23 @@ async fn settle(app: App) {
             tracing::warn!("inactive clusters could not be looked after: {error}");
         }
     }
+}
+
+/// Why others than this machine's owner can submit jobs, as far as it shows.
+fn exposed(config: &Config, address: SocketAddr) -> Option<String> {
+    if !address.ip().to_canonical().is_loopback() {
+        return Some(format!("others can reach {address}"));
+    }
+    if let Some(url) = &config.public_url {
+        return Some(format!("others can reach {}", url.as_str()));
+    }
+    config.proxies.0.first().map(|_| "a proxy passes on the requests of others (--trusted-proxy)".to_owned())
+}
+
+/// What must not belong to the user that jobs run as.
+fn owned(config: &Config, dir: &DataDir) -> impl Iterator<Item = PathBuf> {
+    let tls = config.tls.iter().flat_map(|tls| [tls.cert.clone(), tls.key.clone()]);
+    dir.owned().chain(tls.collect::<Vec<_>>()).chain(std::env::current_exe().ok())
 }
 
 /// A socket for all addresses is shown as the one that surely leads to it from here.

@@ -15,6 +15,14 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// Somebody else could change what is in it.
+    #[error("cannot trust the data directory: '{}' {problem}", path.display())]
+    Unsafe {
+        /// The folder, or what is in it.
+        path: PathBuf,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// A server works on it.
     #[error(
         "the data directory '{}' is in use by {}: stop that server, or give another --data-dir",
@@ -86,7 +94,7 @@ pub enum StartError {
         problem: String,
     },
     /// Jobs must not be run so.
-    #[error("jobs cannot be run: {0}")]
+    #[error("{0}")]
     Jobs(String),
     /// The address that the world knows.
     #[error("cannot use '{given}' as --public-url: {problem}; give it as browsers do, such as https://ml.example.com")]

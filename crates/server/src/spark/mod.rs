@@ -3,6 +3,8 @@
 //! ```text
 //! plan, quantity   what a manifest asks for
 //! places           where the files are that it names
+//! files            whether they are there, asked with the rights of the job
+//! job_user         the user that jobs run as
 //! installation     which Spark, Java and Python there are
 //! launch           from a plan to a command, a configuration, an environment
 //! run_job          the parent of a run: a process of its own
@@ -10,15 +12,18 @@
 //! processes        telling a run's processes from all others, and ending them
 //! start            from a job of the store to such a parent
 //! supervisor       which job starts when, and what becomes of it
+//! trash            removing what jobs leave behind
 //! end, explain, findings  what is said of an end, and why a job is where it is
 //! gateway          what all of this shares with the requests
 //! ```
 
 mod end;
 mod explain;
+mod files;
 mod findings;
 mod gateway;
 mod installation;
+mod job_user;
 mod launch;
 mod places;
 mod plan;
@@ -28,17 +33,21 @@ mod run;
 mod run_job;
 mod start;
 mod supervisor;
+mod trash;
 
+pub use files::answer as check_files_for_jobs;
 pub use installation::SparkConfig;
+pub use job_user::JobsAs;
 pub use run_job::run_job;
 
 pub(crate) use end::text as end_text;
 pub(crate) use explain::explain;
 pub(crate) use gateway::Gateway;
-pub(crate) use launch::{main, missing};
-pub(crate) use places::Places;
+pub(crate) use launch::missing;
+pub(crate) use places::upload_uri;
 pub(crate) use plan::{Plan, Pod};
 pub(crate) use quantity::{cores_text, memory_text};
 pub(crate) use run::{End, RunFolder};
-pub(crate) use start::{places as places_of, values_of};
+pub(crate) use start::{check_files, places as places_of, values_of};
 pub(crate) use supervisor::{LONGEST_END, end_all, plan as plan_of, supervise};
+pub(crate) use trash::{keep_empty as keep_trash_empty, remove_lost_uploads, remove_upload, tidy};

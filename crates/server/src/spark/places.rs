@@ -1,74 +1,109 @@
 //! Where the files are that a manifest names.
 //!
 //! `local:///opt/spark/…` is the Spark installation, any other `local:///…` and `file:///…` this machine,
-//! `s3a://<the cluster's bucket>/…` the bucket's folder. What Spark fetches itself (`https://…`, `hdfs://…`) stays.
+//! `s3a://<the cluster's bucket>/…` the bucket's folder, but for the programs that came along with jobs: those are kept
+//! where no job can write. What Spark fetches itself (`https://…`, `hdfs://…`) stays.
+//!
+//! Nothing here looks at a file: whether one is there is asked with the rights of the job ([`super::files`]).
 
 use std::path::{Component, Path, PathBuf};
 
 /// What the images of the Spark operator call their Spark.
 const IMAGE_HOME: &str = "/opt/spark";
+/// The keys of a bucket that begin so are programs that came along with jobs.
+const UPLOADS: &str = ".spark-jobs";
 
 /// The places of one cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     pub(crate) spark_home: PathBuf,
-    /// Name and folder.
-    pub(crate) bucket: Option<(String, PathBuf)>,
+    /// The name of the cluster's bucket.
+    pub(crate) bucket: String,
+    /// What jobs read and write.
+    pub(crate) folder: PathBuf,
+    /// What the platform alone writes.
+    pub(crate) uploads: PathBuf,
+}
+
+/// A file of this machine.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    /// What is said when it is not there.
+    pub(crate) missing: String,
+}
+
+/// The address of a program that came along with a job.
+pub(crate) fn upload_uri(bucket: &str, job: &str, name: &str) -> String {
+    format!("s3a://{bucket}/{UPLOADS}/{job}/{name}")
 }
 
 impl Places {
-    /// What to give to Spark; the text says what is wrong with the place, and what would be right.
+    /// What to give to Spark; the text says what is wrong with the address, and what would be right.
     pub(crate) fn resolve(&self, uri: &str) -> Result<String, String> {
-        // What follows a '#' is the name under which the job sees it.
-        let (uri, alias) = uri.split_once('#').map_or((uri, None), |(uri, alias)| (uri, Some(alias)));
-        let path = match uri.split_once("://") {
-            Some(("local" | "file", path)) => self.machine(uri, path)?,
-            Some(("s3a" | "s3", place)) => self.bucket(uri, place)?,
-            Some(_) => return Ok(uri.to_owned()),
-            None => self.machine(uri, uri)?,
-        };
-        let path = path.display();
-        Ok(alias.map_or_else(|| path.to_string(), |alias| format!("{path}#{alias}")))
+        let Some(place) = self.locate(uri)? else { return Ok(uri.to_owned()) };
+        let path = place.path.display();
+        Ok(split(uri).1.map_or_else(|| path.to_string(), |alias| format!("{path}#{alias}")))
     }
 
-    fn machine(&self, uri: &str, path: &str) -> Result<PathBuf, String> {
+    /// The file of this machine that an address means; `None`: it is none of this machine's.
+    pub(crate) fn locate(&self, uri: &str) -> Result<Option<Place>, String> {
+        let (uri, _) = split(uri);
+        match uri.split_once("://") {
+            Some(("local" | "file", path)) => self.machine(uri, path).map(Some),
+            Some(("s3a" | "s3", place)) => self.bucket(uri, place).map(Some),
+            Some(_) => Ok(None),
+            None => self.machine(uri, uri).map(Some),
+        }
+    }
+
+    fn machine(&self, uri: &str, path: &str) -> Result<Place, String> {
         if !path.starts_with('/') {
             return Err(format!(
                 "'{uri}' names no place that the cluster can see: give local:///…, s3a://{}/… or, for the main \
                  program, its file on your machine as pycode_file_path",
-                self.bucket.as_ref().map_or("<bucket>", |(name, _)| name)
+                self.bucket
             ));
         }
         let inside = path.strip_prefix(IMAGE_HOME).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        let found =
-            inside.map_or_else(|| PathBuf::from(path), |rest| self.spark_home.join(rest.trim_start_matches('/')));
-        if found.exists() {
-            return Ok(found);
-        }
         let home = self.spark_home.display();
-        Err(match inside {
-            Some(_) => format!("'{uri}' does not exist: {IMAGE_HOME} is '{home}' here, and holds no such file"),
-            None => format!("'{uri}' does not exist on the cluster's machine; {IMAGE_HOME} would be '{home}'"),
+        Ok(match inside {
+            Some(rest) => Place {
+                path: self.spark_home.join(rest.trim_start_matches('/')),
+                missing: format!("'{uri}' does not exist: {IMAGE_HOME} is '{home}' here, and holds no such file"),
+            },
+            None => Place {
+                path: PathBuf::from(path),
+                missing: format!(
+                    "'{uri}' does not exist on the cluster's machine, or jobs may not read it; {IMAGE_HOME} would be \
+                     '{home}'"
+                ),
+            },
         })
     }
 
-    fn bucket(&self, uri: &str, place: &str) -> Result<PathBuf, String> {
+    fn bucket(&self, uri: &str, place: &str) -> Result<Place, String> {
         let (name, key) = place.split_once('/').unwrap_or((place, ""));
-        let Some((own, folder)) = &self.bucket else {
-            return Err(format!("'{uri}': this cluster has no bucket"));
-        };
+        let own = &self.bucket;
         if name != own {
             return Err(format!(
                 "'{uri}' is in the bucket '{name}', and this cluster reaches only its own, '{own}': put the file there and give s3a://{own}/…"
             ));
         }
-        let inside = Path::new(key).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        let found = folder.join(key);
-        if !inside || !found.exists() {
-            return Err(format!("'{uri}' does not exist: the bucket '{own}' holds no '{key}'"));
+        let missing = format!("'{uri}' does not exist: the bucket '{own}' holds no '{key}'");
+        if !Path::new(key).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(missing);
         }
-        Ok(found)
+        // Where the first versions put them, programs still are that came along then.
+        let upload = Path::new(key).strip_prefix(UPLOADS).map(|rest| self.uploads.join(rest));
+        let path = upload.ok().filter(|path| path.exists()).unwrap_or_else(|| self.folder.join(key));
+        Ok(Place { path, missing })
     }
+}
+
+/// What follows a '#' is the name under which the job sees the file.
+fn split(uri: &str) -> (&str, Option<&str>) {
+    uri.split_once('#').map_or((uri, None), |(uri, alias)| (uri, Some(alias)))
 }
 
 #[cfg(test)]
@@ -77,28 +112,43 @@ mod tests {
 
     #[test]
     fn places() {
-        let root = tempfile::tempdir().unwrap();
-        let (home, bucket) = (root.path().join("spark"), root.path().join("bucket"));
-        for file in [home.join("examples/pi.py"), bucket.join("jobs/a b.py")] {
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(file, "").unwrap();
+        let uploads = tempfile::tempdir().unwrap();
+        std::fs::create_dir(uploads.path().join("j1")).unwrap();
+        std::fs::write(uploads.path().join("j1/pi.py"), "").unwrap();
+        let places = Places {
+            spark_home: "/spark".into(),
+            bucket: "own".to_owned(),
+            folder: "/bucket".into(),
+            uploads: uploads.path().to_owned(),
+        };
+        let uploaded = uploads.path().join("j1/pi.py").display().to_string();
+        for (uri, path) in [
+            ("local:///opt/spark/examples/pi.py", "/spark/examples/pi.py"),
+            ("file:///opt/spark", "/spark/"),
+            ("/opt/sparkling/pi.py", "/opt/sparkling/pi.py"),
+            ("s3a://own/jobs/a b.py", "/bucket/jobs/a b.py"),
+            ("s3a://own/jobs/a b.py#b.py", "/bucket/jobs/a b.py#b.py"),
+            ("s3a://own/.spark-jobs/j1/pi.py", &uploaded),
+            ("s3a://own/.spark-jobs/j2/pi.py", "/bucket/.spark-jobs/j2/pi.py"),
+            ("https://host/a.zip#env", "https://host/a.zip#env"),
+        ] {
+            assert_eq!(places.resolve(uri), Ok(path.to_owned()));
         }
-        let places = Places { spark_home: home.clone(), bucket: Some(("own".to_owned(), bucket.clone())) };
-        let resolved = |uri: &str| places.resolve(uri);
-        let path = |path: PathBuf| Ok(path.display().to_string());
-        assert_eq!(resolved("local:///opt/spark/examples/pi.py"), path(home.join("examples/pi.py")));
-        assert_eq!(resolved("s3a://own/jobs/a b.py"), path(bucket.join("jobs/a b.py")));
-        assert_eq!(resolved("s3a://own/jobs/a b.py#b.py"), path(bucket.join("jobs/a b.py#b.py")));
-        assert_eq!(resolved("https://host/a.jar"), Ok("https://host/a.jar".to_owned()));
         for (uri, why) in [
             ("local:///opt/spark/none.py", "/opt/spark is '"),
             ("local:///opt/sparkling/none.py", "does not exist on the cluster's machine"),
-            ("s3a://other/a.py", "only its own, 'own'"),
             ("s3a://own/none.py", "holds no 'none.py'"),
+        ] {
+            let missing = places.locate(uri).unwrap().unwrap().missing;
+            assert!(missing.contains(why), "{missing}");
+        }
+        for (uri, why) in [
+            ("s3a://other/a.py", "only its own, 'own'"),
             ("s3a://own/../spark/examples/pi.py", "does not exist"),
+            ("s3a://own/.spark-jobs/../../x", "does not exist"),
             ("job.py", "pycode_file_path"),
         ] {
-            let error = resolved(uri).unwrap_err();
+            let error = places.resolve(uri).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
     }

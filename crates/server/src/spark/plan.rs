@@ -180,6 +180,19 @@ impl Plan {
         self.driver.memory_mib.saturating_add(self.executor.memory_mib.saturating_mul(self.instances))
     }
 
+    /// The files that it names, each with its field.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let deps = &self.deps;
+        let lists = [
+            ("spec.deps.jars", &deps.jars),
+            ("spec.deps.files", &deps.files),
+            ("spec.deps.pyFiles", &deps.py_files),
+            ("spec.deps.archives", &deps.archives),
+        ];
+        let main = self.main.iter().map(|uri| ("spec.mainApplicationFile", uri.as_str()));
+        main.chain(lists.into_iter().flat_map(|(field, uris)| uris.iter().map(move |uri| (field, uri.as_str()))))
+    }
+
     /// The objects that it names, each once.
     pub(crate) fn objects(&self) -> Vec<&Object> {
         let mut found: Vec<&Object> = Vec::new();

@@ -17,8 +17,9 @@ use tokio::{
 };
 
 use super::{
+    files,
     launch::{self, Context},
-    places::Places,
+    places::{Place, Places},
     plan::{Object, ObjectKind, Plan},
     run::RunFolder,
     run_job::Launch,
@@ -59,14 +60,37 @@ pub(crate) struct Prepared {
 }
 
 /// The places of a cluster.
-pub(crate) fn places(app: &App, cluster: &Cluster, spark_home: PathBuf) -> crate::Result<Places> {
-    let failed = |error| Error::File("making the cluster's bucket", error);
-    let folder = app.dir().bucket(&cluster.bucket).map_err(failed)?;
-    // Asked for at the start of the server, too: a user that has gone since then is told when a job starts.
-    if let Ok(Some((user, group))) = user(app.spark().config().job_user.as_deref()) {
-        chown(&folder, Some(user), Some(group)).map_err(failed)?;
-    }
-    Ok(Places { spark_home, bucket: Some((cluster.bucket.clone(), folder)) })
+pub(crate) fn places(app: &App, cluster: &Cluster, spark_home: PathBuf) -> Places {
+    let (bucket, dir) = (cluster.bucket.clone(), app.dir());
+    Places { spark_home, folder: dir.bucket(&bucket), uploads: dir.uploads(), bucket }
+}
+
+/// What is wrong with the files that a plan names, asked with the rights that the job will have.
+pub(crate) async fn check_files(app: &App, plan: &Plan, places: &Places) -> crate::Result<Option<String>> {
+    let located: Result<Vec<_>, _> = plan.files().map(|(field, uri)| located(places, field, uri)).collect();
+    let main = launch::main(plan, places).err();
+    let files: Vec<(&str, Place)> = match (main, located) {
+        (Some(problem), _) | (None, Err(problem)) => return Ok(Some(problem)),
+        (None, Ok(located)) => located.into_iter().flatten().collect(),
+    };
+    let failed = |error| Error::File("looking for the files of a job", error);
+    let runner = runner(app).map_err(failed)?;
+    let paths = files.iter().map(|(_, place)| place.path.clone()).collect();
+    let user = app.spark().job_user();
+    let found = files::readable(&runner, user, paths).await.map_err(failed)?;
+    let missing = files.into_iter().zip(found).find(|(_, found)| !found);
+    let by = user.map(|user| format!(" (looked for as '{}', whom jobs run as)", user.name)).unwrap_or_default();
+    Ok(missing.map(|((field, place), _)| format!("{field}: {}{by}", place.missing)))
+}
+
+fn located<'a>(places: &Places, field: &'a str, uri: &str) -> Result<Option<(&'a str, Place)>, String> {
+    let place = places.locate(uri).map_err(|problem| format!("{field}: {problem}"))?;
+    Ok(place.map(|place| (field, place)))
+}
+
+/// The program whose hidden commands work for jobs.
+fn runner(app: &App) -> io::Result<PathBuf> {
+    app.spark().config().runner.map_or_else(this_program, Ok)
 }
 
 /// Makes everything ready for the next run of a job.
@@ -76,11 +100,18 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
     for object in plan.objects() {
         values.push((object.clone(), values_of(app, &cluster.id, &plan, object).await?));
     }
-    let (app, job, cluster) = (app.clone(), job.clone(), cluster.clone());
+    let shared = app.clone();
+    let installation = spawn_blocking(move || shared.spark().installation()).await;
+    let installation = installation.map_err(|_| Refusal::Platform(Error::Fault("the search for Spark panicked")))?;
+    let installation = installation.map_err(Refusal::Job)?;
+    let places = places(app, cluster, installation.spark_home.clone());
+    if let Some(problem) = check_files(app, &plan, &places).await? {
+        return Err(Refusal::Job(problem));
+    }
+    let (app, job) = (app.clone(), job.clone());
     let prepared = spawn_blocking(move || {
-        let installation = app.spark().installation().map_err(Refusal::Job)?;
-        let user = user(app.spark().config().job_user.as_deref()).map_err(Refusal::Job)?;
-        let places = places(&app, &cluster, installation.spark_home.clone())?;
+        let user = app.spark().job_user().map(|user| (user.uid, user.gid));
+        app.dir().make_bucket(&places.bucket, user)?;
         let folder = job.folder(&app);
         let run = folder.join(format!("run-{}", job.runs.saturating_add(1)));
         let (cores, memory_mib) = launch::machine();
@@ -100,7 +131,7 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
         };
         let (launch, conf) = launch::launch(&plan, &context).map_err(Refusal::Job)?;
         let log_from = lay_out(&folder, &run, &conf, user)?;
-        let runner = app.spark().config().runner.map_or_else(this_program, Ok)?;
+        let runner = runner(&app)?;
         Ok(Prepared { launch, runner, run: RunFolder::at(run), namespace: plan.namespace, log_from })
     });
     prepared.await.map_err(|_| Refusal::Platform(Error::Fault("the preparing of a run panicked")))?
@@ -159,19 +190,6 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 fn this_program() -> io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
-}
-
-/// User and group of a name, as the system's own tool tells them.
-pub(crate) fn user(name: Option<&str>) -> Result<Option<(u32, u32)>, String> {
-    let Some(name) = name else { return Ok(None) };
-    let ask = |flag: &str| {
-        let output = std::process::Command::new("id").args([flag, "--", name]).stderr(Stdio::null()).output().ok()?;
-        std::str::from_utf8(&output.stdout).ok()?.trim().parse::<u32>().ok()
-    };
-    match (ask("-u"), ask("-g")) {
-        (Some(user), Some(group)) => Ok(Some((user, group))),
-        _ => Err(format!("--job-user is '{name}', and this machine knows no such user")),
-    }
 }
 
 impl Prepared {

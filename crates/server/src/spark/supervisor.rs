@@ -20,6 +20,7 @@ use super::{
     quantity::{cores_text, memory_text},
     run::{End, Standing},
     start::{self, Refusal},
+    trash,
 };
 use crate::{
     App, Result, Visit,
@@ -218,20 +219,10 @@ impl Supervisor {
         active(&mut change, &job.cluster_id).await?;
         change.commit().await?;
         if again.is_none() {
-            self.tidy(job);
+            trash::tidy(&self.app, job, job.deleted_at.is_some()).await;
         }
         self.app.spark().ring();
         Ok(())
-    }
-
-    /// What nobody can look at any more; the log stays.
-    fn tidy(&self, job: &JobRow) {
-        let folder = job.folder(&self.app);
-        spawn_blocking(move || {
-            for name in ["work", "tmp"] {
-                let _ = std::fs::remove_dir_all(folder.join(name));
-            }
-        });
     }
 
     /// A start has failed: the job is over, or it will be tried again.
@@ -258,7 +249,11 @@ impl Supervisor {
         let message = format!("failed to submit the application: {problem}");
         note(change.connection(), job, now, EventKind::Warning, "SparkApplicationSubmissionFailed", &message).await?;
         active(&mut change, &job.cluster_id).await?;
-        change.commit().await
+        change.commit().await?;
+        if again.is_none() {
+            trash::tidy(&self.app, job, job.deleted_at.is_some()).await;
+        }
+        Ok(())
     }
 
     /// A time to live is over.
@@ -266,7 +261,11 @@ impl Supervisor {
         let visit = Visit::local();
         let mut change = self.app.change(&visit).await?;
         delete(&mut change, job, "its time to live is over").await?;
-        change.commit().await
+        change.commit().await?;
+        if !job.alive {
+            trash::tidy(&self.app, job, true).await;
+        }
+        Ok(())
     }
 
     /// Starts those of a cluster for which there is room, in their order; gives whether any was started.
@@ -384,7 +383,11 @@ impl Supervisor {
         for job in &jobs {
             delete(&mut change, job, "its cluster was deleted").await?;
         }
-        change.commit().await
+        change.commit().await?;
+        for job in jobs.iter().filter(|job| !job.alive) {
+            trash::tidy(&self.app, job, true).await;
+        }
+        Ok(())
     }
 
     async fn start(&mut self, mut job: JobRow, cluster: &Cluster) -> Result<()> {

@@ -1,0 +1,55 @@
+//! Whether files are there for a job: asked with the rights of the user that it runs as, because the platform's own are
+//! wider, and its answer is for whoever submits.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::fs::{Access, access};
+use tokio::{io::AsyncWriteExt, time::timeout};
+
+use super::job_user::JobUser;
+
+/// A file system that hangs is told as what it is.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Which of the files a job can read.
+pub(crate) async fn readable(program: &Path, user: Option<&JobUser>, files: Vec<PathBuf>) -> io::Result<Vec<bool>> {
+    let asked = files.len();
+    let answer = timeout(LONGEST, ask(program, user, files)).await;
+    let answer =
+        answer.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "looking for the job's files takes too long"))??;
+    if answer.len() == asked { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+async fn ask(program: &Path, user: Option<&JobUser>, files: Vec<PathBuf>) -> io::Result<Vec<bool>> {
+    let Some(user) = user else {
+        return tokio::task::spawn_blocking(move || look(&files)).await.map_err(io::Error::other);
+    };
+    let mut command = Command::new(program);
+    command.arg("check-files").env_clear().current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    user.apply(&mut command);
+    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(&serde_json::to_vec(&files)?).await?;
+        stdin.shutdown().await?;
+    }
+    Ok(serde_json::from_slice(&child.wait_with_output().await?.stdout)?)
+}
+
+fn look(files: &[PathBuf]) -> Vec<bool> {
+    files.iter().map(|file| access(file, Access::READ_OK).is_ok()).collect()
+}
+
+/// `mlplatform-server check-files`: paths come over standard input and answers go to standard output, both as JSON.
+///
+/// # Errors
+/// When that is not what comes, or nobody takes the answers.
+pub fn answer() -> io::Result<()> {
+    let files: Vec<PathBuf> = serde_json::from_reader(io::stdin().lock())?;
+    Ok(serde_json::to_writer(io::stdout().lock(), &look(&files))?)
+}

@@ -1,0 +1,231 @@
+"""A job that is an attacker: with `--job-user`, nothing that the server does as root goes where a job points.
+
+The jobs are shell scripts that run as `nobody`, the server is root: this takes root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import stand_in
+from jobs import FINAL, manifest, until
+
+from mlplatform_client import MLPlatform
+from mlplatform_client.core.exceptions import BadRequestException, ConflictException, MLPlatformException
+from mlplatform_client.local import LocalPlatform, _find_program
+from mlplatform_client.serializers.auth import MLPTokenType
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="to run jobs as another user takes root"),
+]
+RACE_SECONDS = 60
+SECRETS = ("secrets-key", "audit-key", "audit-head", "admin-token", "platform.sqlite3")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that every user can pass through; pytest's own is for its user alone."""
+    path = Path(tempfile.mkdtemp(prefix="mlplatform-test-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def platform(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPlatform]:
+    monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(folder)))
+    monkeypatch.setenv("MLP_SERVER_JOB_USER", "nobody")
+    with LocalPlatform(folder / "data") as platform:
+        yield platform
+
+
+@pytest.fixture
+def admin(platform: LocalPlatform) -> Iterator[MLPlatform]:
+    with MLPlatform(platform.admin_token, url=platform.url) as admin:
+        yield admin
+
+
+@pytest.fixture
+def user(admin: MLPlatform, platform: LocalPlatform) -> Iterator[MLPlatform]:
+    token = admin.create_refresh_token(admin.create_register_token("anna", "1h", token_type=MLPTokenType.USER))
+    with MLPlatform(token, url=platform.url) as user:
+        yield user
+
+
+@pytest.fixture
+def cluster(admin: MLPlatform) -> str:
+    cluster_id: str = admin.get_clusters()[0].id
+    return cluster_id
+
+
+@pytest.fixture
+def submit(user: MLPlatform, cluster: str, folder: Path) -> Callable[..., None]:
+    def submit(name: str, script: str, file: str = "job.py") -> None:
+        program = folder / file
+        program.write_text(script)
+        # Small, so that many run at once.
+        small = {"cores": 1, "coreRequest": "100m", "memory": "64m"}
+        user.spark_submit_job(cluster, manifest(name, driver=small, executor={**small, "instances": 1}), str(program))
+
+    return submit
+
+
+def _ended(user: MLPlatform, cluster: str, name: str) -> str:
+    until(lambda: user.spark_job_info(cluster, name).status in FINAL)
+    return str(user.spark_job_info(cluster, name).status)
+
+
+def _digests(data: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((data / name).read_bytes()).hexdigest() for name in ("secrets-key", "audit-key")}
+
+
+# Where jobs find what is theirs: the bucket, and the folders of all jobs.
+PLACES = "bucket=$HOME/../../../buckets/spark-local; jobs=$HOME/../..; "
+
+# Each folder in which a program of the next job may be put becomes a link to the victim, or to the data directory; so
+# does each folder that jobs have left behind, while the platform removes it.
+RACER = (
+    PLACES
+    + r"""
+victim=%(victim)s data=%(data)s
+race() {
+n=0
+while :; do
+    for place in "$bucket"/.spark-jobs "$bucket"/.spark-jobs/* "$jobs"/*/work/* "$jobs"/*/tmp/*; do
+        [ -d "$place" ] && [ ! -L "$place" ] || continue
+        case $place in *.spark-jobs) target=$victim ;; */.spark-jobs/*) target=$data ;; *) target=$victim ;; esac
+        mv -T "$place" "$place.moved.$$" 2>/dev/null && ln -s "$target" "$place" 2>/dev/null
+    done
+    # Now and then the whole begins anew, so that either step of the platform can be met.
+    n=$(( (n + 1) %% 20 ))
+    [ $n != 0 ] || { rm -rf "$bucket"/.spark-jobs*; mkdir -p "$bucket/.spark-jobs"; } 2>/dev/null
+done
+}
+race & race & wait
+"""
+)
+# Leaves folders behind, into which a racer puts its links.
+FODDER = (
+    'for a in 1 2 3 4; do for b in 1 2 3 4; do mkdir -p "$HOME/$a/$b/canary"; : > "$HOME/$a/$b/canary/file"; done; done'
+)
+
+
+@pytest.mark.timeout(RACE_SECONDS + 180)
+def test_a_job_that_swaps_folders_for_links_moves_nothing_outside(
+    platform: LocalPlatform, user: MLPlatform, cluster: str, submit: Callable[..., None], folder: Path
+) -> None:
+    data = Path(platform.data_dir)
+    victim = folder / "victim"
+    canary = victim / "canary"
+    canary.mkdir(parents=True)
+    (canary / "file").write_text("still here")
+    victim.chmod(0o700)
+    before = _digests(data)
+    known = {path.name for path in data.iterdir()}
+    submit("racer", RACER % {"victim": victim, "data": data})
+    until(lambda: user.spark_job_info(cluster, "racer").status == "RUNNING")
+    end = time.monotonic() + RACE_SECONDS
+    number = refused = 0
+    while time.monotonic() < end:
+        number += 1
+        with suppress(MLPlatformException):
+            submit(f"fodder-{number}", FODDER)
+        # Refused when its program is written already: it is removed again, by the name of one of the platform's keys.
+        for name in ("secrets-key", "audit-key", "canary"):
+            try:
+                submit("racer", "exit 0", name)
+            except (BadRequestException, ConflictException):
+                refused += 1
+            except MLPlatformException:
+                pass
+    assert refused > 0
+    user.spark_delete_job(cluster, "racer")
+    assert (canary / "file").read_text() == "still here"
+    assert [path.name for path in victim.iterdir()] == ["canary"]
+    assert [path.name for path in canary.iterdir()] == ["file"]
+    assert _digests(data) == before
+    strange = {path.name for path in data.iterdir()} - known
+    assert not {name for name in strange if name not in ("jobs", "buckets", "uploads", "trash")}, strange
+
+
+def test_no_file_of_the_machine_is_told_of_that_jobs_cannot_see(
+    user: MLPlatform, cluster: str, submit: Callable[..., None], folder: Path
+) -> None:
+    """As root, the platform would tell a User which files exist."""
+    hidden = folder / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "there.py").write_text("")
+    (folder / "seen.py").write_text("")
+    submit("link", PLACES + f'ln -s {hidden} "$bucket/link"; ln -s {folder} "$bucket/open"')
+    assert _ended(user, cluster, "link") == "COMPLETED"
+
+    def told(uri: str) -> str:
+        for spec in (
+            {"mainApplicationFile": uri},
+            {"mainApplicationFile": "local:///bin/true", "deps": {"jars": [uri]}},
+        ):
+            with pytest.raises(BadRequestException) as refusal:
+                user.spark_submit_job(cluster, manifest("probe", **spec))
+        return str(refusal.value).replace(uri, "").replace(uri.split("/", 3)[-1], "")
+
+    for place in (f"local://{hidden}", "s3a://spark-local/link"):
+        assert told(f"{place}/there.py") == told(f"{place}/none.py")
+    user.spark_submit_job(cluster, manifest("seen", mainApplicationFile=f"local://{folder}/seen.py"))
+    user.spark_submit_job(cluster, manifest("linked", mainApplicationFile="s3a://spark-local/open/seen.py"))
+    assert _ended(user, cluster, "linked") == "COMPLETED"
+
+
+def test_a_deep_tree_of_folders_is_removed_and_ends_nobody(
+    platform: LocalPlatform, user: MLPlatform, cluster: str, submit: Callable[..., None]
+) -> None:
+    """30,000 folders, one in the other, ended a server that removed them one in the other."""
+    # 500 at a time: a path of the system is not longer than 4096 bytes.
+    path = "a/" * 500
+    deep = f"i=0; while [ $i -lt 60 ]; do mkdir -p {path}; cd -P {path}; i=$((i+1)); done"
+    submit("deep", f"cd $HOME; {deep}; cd $TMPDIR; mkdir -p x/y; touch x/y/z; chmod 0 x/y x")
+    assert _ended(user, cluster, "deep") == "COMPLETED"
+    jobs = Path(platform.data_dir) / "jobs"
+    left = next(jobs.iterdir())
+    until(lambda: not any(path.exists() for path in (left / "work", left / "tmp")))
+    trash = Path(platform.data_dir) / "trash"
+    until(lambda: not any(trash.iterdir()))
+    assert user.who_am_i().name == "anna"
+    assert "deep" in {job.job_name for job in user.spark_jobs_list(cluster)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ([], "say whose rights jobs have"),
+        (["--jobs-as-myself", "--public-url", "https://ml.example.com"], "others can reach https://ml.example.com"),
+        (["--jobs-as-myself", "--trusted-proxy", "127.0.0.1"], "a proxy passes on the requests of others"),
+        (["--job-user", "root"], "who may do everything"),
+        (["--job-user", "no-such-user"], "this machine knows no such user"),
+        (["--no-jobs", "--data-dir", "{owned}"], "belongs to user"),
+        (["--no-jobs", "--data-dir", "{linked}"], "audit-head' is no regular file"),
+    ],
+)
+def test_a_start_that_would_give_the_platform_away_is_refused(flags: list[str], why: str, tmp_path: Path) -> None:
+    places = {name: tmp_path / name for name in ("owned", "linked", "data")}
+    for place in places.values():
+        place.mkdir(mode=0o700)
+    (places["linked"] / "audit-head").symlink_to(tmp_path / "elsewhere")
+    shutil.chown(places["owned"], "www-data")
+    command = [_find_program(), "serve", "--listen", "127.0.0.1:0"]
+    given = [flag.format(**places) for flag in flags]
+    if "--data-dir" not in flags:
+        given += ["--data-dir", str(places["data"])]
+    done = subprocess.run([*command, *given], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert not (tmp_path / "elsewhere").exists()
