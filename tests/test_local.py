@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,3 +126,21 @@ def test_sigterm_lets_the_server_leave_cleanly(tmp_path: Path) -> None:
     os.kill(platform.pid, signal.SIGTERM)
     assert platform._process.wait(10) == 0
     platform.stop()
+
+
+def test_a_temporary_folder_goes_whatever_a_job_has_left_in_it() -> None:
+    with LocalPlatform() as platform:
+        deep = Path(platform.data_dir) / "jobs"
+        deep.mkdir(exist_ok=True)
+        # `mkdir -p` 500 at a time: a path of the system is not longer than 4096 bytes.
+        path = "a/" * 500
+        script = f"i=0; while [ $i -lt 8 ]; do mkdir -p {path}; cd -P {path}; i=$((i+1)); done"
+        subprocess.run(["/bin/sh", "-c", script], cwd=deep, check=True)
+    assert not Path(platform.data_dir).exists()
+    with LocalPlatform(platform.data_dir) as again:
+        admin = MLPlatform(again.admin_token, url=again.url)
+        admin.create_refresh_token(admin.create_register_token("anna", "1h", token_type=MLPTokenType.USER))
+    with LocalPlatform(platform.data_dir):
+        log = (Path(platform.data_dir) / "server.log").read_text()
+    shutil.rmtree(platform.data_dir)
+    assert "--jobs-as-myself: whoever holds one of 1 access tokens" in log

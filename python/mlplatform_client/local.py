@@ -186,8 +186,14 @@ def _stop(owner: int, process: subprocess.Popen[bytes], temporary: str | None) -
 
 
 def _remove(temporary: str | None) -> None:
-    if temporary is not None:
+    if temporary is None:
+        return
+    # `rmtree` needs a frame and an open file for each level, and a job may have made thousands of levels.
+    with contextlib.suppress(RecursionError):
         shutil.rmtree(temporary, ignore_errors=True)
+    rm = shutil.which("rm")
+    if rm and os.path.lexists(temporary):
+        subprocess.run([rm, "-rf", "--", temporary], stderr=subprocess.DEVNULL, check=False)
 
 
 def _close_pipes(process: subprocess.Popen[bytes]) -> None:

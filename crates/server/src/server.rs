@@ -27,7 +27,7 @@ use crate::{
     listen::{Prompt, raise_file_limit},
     service::{admin, clusters, inactivity, objects},
     site::Site,
-    spark::{self, SparkConfig},
+    spark::{self, JobsAs, SparkConfig},
     store::Store,
     vault::Vault,
 };
@@ -133,6 +133,9 @@ impl Server {
             app.spark().run_jobs_as(user);
         }
         spark::remove_lost_uploads(&app).await?;
+        if app.spark().config().jobs == JobsAs::Myself {
+            warn_of_others(&app).await?;
+        }
         Ok(Self { app, listener, tls, proxies: Arc::new(config.proxies), site, ready, _lock: lock })
     }
 
@@ -241,6 +244,17 @@ fn exposed(config: &Config, address: SocketAddr) -> Option<String> {
         return Some(format!("others can reach {}", url.as_str()));
     }
     config.proxies.0.first().map(|_| "a proxy passes on the requests of others (--trusted-proxy)".to_owned())
+}
+
+/// Who runs jobs with the platform's own rights is told how many people have these rights.
+async fn warn_of_others(app: &App) -> Result<(), StartError> {
+    let others = admin::others(app).await?;
+    if others > 0 {
+        tracing::warn!(
+            "--jobs-as-myself: whoever holds one of {others} access tokens can run programs as this user, and read the platform's secrets"
+        );
+    }
+    Ok(())
 }
 
 /// What must not belong to the user that jobs run as.

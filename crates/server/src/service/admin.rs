@@ -34,6 +34,14 @@ pub(crate) async fn bootstrap(app: &App) -> Result<()> {
     Ok(())
 }
 
+/// How many access tokens there are beside that one.
+pub(crate) async fn others(app: &App) -> Result<i64> {
+    let sql =
+        "SELECT count(*) FROM tokens WHERE name <> ? AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?)";
+    let now = app.clock().now().as_microsecond();
+    Ok(sqlx::query_scalar(sql).bind(NAME).bind(now).fetch_one(&mut *app.read().await?).await?)
+}
+
 /// `mlplatform-server admin-token`: replaces the token, also while a server runs on the directory. Gives the file.
 ///
 /// # Errors
