@@ -211,6 +211,7 @@ def test_a_deep_tree_of_folders_is_removed_and_ends_nobody(
         (["--jobs-as-myself", "--trusted-proxy", "127.0.0.1"], "a proxy passes on the requests of others"),
         (["--job-user", "root"], "who may do everything"),
         (["--job-user", "no-such-user"], "this machine knows no such user"),
+        (["--jobs-as-myself", "--data-dir", "{data}/a,b"], "has a ',' in its path"),
         (["--no-jobs", "--data-dir", "{owned}"], "belongs to user"),
         (["--no-jobs", "--data-dir", "{linked}"], "audit-head' is no regular file"),
     ],

@@ -112,6 +112,12 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let url = url(address, tls.is_some());
         let dir = DataDir::create(&config.data_dir)?;
+        if config.spark.jobs != JobsAs::Off && dir.path().to_string_lossy().contains(',') {
+            let path = dir.path().display();
+            return Err(StartError::Jobs(format!(
+                "the data directory '{path}' has a ',' in its path, which is what separates folders for Spark: give another --data-dir, or serve with --no-jobs"
+            )));
+        }
         let job_user = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
         let lock = dir.lock()?;
         if job_user.is_some() {

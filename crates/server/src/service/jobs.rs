@@ -135,6 +135,12 @@ async fn submit(
         let message = problem.to_string();
         note(change.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
     }
+    for (key, value) in plan.conf.iter().filter(|(_, value)| spark::is_for_object_stores(value)) {
+        let message = format!(
+            "sparkConf.{key}: '{value}' is for object stores, and is left out: the bucket is a folder of the platform here"
+        );
+        note(change.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
+    }
     let detail = json!({"name": job.name, "cluster": cluster.name});
     change.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
     change.commit().await?;

@@ -12,7 +12,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::job_user::{JobUser, JobsAs};
+use super::{
+    job_user::{JobUser, JobsAs},
+    s3a::{SparkVersion, spark_version},
+};
 
 /// The oldest Java that Spark 4 runs on.
 const OLDEST_JAVA: u32 = 17;
@@ -46,6 +49,8 @@ pub struct SparkConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Installation {
     pub(crate) spark_home: PathBuf,
+    /// Of the Spark there.
+    pub(crate) spark_version: Option<SparkVersion>,
     pub(crate) python: PathBuf,
     pub(crate) start: Start,
 }
@@ -75,7 +80,7 @@ impl Installation {
         let spark_home = config.spark_home.clone().or_else(|| packages.pyspark.clone());
         if let Some(program) = &config.submit {
             let spark_home = spark_home.unwrap_or_else(|| PathBuf::from("/opt/spark"));
-            return Ok(Self { spark_home, python, start: Start::Program(program.clone()) });
+            return Ok(Self { spark_home, spark_version: None, python, start: Start::Program(program.clone()) });
         }
         let spark_home = spark_home.ok_or_else(|| {
             format!(
@@ -88,7 +93,8 @@ impl Installation {
         }
         let home = java(config, &packages)?;
         let version = java_version(&home).unwrap_or(OLDEST_JAVA);
-        Ok(Self { spark_home, python, start: Start::Java { program: home.join("bin/java"), version } })
+        let start = Start::Java { program: home.join("bin/java"), version };
+        Ok(Self { spark_version: spark_version(&spark_home), spark_home, python, start })
     }
 
     /// The program and the arguments that come before those of Spark.

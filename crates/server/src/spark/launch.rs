@@ -12,6 +12,7 @@ use super::{
     plan::{Object, Plan, Variable},
     quantity::LEAST_HEAP,
     run_job::Launch,
+    s3a,
 };
 
 /// What of the platform's own environment a job sees: where programs are, language, time zone, the way to the internet.
@@ -98,6 +99,18 @@ pub(crate) fn main(plan: &Plan, places: &Places) -> Result<String, String> {
     }
 }
 
+/// The files that come along, as Spark is given them: each setting with its value.
+pub(crate) fn come_along(plan: &Plan, places: &Places) -> Result<Vec<(&'static str, String)>, String> {
+    let mut all = Vec::new();
+    for (key, uris) in plan.lists().into_iter().filter(|(_, uris)| !uris.is_empty()) {
+        let resolved = uris
+            .iter()
+            .map(|(field, uri)| places.resolve_one_of_many(uri).map_err(|problem| format!("{field}: {problem}")));
+        all.push((key, resolved.collect::<Result<Vec<_>, _>>()?.join(",")));
+    }
+    Ok(all)
+}
+
 /// One process is driver and executors: it gets what they would have together, within reason on this machine.
 fn heap(plan: &Plan, machine_mib: u64) -> u64 {
     plan.memory_mib().clamp(LEAST_HEAP, (machine_mib / 2).max(LEAST_HEAP))
@@ -113,7 +126,9 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
     set("spark.ui.showConsoleProgress", "false".to_owned());
     set("spark.sql.warehouse.dir", work.join("spark-warehouse").display().to_string());
     set("spark.jars.ivy", context.ivy.display().to_string());
-    for (key, value) in &plan.conf {
+    // As the reference's clusters, which run Spark 3: a cast that fails gives NULL, and ends no job.
+    set("spark.sql.ansi.enabled", "false".to_owned());
+    for (key, value) in plan.conf.iter().filter(|(_, value)| !s3a::is_for_object_stores(value)) {
         set(key, value.clone());
     }
     let workers = plan.executor.cores.saturating_mul(plan.instances).clamp(1, context.cores.max(1));
@@ -126,19 +141,10 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
     set("spark.executor.instances", plan.instances.to_string());
     set("spark.executor.cores", plan.executor.cores.to_string());
     set("spark.executor.memory", format!("{}m", plan.executor.memory_mib));
-    let deps = &plan.deps;
-    for (key, path, uris) in [
-        ("spark.jars", "spec.deps.jars", &deps.jars),
-        ("spark.files", "spec.deps.files", &deps.files),
-        ("spark.submit.pyFiles", "spec.deps.pyFiles", &deps.py_files),
-        ("spark.archives", "spec.deps.archives", &deps.archives),
-    ] {
-        let places: Result<Vec<_>, _> = uris.iter().map(|uri| context.places.resolve(uri)).collect();
-        let places = places.map_err(|problem| format!("{path}: {problem}"))?;
-        if !places.is_empty() {
-            set(key, places.join(","));
-        }
+    for (key, places) in come_along(plan, context.places)? {
+        set(key, places);
     }
+    let deps = &plan.deps;
     for (key, names) in [
         ("spark.jars.packages", &deps.packages),
         ("spark.jars.excludes", &deps.exclude_packages),
@@ -148,25 +154,9 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
             set(key, names.join(","));
         }
     }
-    {
-        let Places { bucket: name, folder, .. } = context.places;
-        // The bucket's folder under the bucket's own address; another bucket asks for a class that is not there, and
-        // so can neither be read nor written.
-        set("spark.hadoop.fs.s3a.impl", "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme".to_owned());
-        set(
-            "spark.hadoop.fs.viewfs.overload.scheme.target.s3a.impl",
-            "org.apache.hadoop.fs.s3a.S3AFileSystem".to_owned(),
-        );
-        set(&format!("spark.hadoop.fs.viewfs.mounttable.{name}.linkFallback"), format!("file://{}", uri_path(folder)));
-    }
+    let Places { bucket, folder, .. } = context.places;
+    conf.extend(s3a::conf(bucket, folder, context.installation.spark_version));
     Ok(conf)
-}
-
-/// A path as it stands in a URI.
-fn uri_path(path: &Path) -> String {
-    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-    const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-    utf8_percent_encode(&path.to_string_lossy(), PATH).to_string()
 }
 
 fn environment(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, String> {
@@ -276,6 +266,7 @@ mod tests {
         let installation = Installation {
             spark_home: PathBuf::from("/usr"),
             python: PathBuf::from("/usr/bin/python3"),
+            spark_version: Some((4, 3)),
             start: Start::Java { program: PathBuf::from("/java/bin/java"), version: 25 },
         };
         let places = Places {
@@ -309,7 +300,8 @@ mod tests {
             "type": "Python",
             "mainApplicationFile": "local:///opt/spark/bin",
             "arguments": ["--x", "$(reboot); *"],
-            "sparkConf": {"spark.a": "1", "spark.master": "k8s://x", "spark.ui.enabled": "true"},
+            "sparkConf": {"spark.a": "1", "spark.master": "k8s://x", "spark.ui.enabled": "true",
+                "spark.jars": "local:///opt/spark/a.jar, s3a://own/b c.jar", "spark.x": "org.apache.hadoop.fs.s3a.X"},
             "hadoopConf": {"fs.s3a.impl": "other", "k": "v"},
             "deps": {"jars": ["local:///opt/spark/bin", "s3a://own/lib"], "packages": ["a:b:1"]},
             "driver": {"memory": "512m", "envFrom": [{"secretRef": {"name": "s"}}], "env": [{"name": "A", "value": "b"}]},
@@ -323,9 +315,11 @@ mod tests {
         line("spark.master=local[2]");
         line("spark.ui.enabled=true");
         line("spark.hadoop.k=v");
-        line("spark.jars=/usr/bin,/usr/lib");
+        line("spark.jars=/usr/a.jar,file:///usr/b%20c.jar,/usr/bin,/usr/lib");
+        line("spark.sql.ansi.enabled=false");
+        assert!(!conf.contains("spark.x"));
         line("spark.jars.packages=a:b:1");
-        line("spark.hadoop.fs.viewfs.mounttable.own.linkFallback=file:///usr");
+        line("spark.hadoop.fs.viewfs.mounttable.folder.link./bucket=file:///usr");
         assert!(!conf.contains("k8s://") && !conf.contains("=other"));
         assert_eq!((launch.environment["A"].as_str(), launch.environment["KEY"].as_str()), ("b", "hidden"));
         assert!(!conf.contains("hidden") && !launch.arguments.iter().any(|text| text.contains("hidden")));

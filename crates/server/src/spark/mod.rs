@@ -6,6 +6,7 @@
 //! files            whether they are there, asked with the rights of the job
 //! job_user         the user that jobs run as
 //! installation     which Spark, Java and Python there are
+//! s3a              the bucket's address in a program: its folder
 //! launch           from a plan to a command, a configuration, an environment
 //! run_job          the parent of a run: a process of its own
 //! run              the folder of a run, and what it says after a crash
@@ -31,6 +32,7 @@ mod processes;
 mod quantity;
 mod run;
 mod run_job;
+mod s3a;
 mod start;
 mod supervisor;
 mod trash;
@@ -48,6 +50,7 @@ pub(crate) use places::upload_uri;
 pub(crate) use plan::{Plan, Pod};
 pub(crate) use quantity::{cores_text, memory_text};
 pub(crate) use run::{End, RunFolder};
+pub(crate) use s3a::is_for_object_stores;
 pub(crate) use start::{check_files, places as places_of, values_of};
 pub(crate) use supervisor::{LONGEST_END, end_all, plan as plan_of, supervise};
 pub(crate) use trash::{keep_empty as keep_trash_empty, remove_lost_uploads, remove_upload, tidy};

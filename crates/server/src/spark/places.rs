@@ -8,6 +8,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::s3a::file_uri;
+
 /// What the images of the Spark operator call their Spark.
 const IMAGE_HOME: &str = "/opt/spark";
 /// The keys of a bucket that begin so are programs that came along with jobs.
@@ -42,8 +44,21 @@ impl Places {
     /// What to give to Spark; the text says what is wrong with the address, and what would be right.
     pub(crate) fn resolve(&self, uri: &str) -> Result<String, String> {
         let Some(place) = self.locate(uri)? else { return Ok(uri.to_owned()) };
-        let path = place.path.display();
-        Ok(split(uri).1.map_or_else(|| path.to_string(), |alias| format!("{path}#{alias}")))
+        // Spark reads a path as a URI where it can: one that would be read as another is given as a URI.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-~+=@".contains(c);
+        let path = match place.path.to_str() {
+            Some(path) if path.chars().all(plain) => path.to_owned(),
+            _ => file_uri(&place.path),
+        };
+        Ok(split(uri).1.map_or_else(|| path.clone(), |alias| format!("{path}#{alias}")))
+    }
+
+    /// The same for one of several files, which Spark is given in one text.
+    pub(crate) fn resolve_one_of_many(&self, uri: &str) -> Result<String, String> {
+        if uri.contains(',') {
+            return Err(format!("'{uri}' has a ',' in it, which is what separates files for Spark: rename the file"));
+        }
+        self.resolve(uri)
     }
 
     /// The file of this machine that an address means; `None`: it is none of this machine's.
@@ -126,8 +141,9 @@ mod tests {
             ("local:///opt/spark/examples/pi.py", "/spark/examples/pi.py"),
             ("file:///opt/spark", "/spark/"),
             ("/opt/sparkling/pi.py", "/opt/sparkling/pi.py"),
-            ("s3a://own/jobs/a b.py", "/bucket/jobs/a b.py"),
-            ("s3a://own/jobs/a b.py#b.py", "/bucket/jobs/a b.py#b.py"),
+            ("s3a://own/jobs/a b,c.py", "file:///bucket/jobs/a%20b%2Cc.py"),
+            ("s3a://own/jobs/a b.py#b.py", "file:///bucket/jobs/a%20b.py#b.py"),
+            ("s3a://own/jobs/a.py#b.py", "/bucket/jobs/a.py#b.py"),
             ("s3a://own/.spark-jobs/j1/pi.py", &uploaded),
             ("s3a://own/.spark-jobs/j2/pi.py", "/bucket/.spark-jobs/j2/pi.py"),
             ("https://host/a.zip#env", "https://host/a.zip#env"),
@@ -142,6 +158,7 @@ mod tests {
             let missing = places.locate(uri).unwrap().unwrap().missing;
             assert!(missing.contains(why), "{missing}");
         }
+        assert!(places.resolve_one_of_many("s3a://own/a,b.py").unwrap_err().contains("rename the file"));
         for (uri, why) in [
             ("s3a://other/a.py", "only its own, 'own'"),
             ("s3a://own/../spark/examples/pi.py", "does not exist"),

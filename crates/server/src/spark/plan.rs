@@ -180,17 +180,27 @@ impl Plan {
         self.driver.memory_mib.saturating_add(self.executor.memory_mib.saturating_mul(self.instances))
     }
 
-    /// The files that it names, each with its field.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    /// The files that come along, under the settings of Spark that list them; each with the field that names it.
+    pub(crate) fn lists(&self) -> [(&'static str, Vec<(String, &str)>); 4] {
         let deps = &self.deps;
-        let lists = [
-            ("spec.deps.jars", &deps.jars),
-            ("spec.deps.files", &deps.files),
-            ("spec.deps.pyFiles", &deps.py_files),
-            ("spec.deps.archives", &deps.archives),
-        ];
-        let main = self.main.iter().map(|uri| ("spec.mainApplicationFile", uri.as_str()));
-        main.chain(lists.into_iter().flat_map(|(field, uris)| uris.iter().map(move |uri| (field, uri.as_str()))))
+        [
+            ("spark.jars", "spec.deps.jars", &deps.jars),
+            ("spark.files", "spec.deps.files", &deps.files),
+            ("spark.submit.pyFiles", "spec.deps.pyFiles", &deps.py_files),
+            ("spark.archives", "spec.deps.archives", &deps.archives),
+        ]
+        .map(|(key, field, uris)| {
+            let set = self.conf.iter().filter(|(name, _)| name == key).flat_map(|(_, value)| value.split(','));
+            let set = set.map(str::trim).filter(|uri| !uri.is_empty());
+            let set = set.map(|uri| (format!("spec.sparkConf.{key}"), uri));
+            (key, set.chain(uris.iter().map(|uri| (field.to_owned(), uri.as_str()))).collect())
+        })
+    }
+
+    /// The files that it names, each with its field.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (String, &str)> {
+        let main = self.main.iter().map(|uri| ("spec.mainApplicationFile".to_owned(), uri.as_str()));
+        main.chain(self.lists().into_iter().flat_map(|(_, uris)| uris))
     }
 
     /// The objects that it names, each once.

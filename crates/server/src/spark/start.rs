@@ -67,9 +67,9 @@ pub(crate) fn places(app: &App, cluster: &Cluster, spark_home: PathBuf) -> Place
 
 /// What is wrong with the files that a plan names, asked with the rights that the job will have.
 pub(crate) async fn check_files(app: &App, plan: &Plan, places: &Places) -> crate::Result<Option<String>> {
-    let located: Result<Vec<_>, _> = plan.files().map(|(field, uri)| located(places, field, uri)).collect();
-    let main = launch::main(plan, places).err();
-    let files: Vec<(&str, Place)> = match (main, located) {
+    let located: Result<Vec<_>, _> = plan.files().map(|(field, uri)| located(places, &field, uri)).collect();
+    let main = launch::main(plan, places).err().or_else(|| launch::come_along(plan, places).err());
+    let files: Vec<(String, Place)> = match (main, located) {
         (Some(problem), _) | (None, Err(problem)) => return Ok(Some(problem)),
         (None, Ok(located)) => located.into_iter().flatten().collect(),
     };
@@ -83,9 +83,9 @@ pub(crate) async fn check_files(app: &App, plan: &Plan, places: &Places) -> crat
     Ok(missing.map(|((field, place), _)| format!("{field}: {}{by}", place.missing)))
 }
 
-fn located<'a>(places: &Places, field: &'a str, uri: &str) -> Result<Option<(&'a str, Place)>, String> {
+fn located(places: &Places, field: &str, uri: &str) -> Result<Option<(String, Place)>, String> {
     let place = places.locate(uri).map_err(|problem| format!("{field}: {problem}"))?;
-    Ok(place.map(|place| (field, place)))
+    Ok(place.map(|place| (field.to_owned(), place)))
 }
 
 /// The program whose hidden commands work for jobs.
