@@ -43,7 +43,10 @@ def test_whatever_spark_does_with_a_file_system_it_does_with_the_bucket(tmp_path
             spec = manifest(
                 "bucket",
                 sparkConf={"spark.archives": "s3a://spark-local/an archive.zip#env"},
-                deps={"pyFiles": ["s3a://spark-local/lib 1/come_along.py"], "files": ["s3a://spark-local/with space;more.txt"]},
+                deps={
+                    "pyFiles": ["s3a://spark-local/lib 1/come_along.py"],
+                    "files": ["s3a://spark-local/with space;more.txt"],
+                },
                 executor={"instances": 2, "cores": 1, "memory": "1g"},
             )
             mlp.spark_submit_job(cluster, spec, ROOT / "tests" / "bucket_job.py")
