@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use mlplatform_protocol::Lifetime;
-use mlplatform_server::{Capacity, Cidr, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles, spark::SparkConfig};
+use mlplatform_server::{
+    Capacity, Cidr, Limits, Memory, Policy, TOKENS_PER_ISSUER, TlsFiles,
+    spark::{LogLimit, SparkConfig},
+};
 use tracing::level_filters::LevelFilter;
 
 /// The ML platform on one machine.
@@ -194,6 +197,9 @@ struct Jobs {
     /// A program that is started in place of Spark, with spark-submit's arguments
     #[arg(long, env = "MLP_SERVER_SPARK_SUBMIT", value_name = "PROGRAM")]
     spark_submit: Option<PathBuf>,
+    /// How much of a job's log is kept, such as 1g or 64Mi: of a longer one, the head and the newest part [default: 1g]
+    #[arg(long, env = "MLP_SERVER_LONGEST_JOB_LOG", value_name = "SIZE")]
+    longest_job_log: Option<LogLimit>,
 }
 
 impl Jobs {
@@ -205,6 +211,7 @@ impl Jobs {
             python: self.python.clone(),
             job_user: self.job_user.clone(),
             off: self.no_jobs,
+            longest_log: self.longest_job_log.unwrap_or_default(),
             runner: None,
             // Whoever started such a server wants nothing of it left behind.
             end_with_server,

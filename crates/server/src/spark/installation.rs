@@ -13,6 +13,7 @@ use std::{
 
 use serde::Deserialize;
 
+use super::log::LogLimit;
 use crate::StartError;
 
 /// The oldest Java that Spark 4 runs on.
@@ -41,6 +42,8 @@ pub struct SparkConfig {
     pub off: bool,
     /// The program whose `run-job` becomes the parent of each run; else this one.
     pub runner: Option<PathBuf>,
+    /// What of a job's log is kept.
+    pub longest_log: LogLimit,
     /// Jobs end when the server is stopped, instead of going on without it.
     pub end_with_server: bool,
 }
