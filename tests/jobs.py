@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mlplatform_client import MLPlatform
@@ -35,3 +37,16 @@ def new_cluster(admin: MLPlatform, name: str) -> str:
     made = admin.create_cluster({"name": name})
     until(lambda: admin.get_cluster_info(made.id).status == "RUNNING")
     return made.id
+
+
+def processes(text: str) -> list[int]:
+    """Whose command line holds the text."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+        except OSError:
+            continue
+        if text.encode() in line and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found

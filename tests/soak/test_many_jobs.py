@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, stand_in
 from figures import Figure
-from jobs import FINAL, manifest, until
+from jobs import FINAL, manifest, processes, until
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import MLPlatformException, NotFoundException
@@ -25,19 +25,6 @@ def resident(pid: int) -> int:
     """MiB that a process has in memory at most."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:", 1)[1].split()[0]) // 1024
-
-
-def processes(text: str) -> list[int]:
-    """Whose command line holds the text."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-        except OSError:
-            continue
-        if text.encode() in line and int(entry.name) != os.getpid():
-            found.append(int(entry.name))
-    return found
 
 
 @pytest.fixture

@@ -100,33 +100,31 @@ impl Client {
             let JobRequest { cluster_id, job_name } = named.clone();
             JobLogsRequest { cluster_id, job_name, offset, tail, wait_ms: (wait_ms > 0).then_some(wait_ms) }
         };
-        let mut log = Streamed::default();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            // Its end is waited for first, and read then.
-            let (first, waiting) = if tail.is_some() { (Some(0), true) } else { (None, false) };
-            if waiting && left.is_zero() {
-                break;
-            }
-            let request = |offset: Option<u64>| match (offset, first) {
-                (None, Some(lines)) => part(None, Some(lines), left),
-                (offset, _) => part(offset, None, left),
-            };
-            self.stream::<SparkJobLogs>(request, deadline, &mut log).await?;
-            if waiting {
-                log.forget();
-            }
-            if log.last || left.is_zero() {
-                break;
+        if tail.is_some() {
+            // Its end is waited for first, and nothing of it sent.
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                let mut end = Streamed::default();
+                self.stream::<SparkJobLogs>(|_| part(None, Some(0), left), deadline, &mut end).await?;
+                if end.last {
+                    break;
+                }
             }
         }
-        if let Some(lines) = tail {
-            log = Streamed::default();
+        let mut log = Streamed::default();
+        loop {
+            let left = if tail.is_some() { Duration::ZERO } else { until.saturating_duration_since(Instant::now()) };
             let request = |offset: Option<u64>| match offset {
-                None => part(None, Some(lines), Duration::ZERO),
-                offset => part(offset, None, Duration::ZERO),
+                None => part(None, tail, left),
+                offset => part(offset, None, left),
             };
             self.stream::<SparkJobLogs>(request, deadline, &mut log).await?;
+            if log.last || (left.is_zero() && !log.gap) {
+                break;
+            }
         }
         Ok(log.bytes)
     }

@@ -96,6 +96,8 @@ pub(crate) struct Streamed {
     pub(crate) bytes: Vec<u8>,
     /// Nothing follows.
     pub(crate) last: bool,
+    /// What follows are bytes that the platform has dropped, and behind them more.
+    pub(crate) gap: bool,
 }
 
 impl Streamed {
@@ -107,12 +109,6 @@ impl Streamed {
     /// Whether so many bytes more are still held.
     fn has_room(&self, more: u64) -> bool {
         more <= LARGEST_STREAM.saturating_sub(self.bytes.len()) as u64
-    }
-
-    /// What came is not wanted, what follows is.
-    pub(crate) fn forget(&mut self) {
-        self.begin = self.next();
-        self.bytes = Vec::new();
     }
 }
 
@@ -244,18 +240,20 @@ impl Transport {
         let headers = response.headers_mut().clone();
         let number = |name| text_of(&headers, name).and_then(|text| text.parse::<u64>().ok());
         let (offset, last) = (number(headers::LOG_OFFSET), text_of(&headers, headers::LOG_FINAL));
+        let gap = number(headers::LOG_GAP);
         let Some(offset) = offset.filter(|_| status == success) else {
             let body = read_body(response).await.map_err(|problem| self.failure(problem))?;
             return Err(Attempt::Answer { status, headers, body: body.unwrap_or_default() });
         };
-        if into.next().is_some_and(|asked| asked != offset) {
+        // Behind what was asked for: what is between was dropped.
+        if into.next().is_some_and(|asked| asked > offset) {
             let what = "it sent another part of the log than was asked for";
             return Err(hopeless(Error::foreign(status, what, &self.address())));
         }
         if !into.has_room(response.content_length().unwrap_or(0)) {
             return Err(hopeless(Error::too_long(status, LARGEST_STREAM)));
         }
-        into.begin.get_or_insert(offset);
+        into.begin = Some(offset.saturating_sub(into.bytes.len() as u64));
         while let Some(chunk) = response.chunk().await.map_err(|problem| self.failure(problem))? {
             if !into.has_room(chunk.len() as u64) {
                 return Err(hopeless(Error::too_long(status, LARGEST_STREAM)));
@@ -263,6 +261,7 @@ impl Transport {
             into.bytes.extend_from_slice(&chunk);
         }
         into.last = last.as_deref() == Some("true");
+        into.gap = gap.is_some_and(|gap| gap > offset && Some(gap) == into.next());
         Ok(())
     }
 

@@ -137,7 +137,8 @@ pub struct OfClusterRequest {
 }
 
 /// `spark_job_logs`. The answer is the log itself, its bytes as the program wrote them, with
-/// [`LOG_OFFSET`](crate::headers::LOG_OFFSET) and [`LOG_FINAL`](crate::headers::LOG_FINAL).
+/// [`LOG_OFFSET`](crate::headers::LOG_OFFSET) and [`LOG_FINAL`](crate::headers::LOG_FINAL). Of a log that is longer than the
+/// platform keeps, the middle is missing: see [`LOG_GAP`](crate::headers::LOG_GAP).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -149,7 +150,8 @@ pub struct JobLogsRequest {
     /// The first byte that is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// Only so many lines at the end of what is there; instead of an offset.
+    /// Only so many lines at the end of what is there; instead of an offset. None: with `wait_ms`, the end of the job is
+    /// waited for, and nothing is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<u64>,
     /// Milliseconds, at most [`LONGEST_LOG_WAIT_MS`], for which the answer goes on with what is written meanwhile.

@@ -98,7 +98,7 @@ impl Document {
                 set(
                     &mut success,
                     "headers",
-                    answer_headers(&[headers::REQUEST_ID, headers::LOG_OFFSET, headers::LOG_FINAL]),
+                    answer_headers(&[headers::REQUEST_ID, headers::LOG_OFFSET, headers::LOG_FINAL, headers::LOG_GAP]),
                 );
                 set(&mut success, "content", json!({"text/plain": {"schema": {"type": "string"}}}));
             }
@@ -165,6 +165,11 @@ impl Document {
                     ),
                     headers::LOG_OFFSET: header(true, "Where in the log the answer begins.", json!({"type": "integer", "minimum": 0})),
                     headers::LOG_FINAL: header(true, "Whether nothing will follow.", json!({"type": "string", "enum": ["true", "false"]})),
+                    headers::LOG_GAP: header(
+                        false,
+                        "Where the answer ends because the bytes that follow were dropped; ask from there for the rest.",
+                        json!({"type": "integer", "minimum": 0}),
+                    ),
                     "retry-after": header(true, "Seconds until another request is welcome.", json!({"type": "integer", "minimum": 1})),
                     "www-authenticate": header(true, "What is asked for.", json!({"type": "string"})),
                 },

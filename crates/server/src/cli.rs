@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueP
 use mlplatform_protocol::Lifetime;
 use mlplatform_server::{
     Capacity, Cidr, Limits, Memory, Policy, StartError, TOKENS_PER_ISSUER, TlsFiles,
-    spark::{JobsAs, SparkConfig},
+    spark::{JobsAs, LogLimit, SparkConfig},
 };
 use tracing::level_filters::LevelFilter;
 
@@ -204,6 +204,9 @@ struct Jobs {
     /// A program that is started in place of Spark, with spark-submit's arguments
     #[arg(long, env = "MLP_SERVER_SPARK_SUBMIT", value_name = "PROGRAM")]
     spark_submit: Option<PathBuf>,
+    /// How much of a job's log is kept, such as 1g or 64Mi: of a longer one, the head and the newest part [default: 1g]
+    #[arg(long, env = "MLP_SERVER_LONGEST_JOB_LOG", value_name = "SIZE")]
+    longest_job_log: Option<LogLimit>,
 }
 
 impl Jobs {
@@ -227,6 +230,7 @@ impl Jobs {
             java_home: self.java_home.clone(),
             python: self.python.clone(),
             jobs: self.rights()?,
+            longest_log: self.longest_job_log.unwrap_or_default(),
             runner: None,
             // Whoever started such a server wants nothing of it left behind.
             end_with_server,

@@ -32,7 +32,7 @@ use rustix::process::{getegid, geteuid};
 use crate::StartError;
 
 /// The platform's own files.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "platform.sqlite3",
     "platform.sqlite3-wal",
     "platform.sqlite3-shm",
@@ -43,6 +43,7 @@ const FILES: [&str; 10] = [
     "secrets-key",
     "url",
     "lock",
+    "reserve",
 ];
 
 /// One folder, made if need be.

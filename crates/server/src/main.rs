@@ -26,6 +26,8 @@ use crate::cli::{Audit, Cli, Cluster, Command, Directory, Serve};
 const NOT_STARTED: u8 = 2;
 
 fn main() -> ExitCode {
+    // What is private says so where it is made; what a job has to read must not depend on who started the platform.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let cli = Cli::parse();
     log_to_stderr(cli.log.into());
     match run(cli.command) {

@@ -138,7 +138,7 @@ impl Server {
         if let Some(user) = job_user {
             app.spark().run_jobs_as(user);
         }
-        spark::remove_lost_uploads(&app).await?;
+        spark::prepare_trash(&app).await?;
         if app.spark().config().jobs == JobsAs::Myself {
             warn_of_others(&app).await?;
         }
@@ -166,7 +166,6 @@ impl Server {
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
         let supervising = tokio::spawn(spark::supervise(self.app.clone()));
-        let removing = tokio::spawn(spark::keep_trash_empty(self.app.clone()));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let failed = |error| StartError::System("the listener failed", error);
@@ -195,7 +194,6 @@ impl Server {
         settling.abort();
         writer.abort();
         supervising.abort();
-        removing.abort();
         if self.app.spark().config().end_with_server
             && let Err(error) = spark::end_all(&self.app).await
         {

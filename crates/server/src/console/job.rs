@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use maud::{Markup, html};
 use mlplatform_protocol::{
     ErrorCode, EventKind, JobEvent, JobState, Open, Route,
-    jobs::{JobLogsRequest, JobRequest},
+    jobs::JobRequest,
     routes::{Endpoint, SparkJobInfo, SparkJobLogs},
 };
 use serde::Deserialize;
@@ -88,8 +88,7 @@ pub(super) async fn page(
 /// The whole log, as a text.
 pub(super) async fn whole_log(visitor: Visitor, Path((cluster_id, job_name)): Path<(String, String)>) -> Answer {
     allow(&visitor, &SparkJobLogs::ROUTE).await?;
-    let request = JobLogsRequest { cluster_id, job_name, offset: None, tail: None, wait_ms: None };
-    Ok(job_logs::spark_job_logs(&visitor.app, request).await?)
+    Ok(job_logs::whole(&visitor.app, JobRequest { cluster_id, job_name }).await?)
 }
 
 /// Whoever may ask the API may ask for its page.

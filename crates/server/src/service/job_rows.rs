@@ -35,11 +35,12 @@ pub(crate) struct JobRow {
     pub(crate) signal: Option<i64>,
     pub(crate) problem: Option<String>,
     pub(crate) log_from: i64,
+    pub(crate) quick_ends: i64,
     pub(crate) deleted_at: Option<i64>,
 }
 
 const SELECT: &str = "SELECT seq, id, cluster_id, name, manifest, millicores, memory_mib, created_at, state, runs, \
-     failed_starts, alive, due_at, waits_for, started_at, ended_at, exit_code, signal, problem, log_from, deleted_at \
+     failed_starts, alive, due_at, waits_for, started_at, ended_at, exit_code, signal, problem, log_from, quick_ends, deleted_at \
      FROM jobs";
 
 /// A job that somebody has to look after; the index `jobs_open` holds them.
@@ -67,6 +68,11 @@ impl JobRow {
     /// Its files.
     pub(crate) fn folder(&self, app: &App) -> PathBuf {
         app.dir().job(&self.id)
+    }
+
+    /// What it has printed.
+    pub(crate) fn log(&self, app: &App) -> PathBuf {
+        self.folder(app).join("log")
     }
 
     /// The folder of its present run.
@@ -165,6 +171,28 @@ pub(crate) async fn note(
         .bind(message)
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Whether something was noted of a job.
+pub(crate) async fn is_noted(connection: &mut SqliteConnection, job: &JobRow, reason: &str) -> Result<bool> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM job_events WHERE job = ? AND reason = ?)")
+        .bind(job.seq)
+        .bind(reason)
+        .fetch_one(connection)
+        .await?)
+}
+
+/// Forgets what happened to a job, the newest events apart.
+pub(crate) async fn forget_events(connection: &mut SqliteConnection, job: &JobRow, kept: i64) -> Result<()> {
+    sqlx::query(
+        "DELETE FROM job_events WHERE job = ?1 AND seq <= \
+         (SELECT seq FROM job_events WHERE job = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+    )
+    .bind(job.seq)
+    .bind(kept)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -19,12 +19,6 @@ pub(crate) fn message_of(job: &JobRow, end: &End) -> (EventKind, &'static str, S
     (EventKind::Warning, "SparkDriverFailed", format!("Driver {pod} failed: {}", text(end)))
 }
 
-/// What is said of the next run.
-pub(crate) fn after_end(again: Option<i64>, success: bool, runs: i64) -> Option<String> {
-    let what = if success { "ended" } else { "failed" };
-    again.map(|seconds| format!("run {runs} {what}: the restart policy repeats it in {seconds} s"))
-}
-
 /// Exit code, signal or problem.
 pub(crate) fn text(end: &End) -> String {
     if let Some(problem) = &end.problem {

@@ -6,6 +6,7 @@
 use mlplatform_protocol::{EventKind, Explanation, JobEvent, JobState, Open};
 
 use super::{
+    disk::EVICTED,
     end,
     findings::{Finding, RULES},
     run::End,
@@ -61,13 +62,25 @@ fn told(job: &JobRow, bucket: &str, events: &[JobEvent], log: &str) -> Told {
         );
     }
     if let Some(waits) = &job.waits_for {
-        return waiting(job, waits, last(if waits == "cluster" { "TriggeredScaleUp" } else { "FailedScheduling" }));
+        let reason = match waits.as_str() {
+            "cluster" => "TriggeredScaleUp",
+            "disk" => "DiskPressure",
+            _ => "FailedScheduling",
+        };
+        return waiting(job, waits, last(reason));
     }
     let Some(end) = job.end() else {
         let sentence = format!("The job '{name}' was accepted a moment ago and is about to start.");
         return tell("submitted", sentence, Vec::new(), "nothing: ask again in a second");
     };
     let mut told = match &end.problem {
+        Some(problem) if problem.starts_with(EVICTED) => tell(
+            "evicted",
+            format!("The platform ended the job '{name}' to save its disk: {problem}."),
+            Vec::new(),
+            "write less into the working folder and the temporary folder, and remove what is not needed any more; if the \
+             job needs so much, ask the platform's administrator for room; then submit it again",
+        ),
         Some(problem) if job.runs == 0 || job.failed_starts > 0 => not_started(problem),
         Some(problem) => {
             let sentence = format!("The platform lost the job '{name}': {problem}.");
@@ -94,6 +107,12 @@ fn waiting(job: &JobRow, waits: &str, evidence: Vec<String>) -> Told {
             evidence,
             "delete it, ask for fewer instances, cores or less memory (set_executor_settings, set_driver_settings), \
              and submit it again; or ask an Administrator for a larger cluster",
+        ),
+        "disk" => tell(
+            "disk-full",
+            format!("The job '{name}' waits because the platform's disk is nearly full."),
+            evidence,
+            "nothing, if other jobs end and free their room; else ask the platform's administrator to make room",
         ),
         "cluster" => tell(
             "cluster-starting",

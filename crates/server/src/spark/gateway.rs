@@ -1,7 +1,14 @@
 //! What of Spark the whole server shares: the settings, the installation once it was found, and the bell that wakes the
 //! supervisor.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Notify;
 
@@ -9,6 +16,9 @@ use super::{
     installation::{Installation, SparkConfig, beside_this_program},
     job_user::JobUser,
 };
+
+/// How long the processes of a job that is evicted may take to end before it is tried again.
+const EVICTION: Duration = Duration::from_secs(5);
 
 /// Shared by requests and the supervisor.
 #[derive(Debug, Default)]
@@ -20,6 +30,10 @@ pub(crate) struct Gateway {
     user: OnceLock<JobUser>,
     /// Something was thrown away.
     pub(crate) trash: Notify,
+    /// The disk is nearly full.
+    pressure: AtomicBool,
+    /// Marks of runs that were evicted: why, and when.
+    evicted: Mutex<HashMap<String, (String, Instant)>>,
 }
 
 impl Gateway {
@@ -66,5 +80,38 @@ impl Gateway {
 
     pub(crate) async fn rung(&self) {
         self.bell.notified().await;
+    }
+
+    /// The disk is nearly full: no run starts.
+    pub(crate) fn is_under_pressure(&self) -> bool {
+        self.pressure.load(Ordering::Relaxed)
+    }
+
+    /// Gives what it was.
+    pub(crate) fn set_pressure(&self, pressure: bool) -> bool {
+        self.pressure.swap(pressure, Ordering::Relaxed)
+    }
+
+    /// A run is evicted; why is told with its end.
+    pub(crate) fn note_eviction(&self, mark: String, problem: String) {
+        let mut evicted = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
+        evicted.entry(mark).or_insert_with(|| (problem, Instant::now())).1 = Instant::now();
+    }
+
+    /// Whether a run is being evicted.
+    pub(crate) fn is_evicted(&self, mark: &str) -> bool {
+        let evicted = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
+        evicted.get(mark).is_some_and(|(_, at)| at.elapsed() < EVICTION)
+    }
+
+    /// Why a run was evicted, if it was.
+    pub(crate) fn eviction(&self, mark: &str) -> Option<String> {
+        let evicted = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
+        evicted.get(mark).map(|(problem, _)| problem.clone())
+    }
+
+    /// Its end is written.
+    pub(crate) fn forget_eviction(&self, mark: &str) {
+        self.evicted.lock().unwrap_or_else(PoisonError::into_inner).remove(mark);
     }
 }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::{
     job_user::{JobUser, JobsAs},
+    log::LogLimit,
     s3a::{SparkVersion, spark_version},
 };
 
@@ -41,6 +42,8 @@ pub struct SparkConfig {
     pub jobs: JobsAs,
     /// The program whose `run-job` becomes the parent of each run; else this one.
     pub runner: Option<PathBuf>,
+    /// What of a job's log is kept.
+    pub longest_log: LogLimit,
     /// Jobs end when the server is stopped, instead of going on without it.
     pub end_with_server: bool,
 }

@@ -8,29 +8,19 @@ use std::{
 
 use super::{
     installation::Installation,
+    log::Room,
     places::Places,
     plan::{Object, Plan, Variable},
+    proxy,
     quantity::LEAST_HEAP,
     run_job::Launch,
     s3a,
 };
 
 /// What of the platform's own environment a job sees: where programs are, language, time zone, the way to the internet.
-const INHERITED: [&str; 13] = [
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "SSL_CERT_FILE",
-];
+/// (Proxies apart: their addresses may hold a password.)
+const INHERITED: [&str; 9] =
+    ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "NO_PROXY", "no_proxy", "SSL_CERT_FILE"];
 
 /// What a run is started with, the plan apart.
 pub(crate) struct Context<'a> {
@@ -38,8 +28,8 @@ pub(crate) struct Context<'a> {
     pub(crate) places: &'a Places,
     /// Of the job: `log`, `work`, `tmp`.
     pub(crate) folder: &'a Path,
-    /// Of the run.
-    pub(crate) run: &'a Path,
+    /// Of the log.
+    pub(crate) room: Room,
     /// Of the machine.
     pub(crate) cores: u64,
     /// Of the machine, in MiB.
@@ -65,7 +55,7 @@ pub(crate) fn launch(plan: &Plan, context: &Context<'_>) -> Result<(Launch, Stri
     options.push(format!("-Dderby.system.home={}", context.folder.join("work").display()));
     options.push(format!("-Djava.io.tmpdir={}", context.folder.join("tmp").display()));
     let (program, mut arguments) = context.installation.command(heap, &options);
-    arguments.extend(["--properties-file".to_owned(), properties(context.run).display().to_string()]);
+    arguments.extend(["--properties-file".to_owned(), properties(context.folder).display().to_string()]);
     if let Some(class) = &plan.main_class {
         arguments.extend(["--class".to_owned(), class.clone()]);
     }
@@ -77,6 +67,7 @@ pub(crate) fn launch(plan: &Plan, context: &Context<'_>) -> Result<(Launch, Stri
         environment: environment(plan, context)?,
         folder: context.folder.join("work"),
         log: context.folder.join("log"),
+        room: context.room,
         mark: context.mark.clone(),
         user: context.user,
     };
@@ -84,9 +75,10 @@ pub(crate) fn launch(plan: &Plan, context: &Context<'_>) -> Result<(Launch, Stri
     Ok((launch, text.collect()))
 }
 
-/// Where Spark's configuration of a run is: values may be secrets, and others can read a command line.
-pub(crate) fn properties(run: &Path) -> PathBuf {
-    run.join("spark.conf")
+/// Where Spark's configuration of a job's run is: values may be secrets, and others can read a command line. The job
+/// reads it, so it is not among what is said of its runs.
+pub(crate) fn properties(folder: &Path) -> PathBuf {
+    folder.join("spark.conf")
 }
 
 /// The main program as Spark is given it.
@@ -160,8 +152,11 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
 }
 
 fn environment(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, String> {
-    let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)));
-    let mut all: BTreeMap<String, String> = inherited.collect();
+    let mut all: BTreeMap<String, String> =
+        INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect();
+    for name in proxy::VARIABLES {
+        all.extend(env::var(name).ok().and_then(|value| Some((name.to_owned(), proxy::without_password(&value)?))));
+    }
     all.entry("LANG".to_owned()).or_insert_with(|| "C.UTF-8".to_owned());
     let path = |path: &Path| path.display().to_string();
     let python = path(&context.installation.python);
@@ -283,7 +278,7 @@ mod tests {
             installation: &installation,
             places: &places,
             folder: Path::new("/j"),
-            run: Path::new("/j/run-1"),
+            room: Room { limit: 1 << 30, free: 0 },
             cores: 2,
             memory_mib: 8192,
             mark: "j.1".to_owned(),
@@ -308,7 +303,7 @@ mod tests {
             "executor": {"instances": 2, "cores": 4, "memory": "1g", "env": [{"name": "A", "value": "c"}]},
         }))
         .unwrap();
-        let tail = ["--properties-file", "/j/run-1/spark.conf", "/usr/bin", "--x", "$(reboot); *"];
+        let tail = ["--properties-file", "/j/spark.conf", "/usr/bin", "--x", "$(reboot); *"];
         assert!(launch.arguments.ends_with(&tail.map(str::to_owned)), "no shell sees them: {:?}", launch.arguments);
         assert!(launch.arguments.contains(&"-Xmx2560m".to_owned()));
         let line = |line: &str| assert!(conf.lines().any(|other| other == line), "{line} in {conf}");

@@ -9,8 +9,11 @@
 //! s3a              the bucket's address in a program: its folder
 //! launch           from a plan to a command, a configuration, an environment
 //! run_job          the parent of a run: a process of its own
+//! log              what a job prints, within limits
 //! run              the folder of a run, and what it says after a crash
-//! processes        telling a run's processes from all others, and ending them
+//! processes, cgroup  telling a run's processes from all others, and ending them
+//! disk             what becomes of jobs when the disk is nearly full
+//! restart          when a run is followed by another
 //! start            from a job of the store to such a parent
 //! supervisor       which job starts when, and what becomes of it
 //! trash            removing what jobs leave behind
@@ -18,6 +21,8 @@
 //! gateway          what all of this shares with the requests
 //! ```
 
+mod cgroup;
+mod disk;
 mod end;
 mod explain;
 mod files;
@@ -26,10 +31,13 @@ mod gateway;
 mod installation;
 mod job_user;
 mod launch;
+mod log;
 mod places;
 mod plan;
 mod processes;
+mod proxy;
 mod quantity;
+mod restart;
 mod run;
 mod run_job;
 mod s3a;
@@ -40,12 +48,14 @@ mod trash;
 pub use files::answer as check_files_for_jobs;
 pub use installation::SparkConfig;
 pub use job_user::JobsAs;
+pub use log::LogLimit;
 pub use run_job::run_job;
 
 pub(crate) use end::text as end_text;
 pub(crate) use explain::explain;
 pub(crate) use gateway::Gateway;
 pub(crate) use launch::missing;
+pub(crate) use log::{JobLog, Piece};
 pub(crate) use places::upload_uri;
 pub(crate) use plan::{Plan, Pod};
 pub(crate) use quantity::{cores_text, memory_text};
@@ -53,4 +63,4 @@ pub(crate) use run::{End, RunFolder};
 pub(crate) use s3a::is_for_object_stores;
 pub(crate) use start::{check_files, places as places_of, values_of};
 pub(crate) use supervisor::{LONGEST_END, end_all, plan as plan_of, supervise};
-pub(crate) use trash::{keep_empty as keep_trash_empty, remove_lost_uploads, remove_upload, tidy};
+pub(crate) use trash::{prepare as prepare_trash, remove_upload, tidy};

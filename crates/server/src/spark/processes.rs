@@ -1,112 +1,254 @@
 //! The processes of a run: how they are told from all others, and how they are ended.
 //!
-//! A run's first process is started with [`MARK`] in its environment, which every descendant inherits, and in a session
-//! of its own. Spark's Python workers make process groups of their own, and a program may make a session, but what a
-//! process was started with cannot be taken back: so the mark or the session tells them all.
-//!
-//! Linux tells both in `/proc`; where there is none, the process group of the first process has to do.
+//! They are the members of the run's cgroup, where there is one, and everywhere the descendants of the run's parent: it
+//! is a subreaper, so that what loses its own parent becomes its child, and no process can leave the tree. What a job
+//! can change (its session, its environment) decides only when the parent was killed and the tree with it: then those
+//! are searched that still have the run's mark in their environment, or its session.
 
 use std::{
-    fs,
-    path::Path,
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+
+use super::{
+    cgroup::Cgroup,
+    run::{Began, RunFolder},
+};
 
 /// The variable that names the run.
 pub(crate) const MARK: &str = "MLPLATFORM_RUN";
+/// How long a parent whose run is to end leaves the job to end by itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks whether they have ended.
-const LOOK: Duration = Duration::from_millis(20);
-/// A process that SIGKILL does not end hangs in the kernel; waiting longer helps nobody.
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
+/// A parent that was asked to end its run and has not done so is not asked again.
 const HOPELESS: Duration = Duration::from_secs(5);
+/// So often those are stopped that were born while the others were. Each round that finds some leaves fewer processes
+/// that could fork, because who is stopped keeps its place among those that a user may have.
+const ROUNDS: usize = 200;
 
 /// Who belongs to a run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tree {
+    /// The run's parent: it is spared, its descendants are not.
+    pub(crate) root: Option<u32>,
+    pub(crate) cgroup: Option<Cgroup>,
+    /// For a run whose parent was killed.
+    pub(crate) remains: Option<Remains>,
+}
+
+/// What is left of a run whose parent was killed is known by this.
 #[derive(Clone, Debug)]
-pub(crate) struct Family {
+pub(crate) struct Remains {
     /// The value of [`MARK`].
     pub(crate) mark: String,
-    /// The session's leader: the run's parent, which is spared. `None`: nobody knows it any more.
+    /// The parent's session.
     pub(crate) session: Option<u32>,
 }
 
-/// When a process was started, in the system's ticks since it booted. With the pid, it is one process for ever.
+/// A process as it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Member {
+    pid: u32,
+    started: u64,
+}
+
+/// What `/proc/<pid>/stat` tells.
+struct Stat {
+    state: char,
+    parent: u32,
+    session: u32,
+    started: u64,
+}
+
+/// When a process was started, in the system's ticks since it booted. With the pid, it is one process until the next
+/// boot.
 pub(crate) fn started(pid: u32) -> Option<u64> {
-    stat(pid)?.get(19)?.parse().ok()
+    stat(pid).map(|stat| stat.started)
 }
 
-/// The fields of `/proc/<pid>/stat` behind the name, which may hold anything: the state is the first.
-fn stat(pid: u32) -> Option<Vec<String>> {
+/// Names this boot of the system: pids begin anew with each.
+pub(crate) fn boot() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
+}
+
+fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it may hold anything.
     let (_, fields) = text.rsplit_once(')')?;
-    Some(fields.split_ascii_whitespace().map(str::to_owned).collect())
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
 }
 
-impl Family {
-    /// Those that are there now, zombies and the session's leader apart.
-    pub(crate) fn members(&self) -> Vec<u32> {
+impl Tree {
+    /// Whether any is left; zombies are not.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cgroup.as_ref().is_none_or(Cgroup::is_empty) && self.members().is_empty()
+    }
+
+    /// Those that are there now, zombies and the root apart.
+    fn members(&self) -> Vec<Member> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        pids.filter(|pid| Some(*pid) != self.session && *pid != std::process::id() && self.has(*pid)).collect()
-    }
-
-    fn has(&self, pid: u32) -> bool {
-        let Some(stat) = stat(pid) else { return false };
-        if matches!(stat.first().map(String::as_str), Some("Z" | "X")) {
-            return false;
+        let all: HashMap<u32, Stat> = pids.filter_map(|pid| Some((pid, stat(pid)?))).collect();
+        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (pid, stat) in &all {
+            children.entry(stat.parent).or_default().push(*pid);
         }
-        let session = stat.get(3).and_then(|session| session.parse::<u32>().ok());
-        (session.is_some() && session == self.session) || is_marked(pid, &self.mark)
+        let mut found: HashSet<u32> = self.cgroup.iter().flat_map(Cgroup::members).collect();
+        found.extend(all.iter().filter(|(pid, stat)| self.is_remains(**pid, stat)).map(|(pid, _)| *pid));
+        // From each of them and from the root downwards.
+        let mut next: Vec<u32> = found.iter().copied().chain(self.root).collect();
+        while let Some(pid) = next.pop() {
+            for child in children.remove(&pid).into_iter().flatten() {
+                found.insert(child);
+                next.push(child);
+            }
+        }
+        let spared = [self.root.unwrap_or(0), std::process::id()];
+        let living = |pid: &u32| all.get(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X'));
+        found.retain(|pid| !spared.contains(pid));
+        found.iter().filter_map(|pid| Some(Member { pid: *pid, started: living(pid)?.started })).collect()
     }
 
-    /// Ends them: asks first, and after the patience does not ask any more. Blocks until none is left; gives how many
-    /// are left all the same.
-    pub(crate) fn end(&self, patience: Duration) -> usize {
+    fn is_remains(&self, pid: u32, stat: &Stat) -> bool {
+        self.remains.as_ref().is_some_and(|remains| {
+            remains.session.is_some_and(|session| session == stat.session && session != pid)
+                || is_marked(pid, &remains.mark)
+        })
+    }
+
+    /// Asks them to end.
+    pub(crate) fn ask(&self) {
+        for member in self.members() {
+            send(member, Signal::TERM);
+        }
+    }
+
+    /// SIGKILL for those there are. They are stopped before: who is stopped cannot fork any more.
+    pub(crate) fn kill(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+        let mut stopped = HashSet::new();
+        for _ in 0..ROUNDS {
+            let new: Vec<Member> = self.members().into_iter().filter(|member| !stopped.contains(member)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for member in new {
+                send(member, Signal::STOP);
+                stopped.insert(member);
+            }
+        }
+        for member in stopped {
+            send(member, Signal::KILL);
+        }
+    }
+
+    /// Blocks until none is left, or it is hopeless; gives whether none is left.
+    fn end(&self, until: impl Fn() -> bool) -> bool {
         let began = Instant::now();
-        let mut asked = Vec::new();
-        loop {
-            let members = self.members();
-            if members.is_empty() || began.elapsed() > patience + HOPELESS {
-                return members.len();
+        while began.elapsed() < HOPELESS {
+            if until() && self.is_empty() {
+                return true;
             }
-            let force = began.elapsed() >= patience;
-            for pid in members {
-                if force {
-                    send(pid, Signal::KILL);
-                } else if !asked.contains(&pid) {
-                    asked.push(pid);
-                    send(pid, Signal::TERM);
-                }
-            }
+            self.kill();
             std::thread::sleep(LOOK);
         }
+        false
     }
+}
+
+/// Ends a run: asks its parent to do so, and does it itself if the parent does not, or there is no time. Blocks until
+/// the run's lock is free and no process is left; gives whether that is so.
+pub(crate) fn end_run(run: &RunFolder, mark: &str, patience: Duration) -> bool {
+    let began = Instant::now();
+    let mut asked = false;
+    while run.is_locked() && began.elapsed() < patience + HOPELESS && !patience.is_zero() {
+        if !asked && let Some(parent) = run.began().as_ref().and_then(parent) {
+            send(parent, Signal::TERM);
+            // A job without a user of its own may have stopped it.
+            send(parent, Signal::CONT);
+            asked = true;
+        }
+        std::thread::sleep(LOOK);
+    }
+    let known = run.began();
+    let parent = known.as_ref().and_then(parent);
+    let tree = tree_of(known.as_ref(), parent, mark);
+    let mut gone = tree.end(|| !run.is_locked());
+    if !gone
+        && run.is_locked()
+        && let Some(parent) = parent
+    {
+        // It hangs, or was stopped again: without it nothing is lost but how the job ended.
+        send(parent, Signal::KILL);
+        gone = tree_of(known.as_ref(), None, mark).end(|| !run.is_locked());
+    }
+    if let (true, Some(cgroup)) = (gone, &tree.cgroup) {
+        cgroup.remove();
+    }
+    gone
+}
+
+/// SIGKILL for what a run has started, and not for its parent, which then tells the end.
+pub(crate) fn kill_run(run: &RunFolder, mark: &str) {
+    let known = run.began();
+    tree_of(known.as_ref(), known.as_ref().and_then(parent), mark).kill();
+}
+
+fn tree_of(began: Option<&Began>, parent: Option<Member>, mark: &str) -> Tree {
+    // After a boot its numbers are those of others.
+    let began = began.filter(|began| began.boot.is_none() || began.boot == boot());
+    let session = began.map(|began| began.pid);
+    // Somebody else's, if the pid is.
+    let session = session.filter(|pid| parent.is_some() || started(*pid).is_none());
+    Tree {
+        root: parent.map(|parent| parent.pid),
+        cgroup: began.and_then(|began| Cgroup::at(began.cgroup.as_deref()?)),
+        remains: Some(Remains { mark: mark.to_owned(), session }),
+    }
+}
+
+/// The run's parent, if it lives.
+fn parent(began: &Began) -> Option<Member> {
+    let started = started(began.pid)?;
+    let same = began.started == Some(started) && (began.boot.is_none() || began.boot == boot());
+    same.then_some(Member { pid: began.pid, started })
 }
 
 fn is_marked(pid: u32, mark: &str) -> bool {
-    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    let Ok(environment) = fs::read(environment(pid)) else { return false };
     let wanted = format!("{MARK}={mark}");
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
 }
 
-fn send(pid: u32, signal: Signal) {
-    if let Some(pid) = to_pid(pid) {
-        // It may have ended since it was seen.
-        let _ = kill_process(pid, signal);
-    }
+fn environment(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/environ"))
 }
 
-/// For systems that have no `/proc`.
-pub(crate) fn end_group(leader: u32) {
-    if !Path::new("/proc/self/stat").exists()
-        && let Some(leader) = to_pid(leader)
-    {
-        let _ = kill_process_group(leader, Signal::KILL);
+/// To that process, and to no other that got its pid since it was seen.
+fn send(member: Member, signal: Signal) {
+    let Some(pid) = i32::try_from(member.pid).ok().and_then(Pid::from_raw) else { return };
+    let file = pidfd_open(pid, PidfdFlags::empty());
+    if started(member.pid) != Some(member.started) {
+        return;
     }
-}
-
-fn to_pid(pid: u32) -> Option<Pid> {
-    i32::try_from(pid).ok().and_then(Pid::from_raw)
+    // It may have ended since then.
+    let _: io::Result<()> = match file {
+        Ok(file) => pidfd_send_signal(file, signal).map_err(Into::into),
+        Err(_) => kill_process(pid, signal).map_err(Into::into),
+    };
 }
 
 #[cfg(test)]
@@ -114,20 +256,24 @@ mod tests {
     use super::*;
     use std::process::Command;
 
+    fn remains(mark: &str) -> Tree {
+        Tree { remains: Some(Remains { mark: mark.to_owned(), session: None }), ..Tree::default() }
+    }
+
     #[test]
-    fn a_family_is_found_and_ended_whoever_left_the_group() {
+    fn what_a_killed_parent_leaves_is_found_and_ended_whoever_left_the_group() {
         let mark = format!("test-{}", std::process::id());
-        let family = Family { mark: mark.clone(), session: None };
-        // One that ignores SIGTERM, and one in a session of its own.
-        let script = "trap '' TERM; setsid sleep 60 & sleep 60 & wait; sleep 60";
+        let tree = remains(&mark);
+        // One that ignores SIGTERM, one in a session of its own, and one without the mark, whose parent has it.
+        let script = "trap '' TERM; setsid sleep 60 & env -i sleep 60 & sleep 60 & wait; sleep 60";
         let mut child = Command::new("sh").args(["-c", script]).env(MARK, &mark).spawn().unwrap();
-        while family.members().len() < 3 {
+        while tree.members().len() < 4 {
             std::thread::sleep(LOOK);
         }
         let reaper = std::thread::spawn(move || child.wait().unwrap());
-        assert_eq!(family.end(Duration::from_millis(100)), 0);
+        assert!(tree.end(|| true));
         assert!(!reaper.join().unwrap().success());
-        assert_eq!(family.members(), Vec::<u32>::new());
+        assert!(tree.is_empty());
     }
 
     #[test]
@@ -136,5 +282,6 @@ mod tests {
         assert_eq!(started(std::process::id()), Some(own));
         assert_ne!(started(1), Some(own));
         assert_eq!(started(u32::MAX), None);
+        assert!(boot().is_some());
     }
 }

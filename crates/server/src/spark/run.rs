@@ -6,19 +6,27 @@
 //! | `began.json` | who the parent is: written before the program is started |
 //! | `end.json` | how it ended: written whole or not at all |
 //!
+//! The folder is 0700 and its files are 0600, whatever the umask: who locks `lock` is taken for the run's parent, and
+//! what `end.json` says is believed.
+//!
 //! Locked: it runs. Not locked, and its end is written: that is final. Not locked, no end: the parent was killed. Not
 //! locked and not even begun: the platform was killed before it could start anything, and may start it now.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
+use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::processes;
+use super::{cgroup::Cgroup, processes};
+
+/// What an end takes at most, with its problem's text.
+const END: u64 = 4096;
 
 /// The folder of a run.
 #[derive(Clone, Debug)]
@@ -42,8 +50,14 @@ pub(crate) enum Standing {
 pub(crate) struct Began {
     /// Its process id, which is the session's too.
     pub(crate) pid: u32,
-    /// With the pid, one process for ever.
+    /// With the pid, one process until the next boot.
     pub(crate) started: Option<u64>,
+    /// Which boot that was.
+    #[serde(default)]
+    pub(crate) boot: Option<String>,
+    /// The control group of the run's processes.
+    #[serde(default)]
+    pub(crate) cgroup: Option<PathBuf>,
     /// When.
     pub(crate) at: Timestamp,
 }
@@ -83,7 +97,7 @@ impl RunFolder {
 
     /// Takes the lock, for the parent to inherit: there is no moment at which nobody holds it.
     pub(crate) fn lock(&self) -> io::Result<File> {
-        let file = OpenOptions::new().read(true).append(true).create(true).open(self.lock_path())?;
+        let file = private(OpenOptions::new().read(true).append(true).create(true), &self.lock_path())?;
         file.try_lock().map_err(io::Error::from)?;
         Ok(file)
     }
@@ -92,7 +106,7 @@ impl RunFolder {
         self.0.join("lock")
     }
 
-    fn is_locked(&self) -> bool {
+    pub(crate) fn is_locked(&self) -> bool {
         let Ok(file) = OpenOptions::new().read(true).append(true).open(self.lock_path()) else { return false };
         matches!(file.try_lock(), Err(TryLockError::WouldBlock))
     }
@@ -117,9 +131,20 @@ impl RunFolder {
         read(&self.0.join("end.json"))
     }
 
-    pub(crate) fn write_began(&self) -> io::Result<()> {
-        let pid = std::process::id();
-        write(&self.0.join("began.json"), &Began { pid, started: processes::started(pid), at: Timestamp::now() })
+    pub(crate) fn write_began(&self, cgroup: Option<&Cgroup>) -> io::Result<()> {
+        let (pid, cgroup) = (std::process::id(), cgroup.map(|cgroup| cgroup.path().to_owned()));
+        let began =
+            Began { pid, started: processes::started(pid), boot: processes::boot(), cgroup, at: Timestamp::now() };
+        write(&self.0.join("began.json"), &began)
+    }
+
+    /// Takes the room for the end before the run begins: the run may fill the disk.
+    pub(crate) fn reserve_end(&self) -> io::Result<()> {
+        let path = beside(&self.0.join("end.json"));
+        let file = private(OpenOptions::new().write(true).create(true).truncate(true), &path)?;
+        // Where it cannot be taken beforehand, the end is written when there is room.
+        let _ = fallocate(&file, FallocateFlags::KEEP_SIZE, 0, END);
+        Ok(())
     }
 
     pub(crate) fn write_end(&self, end: &End) -> io::Result<()> {
@@ -131,19 +156,32 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Whole or not at all, and there to stay.
+/// Whole or not at all, and there to stay. The room that was taken for it is used.
 fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let beside = path.with_extension("tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&beside)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
+    let (beside, text) = (beside(path), serde_json::to_vec(value)?);
+    let file = private(OpenOptions::new().write(true).create(true).truncate(false), &beside)?;
+    file.write_all_at(&text, 0)?;
+    file.set_len(text.len() as u64)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("tmp")
+}
+
+/// For nobody but the platform's user, whatever the umask is and whatever the file was.
+fn private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn what_a_folder_says() {
@@ -153,12 +191,17 @@ mod tests {
         let lock = run.lock().unwrap();
         assert!(run.lock().is_err());
         assert_eq!(run.standing(), Standing::Running);
-        run.write_began().unwrap();
+        run.reserve_end().unwrap();
+        run.write_began(None).unwrap();
         assert_eq!(run.began().unwrap().pid, std::process::id());
         drop(lock);
         assert_eq!(run.standing(), Standing::Lost);
         let end = End { at: Timestamp::UNIX_EPOCH, exit_code: Some(0), signal: None, problem: None };
         run.write_end(&end).unwrap();
         assert_eq!(run.standing(), Standing::Ended(end));
+        let modes: Vec<u32> = ["lock", "began.json", "end.json"]
+            .map(|name| fs::metadata(folder.path().join(name)).unwrap().mode())
+            .into();
+        assert_eq!(modes, [0o100_600; 3]);
     }
 }

@@ -1,25 +1,38 @@
 //! `mlplatform-server run-job`: the parent of one run of a job, a process of its own.
 //!
-//! It leads a session, starts the program, waits for it, ends whatever the program leaves behind and writes down how it
-//! ended. The server may be killed, stopped or replaced meanwhile: neither the program nor this notices. What to start
-//! comes over standard input, because secrets are among it, and they touch no disk. Standard output is the run's lock.
+//! It starts the program, writes down what the program prints, waits for its end, ends whatever it leaves behind and
+//! notes how it ended. The server may be killed, stopped or replaced meanwhile: neither the program nor this notices.
+//! What to start comes over standard input, because secrets are among it, and they touch no disk. Standard output is the
+//! run's lock. SIGTERM ends the run.
+//!
+//! The program's output is a pipe: it never holds the log's file, and can neither shorten nor fill it.
 
 use std::{
     collections::BTreeMap,
-    fs::OpenOptions,
-    io::{self, Read},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    io::{self, PipeWriter, Read},
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
-    time::Duration,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use rustix::process::{getpid, set_child_subreaper, setsid};
+use rustix::{
+    fs::{Gid, Mode, Uid, fchown},
+    io::Errno,
+    process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, setsid, umask, wait},
+};
 use serde::{Deserialize, Serialize};
+use tokio::{
+    net::unix::pipe,
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
 
 use super::{
-    processes::{self, Family, MARK},
+    cgroup::Cgroup,
+    log::{LogWriter, Room},
+    processes::{LOOK, MARK, PATIENCE, Tree},
     run::{End, RunFolder},
 };
 
@@ -27,6 +40,12 @@ use super::{
 const PATIENCE_WITH_REMAINS: Duration = Duration::from_millis(500);
 /// How often it is looked whether the data directory is still there.
 const WATCH: Duration = Duration::from_secs(2);
+/// How often an end is written that finds no room.
+const AGAIN: Duration = Duration::from_millis(250);
+/// One read of what the program prints.
+const PIECE: usize = 64 * 1024;
+/// What programs expect: others may read what they make.
+const UMASK: u32 = 0o022;
 
 /// What to start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,8 +56,10 @@ pub(crate) struct Launch {
     pub(crate) environment: BTreeMap<String, String>,
     /// Where it runs.
     pub(crate) folder: PathBuf,
-    /// What it prints is added to this file.
+    /// What it prints is added to this file …
     pub(crate) log: PathBuf,
+    /// … within these limits.
+    pub(crate) room: Room,
     /// The value of [`MARK`].
     pub(crate) mark: String,
     /// User and group to run as.
@@ -54,51 +75,168 @@ pub fn run_job(folder: &Path) -> io::Result<()> {
     let _ = setsid();
     // What loses its parent becomes our child, and is found and ended.
     let _ = set_child_subreaper(Some(getpid()));
-    let run = RunFolder::at(folder);
+    umask(Mode::from_raw_mode(UMASK));
+    // One thread: it moves between control groups while it starts the program.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(&RunFolder::at(folder)))
+}
+
+async fn run(folder: &RunFolder) -> io::Result<()> {
+    // Before the run has begun: whoever reads that it has may end it.
+    let mut stop = signal(SignalKind::terminate())?;
+    let mut children = signal(SignalKind::child())?;
     let mut text = String::new();
     io::stdin().lock().read_to_string(&mut text)?;
     // Cut short when the server was killed while it wrote: then nothing begins.
     let launch: Launch = serde_json::from_str(&text)?;
     drop(text);
-    run.write_began()?;
-    let family = Family { mark: launch.mark.clone(), session: Some(std::process::id()) };
-    let end = match start(&launch).and_then(|mut child| {
-        watch(folder, &family);
-        child.wait().inspect(|_| processes::end_group(child.id()))
-    }) {
-        Ok(status) => ended(status),
-        Err(error) => End::problem(&format!("'{}' cannot be started: {error}", launch.program.display())),
+    let mut run = Run { folder, log: LogWriter::open(&launch.log, launch.room)?, output: None, status: None, child: 0 };
+    let cgroup = Cgroup::make(&launch.mark);
+    let tree = Tree { root: Some(std::process::id()), cgroup, remains: None };
+    folder.reserve_end()?;
+    folder.write_began(tree.cgroup.as_ref())?;
+    let started = io::pipe().and_then(|(output, input)| {
+        run.output = Some(pipe::Receiver::from_owned_fd(OwnedFd::from(output))?);
+        tree.cgroup.as_ref().map_or_else(|| start(&launch, &input), |group| group.within(|| start(&launch, &input)))
+    });
+    let problem = match started {
+        Ok(child) => {
+            run.child = child.id();
+            let mut patience = PATIENCE;
+            let mut looked = Instant::now();
+            while !run.reap() {
+                tokio::select! {
+                    () = run.copy() => {}
+                    _ = children.recv() => {}
+                    _ = stop.recv() => break,
+                    () = sleep(WATCH) => {}
+                }
+                // A platform in a temporary folder is removed with it, and then nobody is left who could end a job.
+                if looked.elapsed() >= WATCH {
+                    looked = Instant::now();
+                    if !folder.path().exists() {
+                        patience = PATIENCE_WITH_REMAINS;
+                        break;
+                    }
+                }
+            }
+            if run.status.is_some() {
+                patience = PATIENCE_WITH_REMAINS;
+            }
+            run.end(&tree, patience).await;
+            None
+        }
+        Err(error) => Some(format!("'{}' cannot be started: {error}", launch.program.display())),
     };
-    family.end(PATIENCE_WITH_REMAINS);
-    run.write_end(&end)
+    if let Some(cgroup) = &tree.cgroup {
+        cgroup.remove();
+    }
+    let end = problem.map_or_else(|| ended(run.status), |problem| End::problem(&problem));
+    run.write_end(&end).await
 }
 
-fn start(launch: &Launch) -> io::Result<std::process::Child> {
-    let log = OpenOptions::new().append(true).open(&launch.log)?;
+struct Run<'a> {
+    folder: &'a RunFolder,
+    log: LogWriter,
+    /// What the program and its descendants print.
+    output: Option<pipe::Receiver>,
+    /// The program.
+    child: u32,
+    /// How it ended.
+    status: Option<WaitStatus>,
+}
+
+impl Run<'_> {
+    /// Takes note of whoever has ended; gives whether the program has.
+    fn reap(&mut self) -> bool {
+        self.has_children();
+        self.status.is_some()
+    }
+
+    /// Takes note of whoever has ended; gives whether anybody is left.
+    fn has_children(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if u32::try_from(pid.as_raw_pid()) == Ok(self.child) => {
+                    self.status = Some(status);
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Writes down what is printed, for ever.
+    async fn copy(&mut self) {
+        let mut piece = [0; PIECE];
+        while let Some(output) = &self.output {
+            if output.readable().await.is_err() {
+                break;
+            }
+            match output.try_read(&mut piece) {
+                Ok(0) => self.output = None,
+                Ok(length) => self.log.write(piece.get(..length).unwrap_or_default()),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => self.output = None,
+            }
+            // A program that prints without end must not keep us from its end.
+            tokio::task::yield_now().await;
+        }
+        std::future::pending().await
+    }
+
+    /// Ends the run's processes: asks them, and after the patience does not ask any more. Returns when none is left,
+    /// and all that they have printed is written.
+    async fn end(&mut self, tree: &Tree, patience: Duration) {
+        let began = Instant::now();
+        let mut asked = false;
+        while self.has_children() || !tree.is_empty() {
+            if began.elapsed() >= patience {
+                tree.kill();
+            } else if !asked {
+                tree.ask();
+                asked = true;
+            }
+            let _ = timeout(LOOK, self.copy()).await;
+        }
+        // Nobody is left who could add to it; that it ends is not to be relied on, since a job may have given it away.
+        let mut piece = [0; PIECE];
+        while let Some(Ok(length @ 1..)) = self.output.as_ref().map(|output| output.try_read(&mut piece)) {
+            self.log.write(piece.get(..length).unwrap_or_default());
+        }
+    }
+
+    /// As often as it takes: a disk that is full now will not be for ever, and until then the run has not ended.
+    async fn write_end(&mut self, end: &End) -> io::Result<()> {
+        loop {
+            let told = self.log.tell();
+            match self.folder.write_end(end) {
+                Ok(()) if told => return Ok(()),
+                Err(error) if !self.folder.path().exists() => return Err(error),
+                _ => sleep(AGAIN).await,
+            }
+        }
+    }
+}
+
+fn start(launch: &Launch, output: &PipeWriter) -> io::Result<Child> {
     let mut command = Command::new(&launch.program);
     command.args(&launch.arguments).env_clear().envs(&launch.environment).env(MARK, &launch.mark);
-    command.current_dir(&launch.folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.current_dir(&launch.folder).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
     // A group of its own, in our session.
     command.process_group(0);
     if let Some((user, group)) = launch.user {
         // The standard library drops the supplementary groups along with the user.
         command.gid(group).uid(user);
+        // For programs that open /dev/stdout.
+        fchown(output, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
     }
     command.spawn()
 }
 
-fn ended(status: ExitStatus) -> End {
-    End { at: Timestamp::now(), exit_code: status.code(), signal: status.signal(), problem: None }
-}
-
-/// A platform in a temporary folder is removed with it, and then nobody is left who could end a job.
-fn watch(folder: &Path, family: &Family) {
-    let (folder, family) = (folder.to_owned(), family.clone());
-    let watcher = std::thread::Builder::new().name("watch".to_owned());
-    let _ = watcher.spawn(move || {
-        while folder.exists() {
-            std::thread::sleep(WATCH);
-        }
-        family.end(PATIENCE_WITH_REMAINS);
-    });
+fn ended(status: Option<WaitStatus>) -> End {
+    let exit_code = status.and_then(WaitStatus::exit_status);
+    let signal = status.and_then(WaitStatus::terminating_signal);
+    End { at: Timestamp::now(), exit_code, signal, problem: None }
 }

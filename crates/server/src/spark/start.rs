@@ -2,9 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, fchown},
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -17,8 +17,9 @@ use tokio::{
 };
 
 use super::{
-    files,
+    disk, files,
     launch::{self, Context},
+    log::{JobLog, Room},
     places::{Place, Places},
     plan::{Object, ObjectKind, Plan},
     run::RunFolder,
@@ -121,7 +122,7 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
             installation: &installation,
             places: &places,
             folder: &folder,
-            run: &run,
+            room: Room { limit: app.spark().config().longest_log.0, free: disk::Marks::at(app.dir().path()).logs },
             cores,
             memory_mib,
             mark: format!("{}.{}", job.id, job.runs.saturating_add(1)),
@@ -158,32 +159,39 @@ pub(crate) async fn values_of(
     }
 }
 
-/// The folders and files of a run, for nobody but the one that it runs as; gives where its part of the log begins.
+/// The folders and files of a run; gives where its part of the log begins. Modes are set, and not left to the umask.
 fn lay_out(folder: &Path, run: &Path, conf: &str, user: Option<(u32, u32)>) -> io::Result<u64> {
     // What a run that did not begin left behind.
     let _ = fs::remove_dir_all(run);
-    let mode = if user.is_some() { 0o711 } else { 0o700 };
-    for path in [folder, run] {
-        DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    // Another user passes through to its own files, and cannot list the folder.
+    make_folder(folder, if user.is_some() { 0o711 } else { 0o700 }, None)?;
+    // What is said of its runs a job can neither change nor lock.
+    make_folder(run, 0o700, None)?;
+    for name in ["work", "tmp"] {
+        make_folder(&folder.join(name), 0o700, user)?;
     }
-    // The job's own; what is said of its runs it cannot change.
-    for path in [folder.join("work"), folder.join("tmp")] {
-        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
-        if let Some((user, group)) = user {
-            chown(&path, Some(user), Some(group))?;
-        }
+    let properties = launch::properties(folder);
+    match fs::remove_file(&properties) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
-    let properties = launch::properties(run);
-    private(OpenOptions::new().write(true).create_new(true)).open(&properties)?.write_all(conf.as_bytes())?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&properties)?;
+    file.write_all(conf.as_bytes())?;
+    file.set_permissions(Permissions::from_mode(0o400))?;
     if let Some((user, group)) = user {
-        chown(&properties, Some(user), Some(group))?;
+        fchown(&file, Some(user), Some(group))?;
     }
-    let log = private(OpenOptions::new().append(true).create(true)).open(folder.join("log"))?;
-    log.metadata().map(|meta| meta.len())
+    let log = folder.join("log");
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&log)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    JobLog::open(&log)?.map_or(Ok(0), |log| log.size())
 }
 
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options.mode(0o600)
+/// A folder in one that only the platform can change.
+fn make_folder(path: &Path, mode: u32, user: Option<(u32, u32)>) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    user.map_or(Ok(()), |(user, group)| chown(path, Some(user), Some(group)))
 }
 
 /// As it runs, also when a newer one was installed in its place.

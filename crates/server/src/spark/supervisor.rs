@@ -6,18 +6,24 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs,
     time::Duration,
 };
 
 use mlplatform_protocol::{ClusterStatus, EventKind, JobState};
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{
-    end::{after_end, message_of},
+    disk,
+    end::message_of,
+    job_user::JobsAs,
+    log::{gaps_of, read_gaps, truncated},
     plan::Plan,
-    processes::Family,
+    processes::{PATIENCE, end_run},
+    proxy,
     quantity::{cores_text, memory_text},
+    restart,
     run::{End, Standing},
     start::{self, Refusal},
     trash,
@@ -38,15 +44,22 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOK_AT_NEW: Duration = Duration::from_millis(30);
 /// How often it is looked whether a job's time to live is over.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long a deleted job may take to end by itself.
-const PATIENCE: Duration = Duration::from_secs(3);
-
 /// How long the deleting of a job waits for its processes to be gone.
 pub(crate) const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// For as long as the server runs.
 pub(crate) async fn supervise(app: App) {
-    let mut supervisor = Supervisor { app, started: HashSet::new(), ending: HashSet::new() };
+    if app.spark().config().jobs == JobsAs::Off {
+        tokio::join!(look_after(app.clone()), trash::keep_empty(app));
+        return;
+    }
+    proxy::tell();
+    // Each goes on while the others wait for the disk.
+    tokio::join!(look_after(app.clone()), disk::watch(app.clone()), trash::keep_empty(app));
+}
+
+async fn look_after(app: App) {
+    let mut supervisor = Supervisor { app, started: HashSet::new(), ending: HashMap::new(), truncated: HashSet::new() };
     loop {
         let pause = supervisor.look().await.unwrap_or_else(|error| {
             tracing::error!("jobs could not be looked after: {error}: {:?}", crate::error::causes(&error));
@@ -70,11 +83,10 @@ pub(crate) async fn end_all(app: &App) -> Result<()> {
 
 /// Blocks a thread, not the server, until no process of the run is left.
 async fn end_processes(app: &App, job: &JobRow, patience: Duration) {
-    let session = job.run(app).began().map(|began| began.pid);
-    let family = Family { mark: job.mark(), session };
-    match spawn_blocking(move || family.end(patience)).await {
-        Ok(0) => {}
-        left => tracing::error!("processes of the job '{}' cannot be ended: {left:?}", job.name),
+    let (run, mark) = (job.run(app), job.mark());
+    match spawn_blocking(move || end_run(&run, &mark, patience)).await {
+        Ok(true) => {}
+        _ => tracing::error!("processes of the job '{}' cannot be ended", job.name),
     }
 }
 
@@ -83,7 +95,9 @@ struct Supervisor {
     /// Marks of the runs that this server started.
     started: HashSet<String>,
     /// Marks of the runs that are being ended.
-    ending: HashSet<String>,
+    ending: HashMap<String, JoinHandle<()>>,
+    /// Jobs whose logs were truncated, and whose event says so.
+    truncated: HashSet<String>,
 }
 
 impl Supervisor {
@@ -141,16 +155,24 @@ impl Supervisor {
                     began(&mut change, job).await?;
                     change.commit().await?;
                 }
-                if job.deleted_at.is_some() && self.ending.insert(job.mark()) {
+                if job.deleted_at.is_some() && self.ending.get(&job.mark()).is_none_or(JoinHandle::is_finished) {
                     let (app, job) = (self.app.clone(), job.clone());
-                    tokio::spawn(async move {
+                    let mark = job.mark();
+                    let ending = tokio::spawn(async move {
                         end_processes(&app, &job, PATIENCE).await;
                         app.spark().ring();
                     });
+                    self.ending.insert(mark, ending);
                 }
-                Ok(())
+                self.tell_of_truncated(job).await
             }
-            Standing::Ended(end) => self.ended(job, &end).await,
+            Standing::Ended(mut end) => {
+                if let Some(problem) = self.app.spark().eviction(&job.mark()).filter(|_| !end.is_success()) {
+                    end.problem = Some(problem);
+                }
+                self.tell_of_truncated(job).await?;
+                self.ended(job, &end).await
+            }
             Standing::Lost => {
                 end_processes(&self.app, job, Duration::ZERO).await;
                 let problem = "the job's parent process was killed, and with it went what it knew of the job's end";
@@ -179,6 +201,11 @@ impl Supervisor {
         self.started.remove(&mark);
         self.ending.remove(&mark);
         let plan = plan(job);
+        // By one clock, that of the run's parent.
+        let lasted = job.run(&self.app).began().map(|began| end.at.as_microsecond() - began.at.as_microsecond());
+        let quick = lasted.is_some_and(|lasted| lasted < restart::QUICK);
+        let quick_ends = if quick { job.quick_ends.saturating_add(1) } else { 0 };
+        let evicted = end.problem.as_deref().is_some_and(|problem| problem.starts_with(disk::EVICTED));
         let visit = Visit::local();
         let mut change = self.app.change(&visit).await?;
         // It was too quick to be seen running.
@@ -187,8 +214,10 @@ impl Supervisor {
         }
         let now = change.now().as_microsecond();
         let at = self.app.clock().told(end.at).as_microsecond().min(now);
-        let again = plan.as_ref().ok().filter(|_| job.deleted_at.is_none());
+        // One that was evicted would only fill the disk again.
+        let again = plan.as_ref().ok().filter(|_| job.deleted_at.is_none() && !evicted);
         let again = again.and_then(|plan| plan.restart.after_run(end.is_success(), job.runs));
+        let again = again.map(|seconds| seconds.max(restart::back_off(quick_ends)));
         let state = match (again, end.is_success()) {
             (Some(_), true) => JobState::PendingRerun,
             (Some(_), false) => JobState::Failing,
@@ -199,7 +228,7 @@ impl Supervisor {
         let expires_at = expires_at.map(|seconds| at.saturating_add(seconds.saturating_mul(1_000_000)));
         sqlx::query(
             "UPDATE jobs SET state = ?, alive = 0, ended_at = ?, exit_code = ?, signal = ?, problem = ?, due_at = ?, \
-             expires_at = ?, waits_for = NULL WHERE id = ?",
+             expires_at = ?, quick_ends = ?, waits_for = NULL WHERE id = ?",
         )
         .bind(state.name())
         .bind(at)
@@ -208,20 +237,59 @@ impl Supervisor {
         .bind(&end.problem)
         .bind(again.map(|seconds| now.saturating_add(seconds.saturating_mul(1_000_000))))
         .bind(expires_at)
+        .bind(quick_ends)
         .bind(&job.id)
         .execute(change.connection())
         .await?;
         let (kind, reason, message) = message_of(job, end);
         note(change.connection(), job, at, kind, reason, &message).await?;
-        if let Some(message) = after_end(again, end.is_success(), job.runs) {
+        if let Some(seconds) = again {
+            let message = restart::message(job.runs, end.is_success(), seconds, quick_ends);
             note(change.connection(), job, now, EventKind::Normal, "SparkApplicationPendingRerun", &message).await?;
         }
+        job_rows::forget_events(change.connection(), job, restart::EVENTS).await?;
         active(&mut change, &job.cluster_id).await?;
         change.commit().await?;
+        self.app.spark().forget_eviction(&mark);
+        self.remove_old_runs(job);
         if again.is_none() {
+            self.truncated.remove(&job.id);
             trash::tidy(&self.app, job, job.deleted_at.is_some()).await;
         }
         self.app.spark().ring();
+        Ok(())
+    }
+
+    /// Only the last few are of use to anybody; a job that is always run again has no end of them.
+    fn remove_old_runs(&self, job: &JobRow) {
+        let (folder, oldest) = (job.folder(&self.app), job.runs.saturating_sub(restart::FOLDERS));
+        spawn_blocking(move || {
+            // No job can write here: what is removed is the platform's own.
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let number = entry.file_name().to_str().and_then(|name| name.strip_prefix("run-")?.parse::<i64>().ok());
+                if number.is_some_and(|number| number <= oldest) {
+                    let _ = fs::remove_dir_all(entry.path());
+                }
+            }
+        });
+    }
+
+    /// Says once that a log was truncated; where is in the log itself.
+    async fn tell_of_truncated(&mut self, job: &JobRow) -> Result<()> {
+        let log = job.log(&self.app);
+        if self.truncated.contains(&job.id) || !gaps_of(&log).exists() {
+            return Ok(());
+        }
+        let gaps = read_gaps(&log).unwrap_or_default();
+        let Some(gap) = gaps.first() else { return Ok(()) };
+        if !job_rows::is_noted(&mut *self.app.read().await?, job, LOG_TRUNCATED).await? {
+            let visit = Visit::local();
+            let mut change = self.app.change(&visit).await?;
+            let now = change.now().as_microsecond();
+            note(change.connection(), job, now, EventKind::Warning, LOG_TRUNCATED, &truncated(gap)).await?;
+            change.commit().await?;
+        }
+        self.truncated.insert(job.id.clone());
         Ok(())
     }
 
@@ -230,6 +298,7 @@ impl Supervisor {
         self.started.remove(&job.mark());
         let failed = job.failed_starts.saturating_add(1);
         let again = plan(job).ok().and_then(|plan| plan.restart.after_submission(failed));
+        let again = again.map(|seconds| seconds.max(restart::back_off(failed)));
         let visit = Visit::local();
         let mut change = self.app.change(&visit).await?;
         let now = change.now().as_microsecond();
@@ -248,6 +317,7 @@ impl Supervisor {
         .await?;
         let message = format!("failed to submit the application: {problem}");
         note(change.connection(), job, now, EventKind::Warning, "SparkApplicationSubmissionFailed", &message).await?;
+        job_rows::forget_events(change.connection(), job, restart::EVENTS).await?;
         active(&mut change, &job.cluster_id).await?;
         change.commit().await?;
         if again.is_none() {
@@ -296,6 +366,9 @@ impl Supervisor {
                 }
                 let text = format!("the cluster '{}' is being started", cluster.name);
                 self.waits(&job, "cluster", EventKind::Normal, "TriggeredScaleUp", &text).await?;
+            } else if self.app.spark().is_under_pressure() {
+                let text = format!("{}: no run starts until there is room", disk::EVICTED);
+                self.waits(&job, "disk", EventKind::Warning, "DiskPressure", &text).await?;
             } else if full || job.millicores > cores || job.memory_mib > memory {
                 full = true;
                 let text = format!(
@@ -433,6 +506,9 @@ impl Supervisor {
         }
     }
 }
+
+/// The reason of the event about a log that was truncated.
+const LOG_TRUNCATED: &str = "LogTruncated";
 
 /// The cluster was active until now.
 async fn active(change: &mut Change<'_>, cluster: &str) -> Result<()> {

@@ -28,7 +28,7 @@ use rustix::{
 use tokio::task::spawn_blocking;
 
 use crate::{
-    App, DataDir, Result,
+    App, DataDir, Error, Result,
     service::job_rows::{self, JobRow},
 };
 
@@ -58,8 +58,15 @@ pub(crate) fn remove_upload(app: &App, job: &str) {
     discard(app, &app.dir().uploads().join(job));
 }
 
-/// Removes the programs of jobs that are gone: a server that was killed left them. Before anybody can submit another.
-pub(crate) async fn remove_lost_uploads(app: &App) -> Result<()> {
+/// Makes the trash, while there is room on the disk for it, and removes the programs of jobs that are gone: a server that
+/// was killed left them. Before anybody can submit another.
+pub(crate) async fn prepare(app: &App) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(app.dir().trash()) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Error::File("making the trash", error));
+        }
+        _ => {}
+    }
     let kept: HashSet<String> = job_rows::ids(&mut *app.read().await?).await?.into_iter().collect();
     for entry in fs::read_dir(app.dir().uploads()).into_iter().flatten().flatten() {
         if !entry.file_name().to_str().is_some_and(|id| kept.contains(id)) {
@@ -79,12 +86,7 @@ fn discard(app: &App, path: &Path) {
 
 /// Moves a file or folder into the trash; that it is not there is no error.
 fn throw_away(dir: &DataDir, path: &Path) -> io::Result<()> {
-    let trash = dir.trash();
-    match DirBuilder::new().mode(0o700).create(&trash) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    match fs::rename(path, trash.join(name())) {
+    match fs::rename(path, dir.trash().join(name())) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
