@@ -345,7 +345,8 @@ async fn every_form_that_changes_something_asks_for_the_present_value() {
     let browser = Browser::signed_in(&platform, &platform.admin).await;
     let _other = Browser::signed_in(&platform, &platform.admin).await;
     let form_token = browser.form_token().await;
-    let paths = SENSITIVE.map(|(path, action)| (path.replace("{token}", &token).replace("{register}", &register), action));
+    let paths =
+        SENSITIVE.map(|(path, action)| (path.replace("{token}", &token).replace("{register}", &register), action));
     platform.clock.advance(MINUTE * 5);
     let before = platform.rows(STATE).await;
     for (path, _) in &paths {
@@ -359,7 +360,10 @@ async fn every_form_that_changes_something_asks_for_the_present_value() {
             assert!(page.contains("name=\"token\"") && page.contains("aria-invalid=\"true\""), "{path}");
             assert!(!page.contains("mlpr_") && !page.contains("guessed"), "{path} shows what was given");
             if path.ends_with("/new") {
-                assert!(page.contains("value=\"made-n\"") && page.contains("name=\"nonce\" value=\"n\""), "{path} keeps the rest");
+                assert!(
+                    page.contains("value=\"made-n\"") && page.contains("name=\"nonce\" value=\"n\""),
+                    "{path} keeps the rest"
+                );
             }
         }
         // A field of that name in the address is not the form's.

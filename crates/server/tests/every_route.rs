@@ -354,7 +354,8 @@ async fn every_page_and_form_is_for_whom_it_is() {
     let mut nobody = Browser::signed_in(&platform, &gone).await;
     assert_eq!(platform.delete(&session, "gone").send().await.status, 204);
     let public = |path: &str| ["/sign-in", "/open"].contains(&path);
-    let anybody_s = |path: &str| public(path) || path == "/" || path.starts_with("/me") || path.starts_with("/clusters");
+    let anybody_s =
+        |path: &str| public(path) || path == "/" || path.starts_with("/me") || path.starts_with("/clusters");
     let before = platform.rows("SELECT count(*), count(deleted_at) FROM tokens").await;
     let (name, _) = admin.cookie.split_once('=').unwrap();
     let of_api = format!("{name}={session}");

@@ -210,11 +210,13 @@ async fn end_older(change: &mut Change<'_>, token_id: &str, ends_at: i64) -> Res
     .execute(change.connection())
     .await?;
     sqlx::query("DELETE FROM sign_in_codes WHERE token_id = ?").bind(token_id).execute(change.connection()).await?;
-    sqlx::query("UPDATE sessions SET expires_at = min(expires_at, ?), confirmed_at = min(confirmed_at, 0) WHERE token_id = ?")
-        .bind(ends_at)
-        .bind(token_id)
-        .execute(change.connection())
-        .await?;
+    sqlx::query(
+        "UPDATE sessions SET expires_at = min(expires_at, ?), confirmed_at = min(confirmed_at, 0) WHERE token_id = ?",
+    )
+    .bind(ends_at)
+    .bind(token_id)
+    .execute(change.connection())
+    .await?;
     let ended = sqlx::query("DELETE FROM sessions WHERE token_id = ? AND expires_at <= ?")
         .bind(token_id)
         .bind(change.now().as_microsecond())

@@ -240,8 +240,7 @@ fn no_confirmation<'a>(found: &'a Result<Living, Ended>, caller: &Caller) -> Opt
 }
 
 fn confirmation<'a>(caller: &'a Caller, outcome: Outcome, reason: &str, what_for: &str) -> Event<'a> {
-    let detail =
-        if reason.is_empty() { json!({"for": what_for}) } else { json!({"for": what_for, "reason": reason}) };
+    let detail = if reason.is_empty() { json!({"for": what_for}) } else { json!({"for": what_for, "reason": reason}) };
     Event { action: "confirm", actor: Some(caller.id()), subject: Some(caller.id()), outcome, detail }
 }
 
