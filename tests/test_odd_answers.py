@@ -150,8 +150,8 @@ def _token(number: int) -> dict[str, Any]:
 TOKENS = json.dumps([_token(number) for number in range(1000)])
 # A page of the list, with its number in the cursor.
 ENDLESS = {
-    "a million tokens and more": '{"items": %s, "next_cursor": "%%d"}' % TOKENS,
-    "long names": '{"items": [%s], "next_cursor": "%%d"}' % json.dumps({**_token(1), "name": "x" * 7_000_000}),
+    "a million tokens and more": f'{{"items": {TOKENS}, "next_cursor": "%d"}}',
+    "long names": f'{{"items": [{json.dumps({**_token(1), "name": "x" * 7_000_000})}], "next_cursor": "%d"}}',
     "what nobody reads": '{"items": [], "more": "' + "x" * 7_000_000 + '", "next_cursor": "%d"}',
 }
 # Prints what became of it, and the most memory that this process ever had, in KiB.
@@ -219,7 +219,7 @@ def test_a_refusal_without_an_end(proxy: FaultProxy, client: MLPlatform, status:
 def test_a_token_that_is_sent_back_is_shown_nowhere(
     platform: LocalPlatform, proxy: FaultProxy, client: MLPlatform, status: int
 ) -> None:
-    """By a platform, or whoever answers in its place: in any part of a refusal, it is masked in any part of the exception."""
+    """By a platform, or whoever answers in its place: wherever it stood, it is masked in every part of the exception."""
     value = str(platform.admin_token)
     params = {"field": f"no: {value}", value: 1, "more": [{"deep": {value: value}}, value]}
     body = json.dumps({"status": status, "errorCode": f"{value}Exception", "errorParams": params})

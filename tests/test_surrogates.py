@@ -158,7 +158,7 @@ def test_in_a_manifest(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_moment_and_a_lifetime_are_told_by_name(nobody: MLPlatform) -> None:
-    with pytest.raises(BadRequestException, match="^since: .*surrogate"):
+    with pytest.raises(BadRequestException, match=r"^since: .*surrogate"):
         nobody.get_audit(since="\ud800", until=datetime.timedelta(hours=1))
-    with pytest.raises(BadRequestException, match="^overlap: .*surrogate"):
+    with pytest.raises(BadRequestException, match=r"^overlap: .*surrogate"):
         nobody.rotate_token("n", overlap="1\udfffh")
