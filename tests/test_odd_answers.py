@@ -219,7 +219,7 @@ def test_a_refusal_without_an_end(proxy: FaultProxy, client: MLPlatform, status:
 def test_a_token_that_is_sent_back_is_shown_nowhere(
     platform: LocalPlatform, proxy: FaultProxy, client: MLPlatform, status: int
 ) -> None:
-    """By a platform, or whoever answers in its place: wherever it stood, it is masked in every part of the exception."""
+    """By a platform, or whoever answers in its place: it is masked in every part of the exception."""
     value = str(platform.admin_token)
     params = {"field": f"no: {value}", value: 1, "more": [{"deep": {value: value}}, value]}
     body = json.dumps({"status": status, "errorCode": f"{value}Exception", "errorParams": params})

@@ -90,7 +90,7 @@ def test_in_a_dictionary_that_is_sent(nobody: MLPlatform) -> None:
 
 def test_in_the_name_of_an_argument(nobody: MLPlatform) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument"):
-        nobody.delete_token("n", **{"\ud800": 1})  # type: ignore[arg-type]
+        nobody.delete_token("n", **{"\ud800": 1})
     for name in ("\ud800", "a\0b"):
         with pytest.warns(UserWarning, match="ignores the keyword argument"), pytest.raises(MLPlatformException):
             nobody.get_cluster_info("c", **{name: 1})
@@ -99,7 +99,7 @@ def test_in_the_name_of_an_argument(nobody: MLPlatform) -> None:
 @pytest.mark.parametrize("setting", ["refresh_token", "url", "ca_bundle", "client_cert", "client_key"])
 def test_in_a_setting(setting: str) -> None:
     with pytest.raises(ConfigurationException, match=f"^{setting}: .*half of a surrogate pair") as refused:
-        MLPlatform(**{setting: "mlpr_\ud800"})
+        MLPlatform(**{setting: "mlpr_\ud800"})  # type: ignore[arg-type]
     assert isinstance(refused.value, ValueError)
     assert "mlpr_" not in str(refused.value)
 
@@ -137,7 +137,7 @@ CHANGES: dict[str, Callable[[Manifest, str], Any]] = {
     r"jars\[1\]": lambda manifest, half: manifest.set_jars(["a", half]),
     r"files\[0\]": lambda manifest, half: manifest.add_files([half]),
     r"env\[0\].value": lambda manifest, half: manifest.add_driver_env([{"name": "A", "value": half}]),
-    "restart_type": lambda manifest, half: manifest.set_restart_policy(half),  # type: ignore[arg-type]
+    "restart_type": lambda manifest, half: manifest.set_restart_policy(half),
     "file_path": lambda manifest, half: manifest.save_yaml(half),
     "content": lambda _, half: Manifest(MANIFEST.replace("j}", half + "}")),
     "content.metadata.name": lambda _, half: Manifest({"metadata": {"name": half}}),
