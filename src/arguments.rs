@@ -13,13 +13,13 @@ use pyo3::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::errors;
+use crate::{errors, text};
 
 /// A lifetime: text in Go's grammar, a `timedelta`, or a number of seconds.
 pub(crate) fn lifetime(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Lifetime> {
     let py = value.py();
-    let read = if let Ok(text) = value.extract::<String>() {
-        text.parse()
+    let read = if let Ok(given) = value.cast::<PyString>() {
+        text::read(name, given)?.parse()
     } else if value.is_instance_of::<PyBool>() {
         return Err(not_a_lifetime(name, value));
     } else if let Ok(seconds) = value.extract::<f64>() {
@@ -42,8 +42,8 @@ fn not_a_lifetime(name: &str, value: &Bound<'_, PyAny>) -> PyErr {
 /// A moment: an aware `datetime`, RFC 3339 text, or a length of time before now as text or `timedelta`.
 pub(crate) fn moment(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Timestamp> {
     let py = value.py();
-    let text = if let Ok(text) = value.extract::<String>() {
-        text
+    let text = if let Ok(given) = value.cast::<PyString>() {
+        text::read(name, given)?
     } else if let Ok(text) = value.call_method0("isoformat").and_then(|text| text.extract()) {
         text
     } else if let Ok(seconds) = value.call_method0("total_seconds").and_then(|seconds| seconds.extract::<f64>()) {
@@ -68,7 +68,7 @@ pub(crate) fn role(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Role> {
             "{name} must be MLPTokenType.USER or MLPTokenType.ADMIN (mlplatform_client.serializers.auth)"
         ))
     })?;
-    let text = text.to_cow()?;
+    let text = text::read(name, text)?;
     Role::from_name(&text).ok_or_else(|| {
         let problem = format!("'{}' is not a role; use MLPTokenType.USER or MLPTokenType.ADMIN", text.escape_debug());
         errors::raise(value.py(), &Error::argument(name, problem))
@@ -107,7 +107,8 @@ pub(crate) fn ignore_unknown(py: Python<'_>, method: &str, unknown: Option<&Boun
 
 /// A `UserWarning` at the line that called.
 pub(crate) fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
-    let text = std::ffi::CString::new(text)?;
+    // What is warned of may come from a platform, or hold what was pasted in the wrong place.
+    let text = std::ffi::CString::new(token::mask(text).replace('\0', "\\0"))?;
     PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
 }
 
@@ -123,7 +124,13 @@ pub(crate) fn whole_number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<i64
 /// A dictionary as what it says in JSON.
 pub(crate) fn json<T: DeserializeOwned>(name: &str, value: &Bound<'_, PyDict>) -> PyResult<T> {
     let py = value.py();
-    let text: String = py.import("json")?.call_method1("dumps", (value,))?.extract()?;
+    let options = PyDict::new(py);
+    // A surrogate pair that is no pair would be an escape that JSON allows and nobody can read.
+    options.set_item("ensure_ascii", false)?;
+    let text = py.import("json")?.call_method("dumps", (value,), Some(&options))?;
+    let text: String = text.extract().map_err(|_| {
+        bad(py, name, "a text in it holds half of a surrogate pair, which cannot be sent: give whole texts")
+    })?;
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|problem| {
         let problem = format!("{}: {}", problem.path(), problem.inner());
         errors::raise(py, &Error::argument(name, problem.trim_start_matches(".: ")))
@@ -140,7 +147,11 @@ pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String
         return Err(wrong(value));
     }
     let items = value.try_iter().map_err(|_| wrong(value))?;
-    items.map(|item| item.and_then(|item| item.extract().map_err(|_| wrong(&item)))).collect()
+    let read = |(index, item): (usize, PyResult<Bound<'_, PyAny>>)| {
+        let item = item?;
+        text::read(&format!("{name}[{index}]"), item.cast().map_err(|_| wrong(&item))?)
+    };
+    items.enumerate().map(read).collect()
 }
 
 /// A manifest, or a dictionary of the same form.

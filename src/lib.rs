@@ -8,6 +8,7 @@ mod manifest;
 mod platform;
 mod runtime;
 mod serializers;
+mod text;
 mod values;
 
 use pyo3::prelude::*;

@@ -8,6 +8,8 @@ use pyo3::{
     types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple},
 };
 
+use crate::text;
+
 /// What a program gives as a value of a manifest. `name` is the argument's, for messages.
 pub(crate) fn to_node(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Node> {
     node(name, value, yaml::MAX_DEPTH)
@@ -37,7 +39,7 @@ fn node(path: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Node> {
     if value.is_none() {
         Ok(Node::null())
     } else if let Ok(text) = value.cast::<PyString>() {
-        Ok(Node::text(text.to_cow()?))
+        Ok(Node::text(text::read(path, text)?))
     } else if let Ok(truth) = value.cast::<PyBool>() {
         Ok(Node::bool(truth.is_true()))
     } else if value.is_instance_of::<PyInt>() {
@@ -63,7 +65,7 @@ fn node(path: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Node> {
             let Ok(key) = key.cast::<PyString>() else {
                 return Err(wrong(path, "must have texts as its keys", &key));
             };
-            let key = key.to_cow()?;
+            let key = text::read(&format!("a key of {path}"), key)?;
             mapping.set(&key, node(&format!("{path}.{key}"), &value, depth)?);
         }
         Ok(Node::made(Value::Mapping(mapping)))

@@ -6,9 +6,12 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +61,13 @@ def check_access(page: Page) -> None:
     assert spilled == 0, f"{page.url} is wider than the screen by {spilled}"
 
 
+def sign_in_link(platform: LocalPlatform) -> str:
+    """What `mlplatform-server open` prints."""
+    program = Path(sys.executable).with_name("mlplatform-server")
+    arguments = [str(program), "open", "--data-dir", platform.data_dir]
+    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @dataclass
 class User:
     """Somebody at a browser, who sees pages and knows no addresses."""
@@ -73,6 +83,17 @@ class User:
         self.page.get_by_label("Access token").fill(token)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.get_by_role("button", name="Sign out").wait_for()
+
+    def sign_in_by_link(self, platform: LocalPlatform) -> None:
+        """As the first Administrator, without its token: the console asks for that before it changes anything."""
+        self.page.goto(sign_in_link(platform))
+        self.page.get_by_role("button", name="Sign in as Administrator").click()
+        self.page.get_by_role("button", name="Sign out").wait_for()
+
+    def confirm(self, token: str, button: str) -> None:
+        """Give the value that the form asks for, and send it."""
+        self.page.get_by_label("Your access token, once more").fill(token)
+        self.page.get_by_role("button", name=button).click()
 
     def go(self, section: str) -> None:
         """To a part of the console, by its navigation."""

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from browsers import Open, User
+from browsers import Open, User, sign_in_link
 from conftest import TOKEN, Newcomer
+from server_clock import ServerClock
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import ForbiddenException
@@ -213,26 +214,74 @@ def test_rotate(platform: LocalPlatform, newcomer: Newcomer, anybody: User) -> N
     assert _who_am_i(platform, new) == _who_am_i(platform, newest) == name
 
 
-def test_a_user_rotates_its_own_token(platform: LocalPlatform, newcomer: Newcomer, anybody: User) -> None:
-    name, token = newcomer()
+def test_a_user_rotates_its_own_token(moved_platform: LocalPlatform, clock: ServerClock, anybody: User) -> None:
+    anybody.url = moved_platform.url
+    with MLPlatform(moved_platform.admin_token, url=moved_platform.url) as admin:
+        register = admin.create_register_token("anna", "1h", token_type=MLPTokenType.USER)
+        token = admin.create_refresh_token(register)
     page = anybody.page
     anybody.sign_in(token)
     page.get_by_role("link", name="Rotate").click()
     assert page.get_by_text("sign in again with the new value").count()
+    assert page.get_by_label("Your access token, once more").count() == 0
+    clock.advance(300)
+    page.reload()
+    page.get_by_role("radio", name="Goes on for").check()
+    page.get_by_label("Number").fill("3")
     # Whoever finds the browser open has a session, and gets no lasting token for it.
-    for wrong in ("somebody else's", str(platform.admin_token)):
-        page.get_by_label("Your access token, once more").fill(wrong)
-        page.get_by_role("button", name="Rotate").click()
+    for wrong in ("somebody else's", str(moved_platform.admin_token)):
+        anybody.confirm(wrong, "Rotate")
         page.get_by_text("Nothing was changed").wait_for()
-        assert _who_am_i(platform, token) == name
-    page.get_by_label("Your access token, once more").fill(token)
-    page.get_by_role("button", name="Rotate").click()
+        assert _who_am_i(moved_platform, token) == "anna"
+        assert page.get_by_label("Number").input_value() == "3"
+    page.get_by_role("radio", name="Ends at once").check()
+    anybody.confirm(token, "Rotate")
     new = anybody.value()
-    assert _who_am_i(platform, new) == name
+    assert _who_am_i(moved_platform, new) == "anna"
     page.get_by_role("link", name="Ready").click()
     page.get_by_label("Access token").wait_for()
     anybody.sign_in(new)
-    assert page.get_by_role("main").get_by_text(name).count()
+    assert page.get_by_role("main").get_by_text("anna").count()
+
+
+def test_a_form_asks_for_the_value_and_keeps_what_was_typed(
+    platform: LocalPlatform, admin: MLPlatform, newcomer: Newcomer, anybody: User
+) -> None:
+    """With a session that was found: signed in by a link, or longer ago than five minutes."""
+    page, name = anybody.page, next(_names)
+    _, other = newcomer(role=MLPTokenType.ADMIN)
+    anybody.sign_in_by_link(platform)
+    anybody.create(name, role="Administrator", lifetime=("7", "weeks"))
+    # The browser itself does not send the form without the value.
+    assert page.get_by_role("heading", name="Create access token").count()
+    for wrong, said in [
+        ("guessed", "not the present value of the token"),
+        (str(other), "not the present value of the token"),
+        (str(platform.admin_token)[:-1], "does not look like a whole token"),
+    ]:
+        anybody.confirm(wrong, "Create")
+        field = page.get_by_label("Your access token, once more")
+        page.get_by_text(said).wait_for()
+        assert field.get_attribute("aria-invalid") == "true"
+        assert field.get_attribute("autocomplete") == "current-password"
+        assert field.evaluate("field => field === document.activeElement")
+        assert field.input_value() == ""
+        assert not TOKEN.search(page.content())
+        assert page.get_by_label("Name").input_value() == name
+        assert page.get_by_role("radio", name=re.compile("^Administrator")).is_checked()
+        assert page.get_by_label("Number").input_value() == "7"
+        assert page.get_by_label("Unit").input_value() == "w"
+    assert name not in [info.name for info in admin.get_project_tokens_info()]
+    anybody.confirm(platform.admin_token, "Create")
+    page.get_by_role("heading", name="Access token created").wait_for()
+    assert _who_am_i(platform, anybody.value()) == name
+    page.reload()
+    page.get_by_role("heading", name="This token was made already").wait_for()
+    # For the next minutes nothing asks again.
+    page.get_by_role("link", name="Delete").click()
+    assert page.get_by_label("Your access token, once more").count() == 0
+    page.get_by_role("button", name="Confirm").click()
+    page.get_by_role("status").get_by_text(f"{name} was deleted").wait_for()
 
 
 def test_the_other_browsers_are_seen_and_signed_out(newcomer: Newcomer, anybody: User, open_browser: Open) -> None:
@@ -244,7 +293,8 @@ def test_the_other_browsers_are_seen_and_signed_out(newcomer: Newcomer, anybody:
     assert page.get_by_role("region", name="Signed in with this token").get_by_role("term").all_text_contents() == [
         "This browser", "Another browser",
     ]  # fmt: skip
-    page.get_by_role("button", name="Sign the others out").click()
+    page.get_by_role("link", name="Sign the others out").click()
+    page.get_by_role("button", name="Confirm").click()
     page.get_by_role("status").get_by_text("All other browsers were signed out").wait_for()
     assert page.get_by_text("Another browser").count() == 0
     other.page.reload()
@@ -358,14 +408,8 @@ def test_an_export_holds_every_row(platform: LocalPlatform, admin: MLPlatform, a
     assert len(rows) >= 1 + len(admin.get_project_tokens_info())
 
 
-def _open(platform: LocalPlatform) -> str:
-    program = Path(sys.executable).with_name("mlplatform-server")
-    arguments = [str(program), "open", "--data-dir", platform.data_dir]
-    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.strip()
-
-
 def test_open_prints_a_link_that_signs_in_once(platform: LocalPlatform, anybody: User) -> None:
-    link, page = _open(platform), anybody.page
+    link, page = sign_in_link(platform), anybody.page
     for _ in range(2):  # whatever fetches it ahead does not use it up
         page.goto(link)
     page.get_by_role("button", name="Sign in as Administrator").click()
@@ -378,9 +422,9 @@ def test_open_prints_a_link_that_signs_in_once(platform: LocalPlatform, anybody:
 
 def test_open_says_when_there_is_no_server(tmp_path: Path) -> None:
     with LocalPlatform(tmp_path) as platform:
-        assert _open(platform).startswith(f"{platform.url}/open?code=")
+        assert sign_in_link(platform).startswith(f"{platform.url}/open?code=")
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        _open(platform)
+        sign_in_link(platform)
     assert "no server works on" in refused.value.stderr
 
 

@@ -68,9 +68,22 @@ def _rotated(user: User) -> None:
 def _rotate_own(user: User) -> None:
     user.page.goto(f"{user.url}/me")
     user.page.get_by_role("link", name="Rotate").click()
-    user.page.get_by_label("Your access token, once more").fill("not it")
-    user.page.get_by_role("button", name="Rotate").click()
-    user.page.get_by_text("Nothing was changed").wait_for()
+
+
+def _withdraw(user: User) -> None:
+    user.page.goto(f"{user.url}/registration-tokens?show=waiting")
+    user.page.locator("details.menu summary").first.click()
+    user.page.get_by_role("link", name="Withdraw").first.click()
+
+
+def _not_confirmed(show: Show, button: str) -> Show:
+    def wrong(user: User) -> None:
+        show(user)
+        user.page.get_by_label("Your access token, once more").fill("not it")
+        user.page.get_by_role("button", name=button).click()
+        user.page.get_by_text("Nothing was changed").wait_for()
+
+    return wrong
 
 
 PAGES: dict[str, Show] = {
@@ -93,6 +106,18 @@ PAGES: dict[str, Show] = {
     "audit-wrong": _goto("/audit?since=yesterday"),
     "own": _goto("/me"),
     "error": _goto("/nothing"),
+}
+
+# With a session that has to be confirmed.
+ASKING: dict[str, Show] = {
+    "create": _goto("/tokens/new"),
+    "registration-new": _goto("/registration-tokens/new"),
+    "delete": _delete,
+    "delete-wrong": _not_confirmed(_delete, "Confirm"),
+    "rotate-wrong": _not_confirmed(_rotate, "Rotate"),
+    "rotate-own-wrong": _not_confirmed(_rotate_own, "Rotate"),
+    "withdraw-wrong": _not_confirmed(_withdraw, "Confirm"),
+    "sign-out-others-wrong": _not_confirmed(_goto("/me/sign-out-others"), "Confirm"),
 }
 
 
@@ -121,6 +146,10 @@ def test_axe_finds_nothing(theme: str, width: int, platform: LocalPlatform, open
     check_access(user.page)
     user.sign_in(platform.admin_token)
     for show in PAGES.values():
+        show(user)
+        check_access(user.page)
+    user.sign_in_by_link(platform)
+    for show in ASKING.values():
         show(user)
         check_access(user.page)
 
@@ -214,6 +243,22 @@ def test_the_keyboard_alone_rotates(platform: LocalPlatform, newcomer: Newcomer,
     assert TOKEN.fullmatch(user.value())
     assert user.value() != token
     _copy_and_leave(user, name, "Space")
+
+
+def test_the_keyboard_alone_confirms(platform: LocalPlatform, newcomer: Newcomer, open_browser: Open) -> None:
+    name, _ = newcomer()
+    user = open_browser()
+    page, keyboard = user.page, user.page.keyboard
+    user.sign_in_by_link(platform)
+    user.choose(name, "Delete")
+    page.get_by_role("heading", name=f"Delete {name}?").wait_for()
+    _tab_to(page, "Your access token, once more")
+    keyboard.insert_text("not it")
+    keyboard.press("Enter")
+    page.get_by_text("Nothing was changed").wait_for()
+    keyboard.insert_text(platform.admin_token)  # the field has the focus already
+    keyboard.press("Enter")
+    page.get_by_role("status").get_by_text(f"{name} was deleted").wait_for()
 
 
 def test_what_has_the_focus_is_seen(platform: LocalPlatform, open_browser: Open) -> None:

@@ -8,6 +8,8 @@ For whoever changes a page: look at all of them. The three in README's are cut f
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +54,26 @@ def sign_in(page: Page, platform: LocalPlatform, token: str) -> None:
     page.get_by_label("Access token").fill(token)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/tokens")
+
+
+def sign_in_by_link(page: Page, platform: LocalPlatform) -> None:
+    program = Path(sys.executable).with_name("mlplatform-server")
+    command = [str(program), "open", "--data-dir", platform.data_dir]
+    page.goto(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    page.get_by_role("button", name="Sign in as Administrator").click()
+    page.wait_for_url("**/tokens")
+
+
+def refused(show: Callable[[Page, str], None], button: str) -> Callable[[Page, str], None]:
+    """With another value than that of the token that is signed in."""
+
+    def give(page: Page, url: str) -> None:
+        show(page, url)
+        page.get_by_label("Your access token, once more").fill("not it")
+        page.get_by_role("button", name=button).click()
+        page.get_by_text("Nothing was changed").wait_for()
+
+    return give
 
 
 def opened(path: str) -> Callable[[Page, str], None]:
@@ -156,7 +178,27 @@ PAGES: dict[str, Callable[[Page, str], None]] = {
     "audit-none": opened("/audit?action=delete_token&outcome=replay"),
     "audit-wrong": opened("/audit?since=yesterday"),
     "me": opened("/me"),
+    "sign-out-others": opened("/me/sign-out-others"),
     "not-found": opened("/nothing"),
+}
+
+
+def create_asking(page: Page, url: str) -> None:
+    page.goto(url + "/tokens/new")
+    page.get_by_label("Name").fill("quarterly-report")
+    page.locator("input[value=ADMIN]").check()
+
+
+# Of a session that has to be confirmed.
+ASKING: dict[str, Callable[[Page, str], None]] = {
+    "asked-create": create_asking,
+    "asked-create-wrong": refused(create_asking, "Create"),
+    "asked-delete": delete,
+    "asked-delete-wrong": refused(delete, "Confirm"),
+    "asked-rotate": rotate,
+    "asked-rotate-own": refused(rotate_own, "Rotate"),
+    "asked-withdraw": withdraw,
+    "asked-sign-out-others": opened("/me/sign-out-others"),
 }
 
 
@@ -192,6 +234,11 @@ def main() -> None:
                 page.screenshot(path=asked.directory / f"sign-in-link-{theme}-{name}.png", full_page=True)
                 sign_in(page, platform, platform.admin_token)
                 for title, show in PAGES.items():
+                    if not asked.only or title in asked.only:
+                        show(page, platform.url)
+                        page.screenshot(path=asked.directory / f"{title}-{theme}-{name}.png", full_page=True)
+                sign_in_by_link(page, platform)
+                for title, show in ASKING.items():
                     if not asked.only or title in asked.only:
                         show(page, platform.url)
                         page.screenshot(path=asked.directory / f"{title}-{theme}-{name}.png", full_page=True)

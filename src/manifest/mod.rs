@@ -4,7 +4,7 @@ mod problem;
 
 pub(crate) use problem::ManifestProblem;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use mlplatform_client::{
     Error,
@@ -18,7 +18,11 @@ use pyo3::{
     types::{PyDict, PyList, PyMapping, PyString},
 };
 
-use crate::{arguments, errors, files, values};
+use crate::{
+    arguments, errors, files,
+    text::{self, FilePath, Text},
+    values,
+};
 
 /// A Spark job's manifest: a ``SparkApplication`` of the Spark operator (``sparkoperator.k8s.io/v1beta2``).
 ///
@@ -68,7 +72,7 @@ impl Manifest {
     fn new(content: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = content.py();
         let read = if let Ok(text) = content.cast::<PyString>() {
-            manifest::Manifest::read(&text.to_cow()?)
+            manifest::Manifest::read(&text::read("content", text)?)
         } else if content.cast::<PyMapping>().is_ok() {
             manifest::Manifest::from_node(values::to_node("content", content)?)
         } else {
@@ -93,15 +97,9 @@ impl Manifest {
     /// Manifest
     #[staticmethod]
     #[pyo3(signature = (job_name=None))]
-    pub(crate) fn default(py: Python<'_>, job_name: Option<&str>) -> PyResult<Self> {
-        let inner = match job_name {
-            Some(name) => manifest::Manifest::default_for(name),
-            None => {
-                let name = manifest::Manifest::new_job_name();
-                manifest::Manifest::default_for(&name.map_err(|problem| errors::raise(py, &Error::internal(problem)))?)
-            }
-        };
-        Ok(Self { inner })
+    fn default(py: Python<'_>, job_name: Option<Text<'_>>) -> PyResult<Self> {
+        let job_name = job_name.map(|name| name.read("job_name")).transpose()?;
+        Self::of_job(py, job_name.as_deref())
     }
 
     /// Read a manifest from a file.
@@ -123,12 +121,8 @@ impl Manifest {
     ///     The file cannot be read (``FileNotFoundError``, ``PermissionError``, …).
     #[staticmethod]
     #[pyo3(signature = (yaml_file_path))]
-    pub(crate) fn from_yaml_file(py: Python<'_>, yaml_file_path: PathBuf) -> PyResult<Self> {
-        let bytes =
-            py.detach(|| files::read(&yaml_file_path)).map_err(|problem| files::raise(&yaml_file_path, &problem))?;
-        let inner = manifest::Manifest::read_bytes(&bytes)
-            .map_err(|problem| refuse(py, &yaml_file_path.display().to_string(), &problem))?;
-        Ok(Self { inner })
+    fn from_yaml_file(py: Python<'_>, yaml_file_path: FilePath) -> PyResult<Self> {
+        Self::of_file(py, &yaml_file_path.read(py, "yaml_file_path")?)
     }
 
     #[getter]
@@ -137,8 +131,9 @@ impl Manifest {
     }
 
     #[setter]
-    fn set_job_name(&mut self, py: Python<'_>, value: Option<&str>) -> PyResult<()> {
-        self.inner.set_text("metadata", "name", value).map_err(|problem| refuse(py, "job_name", &problem))
+    fn set_job_name(&mut self, py: Python<'_>, value: Option<Text<'_>>) -> PyResult<()> {
+        let value = value.map(|value| value.read("job_name")).transpose()?;
+        self.inner.set_text("metadata", "name", value.as_deref()).map_err(|problem| refuse(py, "job_name", &problem))
     }
 
     #[getter]
@@ -147,9 +142,10 @@ impl Manifest {
     }
 
     #[setter]
-    fn set_main_app_file(&mut self, py: Python<'_>, value: Option<&str>) -> PyResult<()> {
+    fn set_main_app_file(&mut self, py: Python<'_>, value: Option<Text<'_>>) -> PyResult<()> {
+        let value = value.map(|value| value.read("main_app_file")).transpose()?;
         self.inner
-            .set_text("spec", "mainApplicationFile", value)
+            .set_text("spec", "mainApplicationFile", value.as_deref())
             .map_err(|problem| refuse(py, "main_app_file", &problem))
     }
 
@@ -159,8 +155,9 @@ impl Manifest {
     }
 
     #[setter]
-    fn set_main_class(&mut self, py: Python<'_>, value: Option<&str>) -> PyResult<()> {
-        self.inner.set_text("spec", "mainClass", value).map_err(|problem| refuse(py, "main_class", &problem))
+    fn set_main_class(&mut self, py: Python<'_>, value: Option<Text<'_>>) -> PyResult<()> {
+        let value = value.map(|value| value.read("main_class")).transpose()?;
+        self.inner.set_text("spec", "mainClass", value.as_deref()).map_err(|problem| refuse(py, "main_class", &problem))
     }
 
     #[getter]
@@ -169,8 +166,9 @@ impl Manifest {
     }
 
     #[setter]
-    fn set_spec_type(&mut self, py: Python<'_>, value: Option<&str>) -> PyResult<()> {
-        self.inner.set_spec_type(value).map_err(|problem| refuse(py, "spec_type", &problem))
+    fn set_spec_type(&mut self, py: Python<'_>, value: Option<Text<'_>>) -> PyResult<()> {
+        let value = value.map(|value| value.read("spec_type")).transpose()?;
+        self.inner.set_spec_type(value.as_deref()).map_err(|problem| refuse(py, "spec_type", &problem))
     }
 
     /// Change the executors' settings (``spec.executor``).
@@ -420,12 +418,13 @@ impl Manifest {
         on_submission_failure_retry_interval: i64,
     ) -> PyResult<()> {
         let kind = restart_type.map(|value| {
-            value.extract::<String>().map_err(|_| {
+            let given = value.cast::<PyString>().map_err(|_| {
                 PyTypeError::new_err(
                     "restart_type must be K8sSparkJobRestartPolicyType.NEVER, ALWAYS or ON_FAILURE \
                      (from mlplatform_client import K8sSparkJobRestartPolicyType)",
                 )
-            })
+            })?;
+            text::read("restart_type", given)
         });
         let kind = kind.transpose()?;
         let policy = RestartPolicy {
@@ -508,7 +507,8 @@ impl Manifest {
     /// OSError
     ///     The file cannot be written.
     #[pyo3(signature = (file_path))]
-    fn save_yaml(&self, py: Python<'_>, file_path: PathBuf) -> PyResult<()> {
+    fn save_yaml(&self, py: Python<'_>, file_path: FilePath) -> PyResult<()> {
+        let file_path = file_path.read(py, "file_path")?;
         let text = self.inner.to_yaml();
         py.detach(|| files::replace(&file_path, text.as_bytes())).map_err(|problem| files::raise(&file_path, &problem))
     }
@@ -548,6 +548,24 @@ impl Manifest {
 }
 
 impl Manifest {
+    pub(crate) fn of_job(py: Python<'_>, job_name: Option<&str>) -> PyResult<Self> {
+        let inner = match job_name {
+            Some(name) => manifest::Manifest::default_for(name),
+            None => {
+                let name = manifest::Manifest::new_job_name();
+                manifest::Manifest::default_for(&name.map_err(|problem| errors::raise(py, &Error::internal(problem)))?)
+            }
+        };
+        Ok(Self { inner })
+    }
+
+    pub(crate) fn of_file(py: Python<'_>, path: &Path) -> PyResult<Self> {
+        let bytes = py.detach(|| files::read(path)).map_err(|problem| files::raise(path, &problem))?;
+        let inner = manifest::Manifest::read_bytes(&bytes)
+            .map_err(|problem| refuse(py, &path.display().to_string(), &problem))?;
+        Ok(Self { inner })
+    }
+
     fn set_settings(&mut self, part: Part, settings: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = settings.py();
         let settings = values::to_mapping("settings", settings)?;

@@ -4,7 +4,7 @@ use mlplatform_client::protocol::audit::{AuditRequest, Outcome};
 use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
-use crate::{arguments, serializers::audit::MLPAuditEntry};
+use crate::{arguments, serializers::audit::MLPAuditEntry, text::Text};
 
 #[pymethods]
 impl MLPlatform {
@@ -52,9 +52,9 @@ impl MLPlatform {
     fn get_audit(
         &self,
         py: Python<'_>,
-        token: Option<String>,
-        action: Option<String>,
-        outcome: Option<&str>,
+        token: Option<Text<'_>>,
+        action: Option<Text<'_>>,
+        outcome: Option<Text<'_>>,
         since: Option<&Bound<'_, PyAny>>,
         until: Option<&Bound<'_, PyAny>>,
         limit: Option<usize>,
@@ -63,8 +63,11 @@ impl MLPlatform {
     ) -> PyResult<Vec<MLPAuditEntry>> {
         const KNOWN: [&str; 7] = ["token", "action", "outcome", "since", "until", "limit", "timeout"];
         arguments::refuse_unknown("get_audit", &KNOWN, kwargs)?;
+        let token = token.map(|text| text.read("token")).transpose()?;
+        let action = action.map(|text| text.read("action")).transpose()?;
+        let outcome = outcome.map(|text| text.read("outcome")).transpose()?;
         let outcome = outcome.map(|text| {
-            Outcome::from_name(text).ok_or_else(|| {
+            Outcome::from_name(&text).ok_or_else(|| {
                 let known = Outcome::ALL.map(Outcome::name).join("', '");
                 arguments::bad(py, "outcome", format!("'{}' is none: use '{known}'", text.escape_debug()))
             })

@@ -3,7 +3,7 @@
 use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
-use crate::{arguments, serializers::spark_proxy::K8sClusterInfo};
+use crate::{arguments, serializers::spark_proxy::K8sClusterInfo, text::Text};
 
 #[pymethods]
 impl MLPlatform {
@@ -60,11 +60,12 @@ impl MLPlatform {
     fn get_cluster_info(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
         arguments::ignore_unknown(py, "get_cluster_info", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         let info = self.call(py, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
         Ok(info.into())
@@ -133,11 +134,12 @@ impl MLPlatform {
     fn delete_cluster(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         arguments::refuse_unknown("delete_cluster", &["cluster_id", "timeout"], kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         self.call(py, |client| async move { client.delete_cluster(&cluster_id, timeout).await })
     }
@@ -173,12 +175,13 @@ impl MLPlatform {
     fn set_cluster_delete_time(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         minutes: &Bound<'_, PyAny>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
         arguments::ignore_unknown(py, "set_cluster_delete_time", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let minutes = arguments::whole_number("minutes", minutes)?;
         let timeout = arguments::timeout(py, timeout)?;
         let info =
@@ -212,11 +215,12 @@ impl MLPlatform {
     fn remove_cluster_delete_time(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
         arguments::ignore_unknown(py, "remove_cluster_delete_time", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         let info =
             self.call(py, |client| async move { client.remove_cluster_delete_time(&cluster_id, timeout).await })?;
@@ -254,12 +258,13 @@ impl MLPlatform {
     fn set_cluster_suspend_time(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         minutes: &Bound<'_, PyAny>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
         arguments::ignore_unknown(py, "set_cluster_suspend_time", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let minutes = arguments::whole_number("minutes", minutes)?;
         let timeout = arguments::timeout(py, timeout)?;
         let info = self
@@ -293,11 +298,12 @@ impl MLPlatform {
     fn remove_cluster_suspend_time(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
         arguments::ignore_unknown(py, "remove_cluster_suspend_time", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         let info =
             self.call(py, |client| async move { client.remove_cluster_suspend_time(&cluster_id, timeout).await })?;
@@ -325,11 +331,12 @@ impl MLPlatform {
     fn wake_up_cluster(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         arguments::ignore_unknown(py, "wake_up_cluster", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         self.call(py, |client| async move { client.wake_up_cluster(&cluster_id, timeout).await })
     }

@@ -1,7 +1,5 @@
 //! The methods about Spark jobs.
 
-use std::path::PathBuf;
-
 use mlplatform_client::protocol::Open;
 use pyo3::{prelude::*, types::PyDict};
 
@@ -12,6 +10,7 @@ use crate::{
         K8sSparkApplication, K8sSparkEventsList, K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobInfoDetail,
         K8sSparkJobLogs, K8sSparkJobsInfoList,
     },
+    text::{FilePath, Text},
 };
 
 #[pymethods]
@@ -55,14 +54,16 @@ impl MLPlatform {
     fn spark_submit_job(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         manifest: &Bound<'_, PyAny>,
-        pycode_file_path: Option<PathBuf>,
+        pycode_file_path: Option<FilePath>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobInfo> {
         arguments::ignore_unknown(py, "spark_submit_job", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let manifest = arguments::manifest("manifest", manifest)?;
+        let pycode_file_path = pycode_file_path.map(|path| path.read(py, "pycode_file_path")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
         let info = self.call(py, |client| async move {
             client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout).await
@@ -92,11 +93,12 @@ impl MLPlatform {
     fn spark_jobs_list(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobsInfoList> {
         arguments::ignore_unknown(py, "spark_jobs_list", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         let jobs = self.call(py, |client| async move { client.spark_jobs_list(&cluster_id, timeout).await })?;
         K8sSparkJobsInfoList::of(py, jobs.into_iter().map(K8sSparkJobInfo::from).collect())
@@ -126,12 +128,14 @@ impl MLPlatform {
     fn spark_job_info(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        job_name: String,
+        cluster_id: Text<'_>,
+        job_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobInfoDetail> {
         arguments::ignore_unknown(py, "spark_job_info", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
         let job =
             self.call(py, |client| async move { client.spark_job_info(&cluster_id, &job_name, timeout).await })?;
@@ -173,14 +177,16 @@ impl MLPlatform {
     fn spark_job_logs(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        job_name: String,
+        cluster_id: Text<'_>,
+        job_name: Text<'_>,
         tail: Option<&Bound<'_, PyAny>>,
         wait: Option<f64>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobLogs> {
         arguments::ignore_unknown(py, "spark_job_logs", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let job_name = job_name.read("job_name")?;
         let tail = tail.map(|tail| arguments::count("tail", tail)).transpose()?;
         let wait = wait.map(|wait| arguments::wait(py, wait)).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
@@ -221,12 +227,14 @@ impl MLPlatform {
     fn describe_spark_job(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        job_name: String,
+        cluster_id: Text<'_>,
+        job_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkApplication> {
         arguments::ignore_unknown(py, "describe_spark_job", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
         let content =
             self.call(py, |client| async move { client.describe_spark_job(&cluster_id, &job_name, timeout).await })?;
@@ -252,12 +260,14 @@ impl MLPlatform {
     fn spark_delete_job(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        job_name: String,
+        cluster_id: Text<'_>,
+        job_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         arguments::refuse_unknown("spark_delete_job", &["cluster_id", "job_name", "timeout"], kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
         self.call(py, |client| async move { client.spark_delete_job(&cluster_id, &job_name, timeout).await })
     }
@@ -284,11 +294,12 @@ impl MLPlatform {
     fn spark_events(
         &self,
         py: Python<'_>,
-        cluster_id: String,
+        cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkEventsList> {
         arguments::ignore_unknown(py, "spark_events", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         let events = self.call(py, |client| async move { client.spark_events(&cluster_id, timeout).await })?;
         K8sSparkEventsList::from_protocol(py, events)
@@ -322,12 +333,14 @@ impl MLPlatform {
     fn spark_job_explain(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        job_name: String,
+        cluster_id: Text<'_>,
+        job_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobExplanation> {
         arguments::ignore_unknown(py, "spark_job_explain", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
         let told =
             self.call(py, |client| async move { client.spark_job_explain(&cluster_id, &job_name, timeout).await })?;

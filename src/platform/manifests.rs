@@ -1,11 +1,13 @@
 //! Where manifests come from.
 
-use std::path::PathBuf;
-
 use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
-use crate::{arguments, manifest::Manifest};
+use crate::{
+    arguments,
+    manifest::Manifest,
+    text::{FilePath, Text},
+};
 
 #[pymethods]
 impl MLPlatform {
@@ -40,16 +42,18 @@ impl MLPlatform {
     fn get_default_manifest(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        job_name: Option<&str>,
+        cluster_id: Text<'_>,
+        job_name: Option<Text<'_>>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Manifest> {
         arguments::ignore_unknown(py, "get_default_manifest", kwargs)?;
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let job_name = job_name.map(|text| text.read("job_name")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
         // The manifest is the same for every cluster; a mistaken id is told now rather than at the end.
         self.call(py, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
-        Manifest::default(py, job_name)
+        Manifest::of_job(py, job_name.as_deref())
     }
 
     /// Read a manifest from a YAML file. Nothing is sent, and no token is needed.
@@ -75,12 +79,13 @@ impl MLPlatform {
     fn get_manifest_from_yaml_file(
         &self,
         py: Python<'_>,
-        yaml_file_path: PathBuf,
+        yaml_file_path: FilePath,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Manifest> {
         arguments::ignore_unknown(py, "get_manifest_from_yaml_file", kwargs)?;
+        let yaml_file_path = yaml_file_path.read(py, "yaml_file_path")?;
         arguments::timeout(py, timeout)?;
-        Manifest::from_yaml_file(py, yaml_file_path)
+        Manifest::of_file(py, &yaml_file_path)
     }
 }

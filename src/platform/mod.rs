@@ -28,6 +28,7 @@ use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
 use crate::{
     arguments, errors,
     runtime::{self, ProcessLocal},
+    text::{FilePath, Text},
 };
 
 /// A connection to the ML platform.
@@ -81,26 +82,27 @@ impl MLPlatform {
     #[allow(clippy::too_many_arguments, reason = "one for each setting, as keywords")]
     fn new(
         py: Python<'_>,
-        refresh_token: Option<&str>,
-        url: Option<String>,
-        ca_bundle: Option<std::path::PathBuf>,
-        client_cert: Option<std::path::PathBuf>,
-        client_key: Option<std::path::PathBuf>,
+        refresh_token: Option<Text<'_>>,
+        url: Option<Text<'_>>,
+        ca_bundle: Option<FilePath>,
+        client_cert: Option<FilePath>,
+        client_key: Option<FilePath>,
         timeout: Option<f64>,
         allow_http: Option<bool>,
     ) -> PyResult<Self> {
-        let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+        let text = |name, text: Option<Text<'_>>| text.map(|text| text.read_setting(name)).transpose();
+        let path = |name, path: Option<FilePath>| path.map(|path| path.read_setting(py, name)).transpose();
         let given = Given {
-            url,
-            refresh_token: refresh_token.map(Secret::from_pasted),
-            ca_bundle: ca_bundle.map(text),
-            client_cert: client_cert.map(text),
-            client_key: client_key.map(text),
+            url: text("url", url)?,
+            refresh_token: text("refresh_token", refresh_token)?.map(|token| Secret::from_pasted(&token)),
+            ca_bundle: path("ca_bundle", ca_bundle)?,
+            client_cert: path("client_cert", client_cert)?,
+            client_key: path("client_key", client_key)?,
             timeout,
             allow_http,
         };
-        let config = Config::resolve(given, |variable| std::env::var(variable).ok())
-            .map_err(|error| errors::raise(py, &error))?;
+        let config =
+            Config::resolve(given, |variable| std::env::var_os(variable)).map_err(|error| errors::raise(py, &error))?;
         if config.plain_http {
             let warning = format!(
                 "tokens cross the network to {} unencrypted, as allow_http says",

@@ -1,13 +1,12 @@
 //! The methods about secrets and config maps.
 
-use std::path::PathBuf;
-
 use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
 use crate::{
     arguments,
     serializers::spark_proxy::{K8sConfigmap, K8sObjectNamesList, K8sSecret},
+    text::{FilePath, Text},
 };
 
 #[pymethods]
@@ -42,13 +41,13 @@ impl MLPlatform {
     ///     There is no such cluster or namespace.
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
-    #[pyo3(signature = (cluster_id, secret_yaml_path, namespace="default", *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, secret_yaml_path, namespace=Text::Default("default"), *, timeout=None, **kwargs), text_signature = "($self, cluster_id, secret_yaml_path, namespace='default', *, timeout=None, **kwargs)")]
     fn create_secret_from_yaml(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        secret_yaml_path: PathBuf,
-        namespace: &str,
+        cluster_id: Text<'_>,
+        secret_yaml_path: FilePath,
+        namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSecret> {
@@ -57,7 +56,9 @@ impl MLPlatform {
             &["cluster_id", "secret_yaml_path", "namespace", "timeout"],
             kwargs,
         )?;
-        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let secret_yaml_path = secret_yaml_path.read(py, "secret_yaml_path")?;
+        let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         let made = self.call(py, |client| async move {
             client.create_secret_from_yaml(&cluster_id, secret_yaml_path, namespace, timeout).await
         })?;
@@ -86,17 +87,18 @@ impl MLPlatform {
     ///     There is no such cluster or namespace.
     /// ForbiddenException
     ///     The access token is unknown, expired or deleted.
-    #[pyo3(signature = (cluster_id, namespace="default", *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, namespace=Text::Default("default"), *, timeout=None, **kwargs), text_signature = "($self, cluster_id, namespace='default', *, timeout=None, **kwargs)")]
     fn list_secrets(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        namespace: &str,
+        cluster_id: Text<'_>,
+        namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sObjectNamesList> {
         arguments::refuse_unknown("list_secrets", &["cluster_id", "namespace", "timeout"], kwargs)?;
-        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         let names =
             self.call(py, |client| async move { client.list_secrets(&cluster_id, &namespace, timeout).await })?;
         K8sObjectNamesList::from_names(py, names)
@@ -126,18 +128,20 @@ impl MLPlatform {
     ///     There is no such cluster, namespace or secret.
     /// ForbiddenException
     ///     The access token is unknown, expired or deleted.
-    #[pyo3(signature = (cluster_id, secret_name, namespace="default", *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, secret_name, namespace=Text::Default("default"), *, timeout=None, **kwargs), text_signature = "($self, cluster_id, secret_name, namespace='default', *, timeout=None, **kwargs)")]
     fn get_secret_detail(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        secret_name: String,
-        namespace: &str,
+        cluster_id: Text<'_>,
+        secret_name: Text<'_>,
+        namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSecret> {
         arguments::refuse_unknown("get_secret_detail", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
-        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let secret_name = secret_name.read("secret_name")?;
+        let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         let detail = self.call(py, |client| async move {
             client.get_secret_detail(&cluster_id, &secret_name, namespace, timeout).await
         })?;
@@ -163,18 +167,20 @@ impl MLPlatform {
     ///     There is no such cluster, namespace or secret.
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
-    #[pyo3(signature = (cluster_id, secret_name, namespace="default", *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, secret_name, namespace=Text::Default("default"), *, timeout=None, **kwargs), text_signature = "($self, cluster_id, secret_name, namespace='default', *, timeout=None, **kwargs)")]
     fn delete_secret(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        secret_name: String,
-        namespace: &str,
+        cluster_id: Text<'_>,
+        secret_name: Text<'_>,
+        namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         arguments::refuse_unknown("delete_secret", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
-        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let secret_name = secret_name.read("secret_name")?;
+        let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         self.call(py, |client| async move { client.delete_secret(&cluster_id, &secret_name, namespace, timeout).await })
     }
 
@@ -207,18 +213,20 @@ impl MLPlatform {
     ///     There is no such cluster or namespace.
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
-    #[pyo3(signature = (cluster_id, configmap_yaml_path, namespace="default", *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, configmap_yaml_path, namespace=Text::Default("default"), *, timeout=None, **kwargs), text_signature = "($self, cluster_id, configmap_yaml_path, namespace='default', *, timeout=None, **kwargs)")]
     fn create_configmap_from_yaml(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        configmap_yaml_path: PathBuf,
-        namespace: &str,
+        cluster_id: Text<'_>,
+        configmap_yaml_path: FilePath,
+        namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sConfigmap> {
         arguments::ignore_unknown(py, "create_configmap_from_yaml", kwargs)?;
-        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let configmap_yaml_path = configmap_yaml_path.read(py, "configmap_yaml_path")?;
+        let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         let made = self.call(py, |client| async move {
             client.create_configmap_from_yaml(&cluster_id, configmap_yaml_path, namespace, timeout).await
         })?;
@@ -247,17 +255,18 @@ impl MLPlatform {
     ///     There is no such cluster or namespace.
     /// ForbiddenException
     ///     The access token is unknown, expired or deleted.
-    #[pyo3(signature = (cluster_id, namespace="default", *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, namespace=Text::Default("default"), *, timeout=None, **kwargs), text_signature = "($self, cluster_id, namespace='default', *, timeout=None, **kwargs)")]
     fn list_configmaps(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        namespace: &str,
+        cluster_id: Text<'_>,
+        namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sObjectNamesList> {
         arguments::ignore_unknown(py, "list_configmaps", kwargs)?;
-        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         let names =
             self.call(py, |client| async move { client.list_configmaps(&cluster_id, &namespace, timeout).await })?;
         K8sObjectNamesList::from_names(py, names)
@@ -287,18 +296,20 @@ impl MLPlatform {
     ///     There is no such cluster, namespace or config map.
     /// ForbiddenException
     ///     The access token is unknown, expired or deleted.
-    #[pyo3(signature = (cluster_id, configmap_name, namespace="default", *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, configmap_name, namespace=Text::Default("default"), *, timeout=None, **kwargs), text_signature = "($self, cluster_id, configmap_name, namespace='default', *, timeout=None, **kwargs)")]
     fn get_configmap_detail(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        configmap_name: String,
-        namespace: &str,
+        cluster_id: Text<'_>,
+        configmap_name: Text<'_>,
+        namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sConfigmap> {
         arguments::ignore_unknown(py, "get_configmap_detail", kwargs)?;
-        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let configmap_name = configmap_name.read("configmap_name")?;
+        let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         let detail = self.call(py, |client| async move {
             client.get_configmap_detail(&cluster_id, &configmap_name, namespace, timeout).await
         })?;
@@ -324,13 +335,13 @@ impl MLPlatform {
     ///     There is no such cluster, namespace or config map.
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
-    #[pyo3(signature = (cluster_id, configmap_name, namespace="default", *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, configmap_name, namespace=Text::Default("default"), *, timeout=None, **kwargs), text_signature = "($self, cluster_id, configmap_name, namespace='default', *, timeout=None, **kwargs)")]
     fn delete_configmap(
         &self,
         py: Python<'_>,
-        cluster_id: String,
-        configmap_name: String,
-        namespace: &str,
+        cluster_id: Text<'_>,
+        configmap_name: Text<'_>,
+        namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
@@ -339,7 +350,9 @@ impl MLPlatform {
             &["cluster_id", "configmap_name", "namespace", "timeout"],
             kwargs,
         )?;
-        let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
+        let cluster_id = cluster_id.read("cluster_id")?;
+        let configmap_name = configmap_name.read("configmap_name")?;
+        let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         self.call(py, |client| async move {
             client.delete_configmap(&cluster_id, &configmap_name, namespace, timeout).await
         })

@@ -7,6 +7,7 @@ use super::MLPlatform;
 use crate::{
     arguments,
     serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo, token_str},
+    text::Text,
 };
 
 #[pymethods]
@@ -54,7 +55,7 @@ impl MLPlatform {
     fn create_register_token(
         &self,
         py: Python<'_>,
-        client_name: String,
+        client_name: Text<'_>,
         access_ttl: &Bound<'_, PyAny>,
         refresh_ttl: Option<&Bound<'_, PyAny>>,
         token_type: &Bound<'_, PyAny>,
@@ -63,6 +64,7 @@ impl MLPlatform {
     ) -> PyResult<Py<PyAny>> {
         const KNOWN: [&str; 5] = ["client_name", "access_ttl", "refresh_ttl", "token_type", "timeout"];
         arguments::refuse_unknown("create_register_token", &KNOWN, kwargs)?;
+        let client_name = client_name.read("client_name")?;
         let access_ttl = arguments::lifetime("access_ttl", access_ttl)?;
         let refresh_ttl = refresh_ttl.map(|value| arguments::lifetime("refresh_ttl", value)).transpose()?;
         let role = arguments::role("token_type", token_type)?;
@@ -138,11 +140,12 @@ impl MLPlatform {
     fn delete_register_token(
         &self,
         py: Python<'_>,
-        token_id: String,
+        token_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         arguments::refuse_unknown("delete_register_token", &["token_id", "timeout"], kwargs)?;
+        let token_id = token_id.read("token_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         self.call(py, |client| async move { client.delete_register_token(&token_id, timeout).await })
     }
@@ -176,12 +179,12 @@ impl MLPlatform {
     fn create_refresh_token(
         &self,
         py: Python<'_>,
-        register_token: &str,
+        register_token: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         arguments::refuse_unknown("create_refresh_token", &["register_token", "timeout"], kwargs)?;
-        let register_token = Secret::from_pasted(register_token);
+        let register_token = Secret::from_pasted(&register_token.read("register_token")?);
         let timeout = arguments::timeout(py, timeout)?;
         let token =
             self.call(py, |client| async move { client.create_refresh_token(register_token, timeout).await })?;
@@ -209,11 +212,12 @@ impl MLPlatform {
     fn delete_token(
         &self,
         py: Python<'_>,
-        token_name: String,
+        token_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
         arguments::refuse_unknown("delete_token", &["token_name", "timeout"], kwargs)?;
+        let token_name = token_name.read("token_name")?;
         let timeout = arguments::timeout(py, timeout)?;
         self.call(py, |client| async move { client.delete_token(&token_name, timeout).await })
     }
@@ -256,12 +260,13 @@ impl MLPlatform {
     fn rotate_token(
         &self,
         py: Python<'_>,
-        token_name: String,
+        token_name: Text<'_>,
         overlap: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         arguments::refuse_unknown("rotate_token", &["token_name", "overlap", "timeout"], kwargs)?;
+        let token_name = token_name.read("token_name")?;
         let overlap = overlap.map(|value| arguments::lifetime("overlap", value)).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
         let token = self.call(py, |client| async move { client.rotate_token(&token_name, overlap, timeout).await })?;
@@ -302,12 +307,14 @@ impl MLPlatform {
     fn delete_issuer_tokens(
         &self,
         py: Python<'_>,
-        issuer_name: String,
-        issuer_id: Option<String>,
+        issuer_name: Text<'_>,
+        issuer_id: Option<Text<'_>>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<MLPTokenInfo>> {
         arguments::refuse_unknown("delete_issuer_tokens", &["issuer_name", "issuer_id", "timeout"], kwargs)?;
+        let issuer_name = issuer_name.read("issuer_name")?;
+        let issuer_id = issuer_id.map(|text| text.read("issuer_id")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
         let infos = self.call(py, |client| async move {
             client.delete_issuer_tokens(&issuer_name, issuer_id.as_deref(), timeout).await

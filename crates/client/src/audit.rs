@@ -30,9 +30,8 @@ impl Client {
         while all.len() < wanted {
             let left = wanted.saturating_sub(all.len());
             request.limit = Some(u32::try_from(left).unwrap_or(MAX_LIMIT).min(MAX_LIMIT));
-            let page = self.call::<GetAudit>(&request, deadline).await?;
-            all.extend(page.items);
-            request.cursor = self.follow(&mut followed, page.next_cursor)?;
+            let page = self.sized::<GetAudit>(&request, deadline).await?;
+            request.cursor = self.follow(&mut followed, &mut all, page)?;
             if request.cursor.is_none() {
                 break;
             }

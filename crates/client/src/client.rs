@@ -13,9 +13,27 @@ use crate::{
     transport::{Attempts, Deadline, Streamed, Transport},
 };
 
-/// The cursors of one list that were followed.
+/// The most items of one list that are held, page after page …
+const MOST_ITEMS: usize = 1_000_000;
+/// … and the most bytes of JSON that they came in: what a page holds beside its items counts, too.
+const MOST_BYTES: usize = 256 * 1024 * 1024;
+
+/// The longest cursor that is sent back: it stands in the address of the next page.
+const LONGEST_CURSOR: usize = 4096;
+
+/// What came of one list so far.
 #[derive(Debug, Default)]
-pub(crate) struct Followed(HashSet<String>);
+pub(crate) struct Followed {
+    cursors: HashSet<String>,
+    items: usize,
+    bytes: usize,
+}
+
+/// An answer, and the number of bytes that it came in.
+pub(crate) struct Sized<T> {
+    pub(crate) answer: T,
+    pub(crate) bytes: usize,
+}
 
 /// Connections and a session for one platform and one access token.
 pub struct Client {
@@ -66,20 +84,31 @@ impl Client {
         let mut page = PageRequest { limit: Some(MAX_LIMIT), cursor: None };
         let mut followed = Followed::default();
         loop {
-            let answer = self.call::<E>(&request(page.clone()), deadline).await?;
-            all.extend(answer.items);
-            page.cursor = self.follow(&mut followed, answer.next_cursor)?;
+            let answer = self.sized::<E>(&request(page.clone()), deadline).await?;
+            page.cursor = self.follow(&mut followed, &mut all, answer)?;
             if page.cursor.is_none() {
                 return Ok(all);
             }
         }
     }
 
-    /// The cursor of the next page, if there is one. One that was followed before would turn in a circle for ever, and
-    /// what came so far is no list that anybody should rely on.
-    pub(crate) fn follow(&self, followed: &mut Followed, next: Option<String>) -> Result<Option<String>, Error> {
-        match next {
-            Some(cursor) if !followed.0.insert(cursor.clone()) => Err(self.transport.circling()),
+    /// Adds a page to the list; gives the cursor of the next one, if there is one. One that was followed before would turn
+    /// in a circle for ever, and what came so far is no list that anybody should rely on.
+    pub(crate) fn follow<T>(
+        &self,
+        followed: &mut Followed,
+        all: &mut Vec<T>,
+        Sized { answer: page, bytes }: Sized<Page<T>>,
+    ) -> Result<Option<String>, Error> {
+        followed.items = followed.items.saturating_add(page.items.len());
+        followed.bytes = followed.bytes.saturating_add(bytes);
+        if followed.items > MOST_ITEMS || followed.bytes > MOST_BYTES {
+            return Err(Error::too_many_items(MOST_ITEMS, MOST_BYTES));
+        }
+        all.extend(page.items);
+        match page.next_cursor {
+            Some(cursor) if cursor.len() > LONGEST_CURSOR => Err(self.transport.no_cursor(cursor.len())),
+            Some(cursor) if !followed.cursors.insert(cursor.clone()) => Err(self.transport.circling()),
             next => Ok(next),
         }
     }
@@ -90,6 +119,15 @@ impl Client {
         request: &E::Request,
         deadline: Deadline,
     ) -> Result<E::Response, Error> {
+        Ok(self.sized::<E>(request, deadline).await?.answer)
+    }
+
+    /// The same, for whoever adds answers up.
+    pub(crate) async fn sized<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        deadline: Deadline,
+    ) -> Result<Sized<E::Response>, Error> {
         let mut stopped = self.stopped.subscribe();
         tokio::select! {
             biased;
@@ -133,7 +171,11 @@ impl Client {
         }
     }
 
-    async fn authorized<E: Endpoint>(&self, request: &E::Request, deadline: Deadline) -> Result<E::Response, Error> {
+    async fn authorized<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        deadline: Deadline,
+    ) -> Result<Sized<E::Response>, Error> {
         let mut attempts = Attempts::of(&E::ROUTE)?;
         if E::ROUTE.access == Access::Public {
             return self.transport.call::<E>(request, None, &mut attempts, deadline).await;

@@ -1,6 +1,6 @@
 //! Settings: one table, one order of precedence (argument, then environment, then default).
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
 use mlplatform_protocol::Secret;
 use reqwest::Url;
@@ -120,29 +120,30 @@ impl Config {
     ///
     /// # Errors
     /// [`crate::Kind::Configuration`] with the value, where it came from, the rule and the remedy.
-    pub fn resolve(given: Given, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub fn resolve(given: Given, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let find = |setting: &'static Setting, argument: Option<String>| {
-            let from_environment = || environment(setting.variable).filter(|value| !value.trim().is_empty());
-            let (value, from) = match (argument, from_environment()) {
-                (Some(value), _) => (value, From::Argument),
-                (None, Some(value)) => (value, From::Environment),
-                (None, None) => (setting.default?.to_owned(), From::Default),
+            let (value, from) = match argument {
+                Some(value) => (Some(value), From::Argument),
+                None => match from_environment(setting, &environment)? {
+                    Some(value) => (Some(value), From::Environment),
+                    None => (setting.default.map(str::to_owned), From::Default),
+                },
             };
-            Some(Found { setting, value, from })
+            Ok::<_, Error>(value.map(|value| Found { setting, value, from }))
         };
-        let allow_http = match find(&ALLOW_HTTP, given.allow_http.map(|yes| u8::from(yes).to_string())) {
+        let allow_http = match find(&ALLOW_HTTP, given.allow_http.map(|yes| u8::from(yes).to_string()))? {
             None => false,
             Some(found) => flag(&found)?,
         };
-        let url = find(&URL, given.url).ok_or_else(|| Error::configuration("url is not set".to_owned()))?;
+        let url = find(&URL, given.url)?.ok_or_else(|| Error::configuration("url is not set".to_owned()))?;
         let (url, plain_http) = address(&url, allow_http)?;
-        let timeout = match find(&TIMEOUT, given.timeout.map(|seconds| seconds.to_string())) {
+        let timeout = match find(&TIMEOUT, given.timeout.map(|seconds| seconds.to_string()))? {
             None => Duration::MAX,
             Some(found) => seconds(&found)?,
         };
-        let ca_bundle = find(&CA_BUNDLE, given.ca_bundle).map(|found| PathBuf::from(found.value));
-        let client_cert = find(&CLIENT_CERT, given.client_cert).map(|found| PathBuf::from(found.value));
-        let client_key = find(&CLIENT_KEY, given.client_key);
+        let ca_bundle = find(&CA_BUNDLE, given.ca_bundle)?.map(|found| PathBuf::from(found.value));
+        let client_cert = find(&CLIENT_CERT, given.client_cert)?.map(|found| PathBuf::from(found.value));
+        let client_key = find(&CLIENT_KEY, given.client_key)?;
         if let (None, Some(found)) = (&client_cert, &client_key) {
             return Err(found.error(format_args!(
                 "a key without its certificate is of no use: name that file with {}= or {}",
@@ -150,10 +151,11 @@ impl Config {
             )));
         }
         let client_key = client_key.map(|found| PathBuf::from(found.value));
-        let refresh_token = given
-            .refresh_token
-            .or_else(|| find(&REFRESH_TOKEN, None).map(|found| Secret::from_pasted(&found.value)))
-            .filter(|token| !token.expose().is_empty());
+        let refresh_token = match given.refresh_token {
+            Some(token) => Some(token),
+            None => find(&REFRESH_TOKEN, None)?.map(|found| Secret::from_pasted(&found.value)),
+        };
+        let refresh_token = refresh_token.filter(|token| !token.expose().is_empty());
         Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http })
     }
 
@@ -162,6 +164,22 @@ impl Config {
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.url)
     }
+}
+
+/// What the variable holds, if anything.
+fn from_environment(
+    setting: &Setting,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<String>, Error> {
+    let Some(value) = environment(setting.variable) else { return Ok(None) };
+    let value = value.into_string().map_err(|_| {
+        // To go on with the default would be to talk to somebody else than was meant.
+        Error::configuration(format!(
+            "{} (from the environment variable {}) is not UTF-8: write it in UTF-8, or give {}= as an argument",
+            setting.name, setting.variable, setting.name
+        ))
+    })?;
+    Ok(Some(value).filter(|value| !value.trim().is_empty()))
 }
 
 fn flag(found: &Found<'_>) -> Result<bool, Error> {
@@ -229,7 +247,7 @@ mod tests {
 
     fn resolve(given: Given, environment: &[(&str, &str)]) -> Result<Config, String> {
         let lookup =
-            |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(*value));
         Config::resolve(given, lookup).map_err(|error| error.to_string())
     }
 

@@ -3,6 +3,7 @@
 use std::{error::Error as StdError, fmt, sync::Arc};
 
 use mlplatform_protocol::{ErrorBody, ErrorCode, Route, headers, token};
+use serde_json::Value;
 
 use crate::{config, failure::Problem};
 
@@ -47,15 +48,51 @@ pub enum Kind {
     Internal,
 }
 
+impl Inner {
+    fn mask(&mut self) {
+        let texts = [Some(&mut self.message), self.hint.as_mut(), self.request_id.as_mut()];
+        texts.into_iter().flatten().chain(&mut self.causes).for_each(mask);
+        if let Kind::Refused(body) = &mut self.kind {
+            mask(&mut body.error_code);
+            let params = std::mem::take(&mut body.error_params);
+            body.error_params = params.into_iter().map(masked).collect();
+        }
+    }
+}
+
+fn mask(text: &mut String) {
+    *text = token::mask(text);
+}
+
+fn masked((mut name, mut value): (String, Value)) -> (String, Value) {
+    mask(&mut name);
+    match &mut value {
+        Value::String(text) => mask(text),
+        Value::Array(items) => {
+            for item in items {
+                *item = masked((String::new(), item.take())).1;
+            }
+        }
+        Value::Object(fields) => *fields = std::mem::take(fields).into_iter().map(masked).collect(),
+        _ => {}
+    }
+    (name, value)
+}
+
 impl Error {
-    /// Messages repeat what was given: a token that was pasted in the wrong place is masked, whoever writes the text.
+    /// Errors repeat what was given and what was answered: a token that was pasted in the wrong place, or that whoever
+    /// answers sends back, is masked, in whatever part of an error it stands.
     fn new(kind: Kind, message: &str) -> Self {
-        let message = token::mask(message);
-        Self(Arc::new(Inner { kind, message, hint: None, causes: Vec::new(), attempts: 0, request_id: None }))
+        let message = message.to_owned();
+        let mut inner = Inner { kind, message, hint: None, causes: Vec::new(), attempts: 0, request_id: None };
+        inner.mask();
+        Self(Arc::new(inner))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
-        change(Arc::make_mut(&mut self.0));
+        let inner = Arc::make_mut(&mut self.0);
+        change(inner);
+        inner.mask();
         self
     }
 
@@ -97,9 +134,14 @@ impl Error {
 
     pub(crate) fn refused(body: ErrorBody, expired: bool, retry_after: Option<u64>) -> Self {
         let hint = refusal_hint(&body, expired, retry_after);
-        let text = serde_json::to_string(&body).unwrap_or_default();
-        let message = format!("<Response [{}]>. Info: {text}", body.status);
-        Self::new(Kind::Refused(body), &message).with(|inner| inner.hint = hint)
+        let status = body.status;
+        Self::new(Kind::Refused(body), "").with(|inner| {
+            if let Kind::Refused(body) = &inner.kind {
+                let text = serde_json::to_string(body).unwrap_or_default();
+                inner.message = format!("<Response [{status}]>. Info: {text}");
+            }
+            inner.hint = hint;
+        })
     }
 
     pub(crate) fn foreign(status: u16, what: &str, address: &str) -> Self {
@@ -115,6 +157,17 @@ impl Error {
         let text = format!("the log is longer than {} MiB, the most that is held in memory", most / 1024 / 1024);
         Self::new(Kind::Foreign { status }, &text).hinting(
             "read its end: tail=1000 gives the last thousand lines; the job's page (ui_url) has a link to the whole log, for a browser to save",
+        )
+    }
+
+    /// A list that is not held in memory.
+    pub(crate) fn too_many_items(items: usize, bytes: usize) -> Self {
+        let text = format!(
+            "the list is longer than {items} items or {} MiB of JSON, the most that is held in memory",
+            bytes / 1024 / 1024
+        );
+        Self::new(Kind::Foreign { status: 200 }, &text).hinting(
+            "if it can be that long, ask for less of it (get_audit: since=, until=, limit=); else check the platform's address: somebody else may answer",
         )
     }
 

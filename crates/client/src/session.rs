@@ -116,7 +116,7 @@ async fn exchange(transport: Arc<Transport>, refresh_token: Secret, deadline: De
     let asked_at = Instant::now();
     let mut attempts = Attempts::of(&CreateSession::ROUTE)?;
     let request = CreateSessionRequest { refresh_token };
-    let session = transport.call::<CreateSession>(&request, None, &mut attempts, deadline).await?;
+    let session = transport.call::<CreateSession>(&request, None, &mut attempts, deadline).await?.answer;
     let life = Duration::from_secs(session.expires_in).min(LONGEST_LIFE);
     let margin = MARGIN.min(life / 10);
     let expiry = session.token.zip(session.now).and_then(|(token, now)| expiry::near(&token, now));

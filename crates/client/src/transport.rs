@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mlplatform_protocol::{Endpoint, ErrorBody, Repeat, Route, Secret, headers};
+use mlplatform_protocol::{Endpoint, ErrorBody, Repeat, Route, Secret, headers, routes::DeleteIssuerTokens};
 use reqwest::{
     Client as Http, RequestBuilder, Response, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
+    client::Sized,
     config::Config,
     error::Error,
     failure::{Problem, causes},
@@ -25,8 +26,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Below what proxies and load balancers commonly allow an idle connection (60 s), so that we close it first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// The largest answer that is read: a page of the longest list is a hundredth of it. Whoever sends more is not the platform.
-const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
+/// The largest answer that is read, and that of one call which tells in one answer all that it has done: 100,000 tokens. A
+/// page of the longest list has a tenth of the first, the largest config map three quarters. Whoever sends more is not the
+/// platform. (What is read takes up to 16 times as much memory: a list of zeros in a job's description does.)
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+const LARGEST_RECORD: usize = 32 * 1024 * 1024;
+/// The largest refusal that is read. The platform's have a kilobyte; portals have pages, which are told as such.
+const LARGEST_REFUSAL: usize = 1024 * 1024;
 /// The longest log, or part of one, that is held in memory. A notebook has a few gigabytes, and Python's text of it
 /// takes as much again.
 const LARGEST_STREAM: usize = 512 * 1024 * 1024;
@@ -160,13 +166,13 @@ impl Transport {
         bearer: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
-    ) -> Result<E::Response, Error> {
+    ) -> Result<Sized<E::Response>, Error> {
         let route = E::ROUTE;
         let prepared = self.prepare(&route, request, bearer)?;
         let mut last = None;
         loop {
             let builder = prepared.try_clone().ok_or_else(|| Error::internal("a request that cannot be repeated"))?;
-            let sending = self.send(attempts.next(builder));
+            let sending = self.send(attempts.next(builder), &route);
             let Ok(attempt) = timeout_at(deadline.at(), sending).await else {
                 let doing = format!("attempt {} of {}", attempts.made, route.name);
                 return Err(deadline.passed(&doing).following(last.as_ref()).after(attempts.made, None));
@@ -177,6 +183,7 @@ impl Transport {
                     let retry_after = retry_after(&headers);
                     let request_id = text_of(&headers, headers::REQUEST_ID);
                     let ending = self.read::<E>(status, &headers, &body, retry_after);
+                    let ending = ending.map(|answer| Sized { answer, bytes: body.len() });
                     let ending = ending.map_err(|error| error.after(attempts.made, request_id));
                     (Outcome::Answered { status, retry_after }, ending)
                 }
@@ -242,7 +249,7 @@ impl Transport {
         let (offset, last) = (number(headers::LOG_OFFSET), text_of(&headers, headers::LOG_FINAL));
         let gap = number(headers::LOG_GAP);
         let Some(offset) = offset.filter(|_| status == success) else {
-            let body = read_body(response).await.map_err(|problem| self.failure(problem))?;
+            let body = read_body(response, LARGEST_REFUSAL).await.map_err(|problem| self.failure(problem))?;
             return Err(Attempt::Answer { status, headers, body: body.unwrap_or_default() });
         };
         // Behind what was asked for: what is between was dropped.
@@ -295,16 +302,21 @@ impl Transport {
         Ok(builder)
     }
 
-    async fn send(&self, request: RequestBuilder) -> Attempt {
+    async fn send(&self, request: RequestBuilder, route: &Route) -> Attempt {
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(problem) => return self.failure(problem),
         };
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
-        match read_body(response).await {
+        let largest = match route.name {
+            _ if status != route.success => LARGEST_REFUSAL,
+            name if name == DeleteIssuerTokens::ROUTE.name => LARGEST_RECORD,
+            _ => LARGEST_ANSWER,
+        };
+        match read_body(response, largest).await {
             Ok(Some(body)) => Attempt::Answer { status, headers, body },
-            Ok(None) => hopeless(Error::foreign(status, "its answer does not end", &self.address())),
+            Ok(None) => hopeless(self.endless(status, largest)),
             Err(problem) => self.failure(problem),
         }
     }
@@ -362,6 +374,17 @@ impl Transport {
         Error::foreign(status, what, &self.address())
     }
 
+    /// An answer that goes on and on.
+    fn endless(&self, status: u16, largest: usize) -> Error {
+        let what = format!("its answer does not end: it has more than {} MiB", largest / 1024 / 1024);
+        Error::foreign(status, &what, &self.address())
+    }
+
+    /// A cursor that no address can hold.
+    pub(crate) fn no_cursor(&self, length: usize) -> Error {
+        Error::foreign(200, &format!("the cursor of its list's next page has {length} bytes"), &self.address())
+    }
+
     /// A list whose pages lead back to one that was read already.
     pub(crate) fn circling(&self) -> Error {
         Error::foreign(200, "the pages of its list lead back to one that was read already", &self.address())
@@ -378,10 +401,10 @@ fn hopeless(error: Error) -> Attempt {
     Attempt::Failure { outcome: Outcome::Hopeless, error }
 }
 
-async fn read_body(mut response: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+async fn read_body(mut response: Response, largest: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > LARGEST_ANSWER {
+        if body.len().saturating_add(chunk.len()) > largest {
             return Ok(None);
         }
         body.extend_from_slice(&chunk);

@@ -36,6 +36,8 @@ pub struct Limits {
     pub console_session: Duration,
     /// … and how long without a request.
     pub console_idle: Duration,
+    /// For how long a session of the console may change something after its token's value was presented in it.
+    pub console_confirmed: Duration,
     /// How long a code of `mlplatform-server open` is good.
     pub sign_in_code: Duration,
     /// Requests that are worked on at once, of one address half of them; more are told to come again.
@@ -66,6 +68,9 @@ impl Default for Limits {
             // A working day; half an hour away from the desk.
             console_session: Duration::from_secs(12 * 3_600),
             console_idle: Duration::from_secs(1_800),
+            // Long enough to make a few tokens in a row, short enough that whoever goes for a coffee leaves no more than a
+            // session that reads.
+            console_confirmed: Duration::from_secs(300),
             sign_in_code: Duration::from_secs(300),
             // Every one of them waits for a core or for the writer: at a millisecond each, the last is served in a second.
             requests: 1024,
@@ -210,13 +215,20 @@ impl App {
         self.note_refusal(visit, event, error).await
     }
 
+    /// The refusal of a value that was presented to confirm, and is not that of the caller's token: real or not, it counts
+    /// as one that nobody knows. The right one is never slowed.
+    pub(crate) async fn refuse_confirmation(&self, visit: &Visit, event: Event<'_>) -> Error {
+        let error = self.charge(visit).map_or_else(Error::too_many, |()| Error::forbidden(false));
+        self.note_refusal(visit, event, error).await
+    }
+
     /// A secret that is not good costs its address some of what it has; who has nothing left is answered late.
     pub(crate) fn charge(&self, visit: &Visit) -> Result<(), Duration> {
         self.strangers().charge(visit.network()).inspect_err(|_| visit.be_late())
     }
 
-    /// A refusal of somebody who has not signed in costs the writer nothing, unless it is the first of its minute: a flood
-    /// of them must not make those wait who have a real secret.
+    /// The refusal of a secret costs the writer nothing, unless it is the first of its minute: a flood of them must not make
+    /// those wait who have a real one.
     async fn note_refusal(&self, visit: &Visit, event: Event<'_>, error: Error) -> Error {
         match self.strangers().tally(visit, &event, self.clock().now()) {
             Noted::Counted => error,

@@ -125,7 +125,8 @@ impl Server {
                 |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
             dir.let_through().map_err(failed)?;
         }
-        dir.serve_at(config.public_url.as_ref().map_or(&url, PublicUrl::as_str))?;
+        let known_as = config.public_url.as_ref().map_or(url.as_str(), PublicUrl::as_str).to_owned();
+        dir.serve_at(&known_as)?;
         let site = Arc::new(Site::new(address, tls.is_some(), config.public_url));
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
@@ -134,7 +135,7 @@ impl Server {
         let app = App::new(dir, store, audit, config.clock, config.limits);
         admin::bootstrap(&app).await?;
         clusters::bootstrap(&app).await?;
-        app.spark().configure(config.spark, ready.url.clone());
+        app.spark().configure(config.spark, known_as);
         if let Some(user) = job_user {
             app.spark().run_jobs_as(user);
         }

@@ -302,3 +302,182 @@ async fn slow_forms_keep_nobody_else_out() {
     }
     assert!(Browser::signed_in(&platform, &platform.admin).await.is_signed_in().await);
 }
+
+/// A form with everything that one of the console holds.
+fn form(token: &str, nonce: &str, value: &str) -> String {
+    format!(
+        "form_token={token}&nonce={nonce}&name=made-{nonce}&role=ADMIN&lifetime=unlimited&number=1&unit=h\
+         &redeem_number=1&redeem_unit=h&token={value}"
+    )
+}
+
+/// Every form that changes something, with the audit's word for it.
+const SENSITIVE: [(&str, &str); 6] = [
+    ("/tokens/new", "create_token"),
+    ("/registration-tokens/new", "create_register_token"),
+    ("/tokens/{token}/rotate", "rotate_token"),
+    ("/tokens/{token}/delete", "delete_token"),
+    ("/registration-tokens/{register}/withdraw", "delete_register_token"),
+    ("/me/sign-out-others", "sign_out"),
+];
+
+/// A token and a registration token of somebody else's, for paths.
+async fn victims(platform: &Platform) -> (String, String, String) {
+    let session = platform.admin_session().await;
+    let value = platform.token(&session, "victim", json!({})).await;
+    platform.token(&session, "spare", json!({})).await;
+    let token = platform.rows("SELECT id FROM tokens WHERE name = 'victim'").await.remove(0);
+    platform.registered(&session, "waiting").await;
+    let register = platform.rows("SELECT id FROM register_tokens WHERE client_name = 'waiting'").await.remove(0);
+    (token, register, value)
+}
+
+/// What a stolen browser could change.
+const STATE: &str = "SELECT (SELECT count(*) FROM tokens) || ' ' || (SELECT count(*) FROM token_secrets) || ' ' || \
+     (SELECT count(*) FROM register_tokens) || ' ' || (SELECT count(*) FROM tokens WHERE deleted_at IS NOT NULL) || ' ' || \
+     (SELECT count(*) FROM register_tokens WHERE withdrawn_at IS NOT NULL) || ' ' || \
+     (SELECT count(*) FROM sessions WHERE last_seen_at IS NOT NULL)";
+
+#[tokio::test]
+async fn every_form_that_changes_something_asks_for_the_present_value() {
+    let platform = Platform::start().await;
+    let (token, register, others_value) = victims(&platform).await;
+    let browser = Browser::signed_in(&platform, &platform.admin).await;
+    let _other = Browser::signed_in(&platform, &platform.admin).await;
+    let form_token = browser.form_token().await;
+    let paths =
+        SENSITIVE.map(|(path, action)| (path.replace("{token}", &token).replace("{register}", &register), action));
+    platform.clock.advance(MINUTE * 5);
+    let before = platform.rows(STATE).await;
+    for (path, _) in &paths {
+        let page = browser.get(path).await;
+        assert_eq!(page.status(), 200, "{path}");
+        assert!(page.text().await.unwrap().contains("name=\"token\""), "{path} asks");
+        for wrong in ["", "guessed", &others_value, &format!("{}x", platform.admin)] {
+            let answer = browser.post(path, &form(&form_token, "n", wrong)).await;
+            assert_eq!(answer.status(), 403, "{path}");
+            let page = answer.text().await.unwrap();
+            assert!(page.contains("name=\"token\"") && page.contains("aria-invalid=\"true\""), "{path}");
+            assert!(!page.contains("mlpr_") && !page.contains("guessed"), "{path} shows what was given");
+            if path.ends_with("/new") {
+                assert!(
+                    page.contains("value=\"made-n\"") && page.contains("name=\"nonce\" value=\"n\""),
+                    "{path} keeps the rest"
+                );
+            }
+        }
+        // A field of that name in the address is not the form's.
+        let answer = browser.post(&format!("{path}?token={}", platform.admin), &form(&form_token, "n", "")).await;
+        assert_eq!(answer.status(), 403, "{path}");
+    }
+    assert_eq!(platform.rows(STATE).await, before, "nothing was changed");
+
+    for (place, (path, _)) in paths.iter().enumerate() {
+        platform.clock.advance(MINUTE * 5);
+        let answer = browser.post(path, &form(&form_token, &format!("n{place}"), &platform.admin)).await;
+        assert!(answer.status() == 201 || answer.status() == 303, "{path}: {}", answer.status());
+    }
+    let done = platform.rows("SELECT json_extract(detail, '$.for') FROM audit WHERE action = 'confirm' AND outcome = 'done' ORDER BY seq").await;
+    assert_eq!(done, paths.map(|(_, action)| action));
+    let refused = "SELECT json_extract(detail, '$.reason') || ' ' || (actor IS NOT NULL AND actor = subject) FROM audit \
+                   WHERE action = 'confirm' AND outcome = 'refused' ORDER BY seq";
+    // The first of each kind; the others of that minute are counted.
+    assert_eq!(platform.rows(refused).await, ["unknown 1", "the value of another token 1"]);
+    platform.verify_audit().await;
+}
+
+#[tokio::test]
+async fn a_value_confirms_one_session_for_five_minutes() {
+    let platform = Platform::start().await;
+    let mut first = Browser::signed_in(&platform, &platform.admin).await;
+    let second = Browser::signed_in(&platform, &platform.admin).await;
+    let token = first.form_token().await;
+    let create = async |browser: &Browser, nonce: &str, value: &str| {
+        let token = browser.form_token().await;
+        browser.post("/tokens/new", &form(&token, nonce, value)).await.status().as_u16()
+    };
+    // Signing in with the value is presenting it.
+    assert_eq!(create(&first, "a", "").await, 201);
+    platform.clock.advance(MINUTE * 5 - Duration::from_secs(1));
+    assert_eq!(create(&first, "b", "").await, 201);
+    platform.clock.advance(Duration::from_secs(1));
+    assert_eq!(create(&first, "c", "").await, 403);
+    assert_eq!(create(&first, "c", &platform.admin).await, 201);
+    // The same form again makes nothing, with the value and without it.
+    assert_eq!(create(&first, "c", "").await, 409);
+    assert_eq!(create(&first, "c", &platform.admin).await, 409);
+    // Another browser with the same token is another session.
+    assert_eq!(create(&second, "d", "").await, 403);
+    platform.clock.advance(MINUTE * 5);
+    assert_eq!(create(&first, "d", "").await, 403, "it is counted from when the value was given");
+    // What a form says confirms nothing.
+    let sent = format!("{}&confirmed_at=9999999999999999&confirmed=true", form(&token, "d", ""));
+    assert_eq!(first.post("/tokens/new", &sent).await.status(), 403);
+    assert_eq!(create(&first, "d", &platform.admin).await, 201);
+    // Signing out ends it: the cookie is nobody's.
+    let cookie = first.cookie.clone();
+    assert_eq!(first.post("/sign-out", &format!("form_token={token}")).await.status(), 303);
+    first.cookie = cookie;
+    assert_eq!(first.post("/tokens/new", &form(&token, "e", &platform.admin)).await.status(), 303);
+    assert_eq!(platform.rows("SELECT count(*) FROM tokens").await, ["5"]);
+}
+
+#[tokio::test]
+async fn a_link_and_a_rotation_confirm_nothing() {
+    let platform = Platform::start().await;
+    let mut browser = Browser::new(&platform);
+    let link = mlplatform_server::sign_in_link(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let answer = browser.post("/open", &format!("code={}", link.split_once("code=").unwrap().1)).await;
+    browser.cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let token = browser.form_token().await;
+    let answer = browser.post("/tokens/new", &form(&token, "a", "")).await;
+    assert_eq!(answer.status(), 403);
+    assert!(answer.text().await.unwrap().contains("<code>admin-token</code>"), "where the value is");
+    assert_eq!(browser.post("/tokens/new", &form(&token, "a", &platform.admin)).await.status(), 201);
+    assert_eq!(browser.post("/tokens/new", &form(&token, "b", "")).await.status(), 201);
+
+    // With an overlap the session goes on, and is to be confirmed anew.
+    let id = platform.rows("SELECT id FROM tokens WHERE name = 'admin'").await.remove(0);
+    let rotate = format!("form_token={token}&nonce=r&lifetime=chosen&number=1&unit=h");
+    assert_eq!(browser.post(&format!("/tokens/{id}/rotate"), &rotate).await.status(), 201);
+    let answer = browser.post("/tokens/new", &form(&token, "c", "")).await;
+    assert_eq!(answer.status(), 403);
+    assert!(!answer.text().await.unwrap().contains("<code>admin-token</code>"));
+    platform.verify_audit().await;
+}
+
+#[tokio::test]
+async fn guesses_at_the_present_value_are_slowed_and_the_value_itself_is_not() {
+    let limits = Limits { refusals: 3, refusals_every: MINUTE * 60, late: Duration::ZERO, ..Limits::default() };
+    let platform = Platform::start_with(limits).await;
+    let browser = Browser::signed_in(&platform, &platform.admin).await;
+    let token = browser.form_token().await;
+    platform.clock.advance(MINUTE * 5);
+    for guess in 0..3 {
+        assert_eq!(browser.post("/tokens/new", &form(&token, "n", &format!("guess{guess}"))).await.status(), 403);
+    }
+    let answer = browser.post("/tokens/new", &form(&token, "n", "guess3")).await;
+    assert_eq!(answer.status(), 429);
+    assert!(answer.headers()[header::RETRY_AFTER].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+    assert!(answer.text().await.unwrap().contains("value=\"made-n\""), "what was typed is kept");
+    assert_eq!(browser.post("/tokens/new", &form(&token, "n", &platform.admin)).await.status(), 201);
+}
+
+#[tokio::test]
+async fn many_forms_at_once_with_the_value_change_one_thing() {
+    let platform = Platform::start().await;
+    let browser = Arc::new(Browser::signed_in(&platform, &platform.admin).await);
+    let token = browser.form_token().await;
+    platform.clock.advance(MINUTE * 6);
+    let sent = (0..10).map(|_| {
+        let (browser, form) = (Arc::clone(&browser), form(&token, "once", &platform.admin));
+        tokio::spawn(async move { browser.post("/tokens/new", &form).await.status().as_u16() })
+    });
+    let mut statuses = Vec::new();
+    for answer in sent.collect::<Vec<_>>() {
+        statuses.push(answer.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409, 409, 409]);
+    assert_eq!(platform.rows("SELECT count(*) FROM tokens").await, ["2"]);
+}

@@ -157,7 +157,7 @@ class ClosedException(MLPlatformException):
 class UnexpectedAnswerException(MLPlatformException):
     """Somebody answered who is not the platform: a portal, a proxy, another service at this address.
 
-    Or more came than is held: a log longer than 512 MiB.
+    Or more came than is held: a log longer than 512 MiB, a list longer than 1,000,000 items or 256 MiB of JSON.
     """
 
 

@@ -6,10 +6,11 @@ use maud::html;
 use mlplatform_protocol::{ErrorCode, tokens::CreatedRefreshToken};
 
 use super::{
+    confirm::{self, Sensitive},
     fields::{Problems, Sent, conflict, lifetime_field, name_field, role_field},
     layout::{self, Page, Section},
     texts::T,
-    visitor::{Administrator, Answer, Form, Visitor},
+    visitor::{Administrator, Answer, Visitor},
 };
 use crate::{
     Error, Result,
@@ -32,9 +33,10 @@ fn form(visitor: &Visitor, status: StatusCode, sent: &Sent, problems: &Problems)
             form method="post" action="/tokens/new" data-once {
                 (layout::form_token(visitor))
                 (layout::nonce_field(&sent.nonce))
-                (name_field(T.name, T.name_hint, &sent.name, problems.name.as_deref()))
+                (name_field(T.name, T.name_hint, &sent.name, problems.name.as_deref(), !visitor.question.is_wrong()))
                 (role_field(&sent.role, problems.role.as_deref()))
                 (lifetime_field(T.lifetime, sent, problems.lifetime.as_deref()))
+                (confirm::field(visitor))
                 div.buttons {
                     button.primary type="submit" { (T.create) }
                     a.button href="/tokens" { (T.cancel) }
@@ -55,7 +57,14 @@ fn read(sent: &Sent) -> Result<CreateTokenRequest, Problems> {
     }
 }
 
-pub(super) async fn create(Administrator(visitor): Administrator, Form(sent): Form<Sent>) -> Answer {
+pub(super) async fn create(Administrator(mut visitor): Administrator, sent: Sensitive<Sent>) -> Answer {
+    let sent = match sent.confirmed(&mut visitor, "create_token").await? {
+        Ok(sent) => sent,
+        Err(asked) => {
+            let page = form(&visitor, StatusCode::OK, &asked.fields, &Problems::default());
+            return Ok(asked.on(page));
+        }
+    };
     let bad = |status, problems: Problems| Ok(form(&visitor, status, &sent, &problems));
     let request = match read(&sent) {
         Ok(request) => request,

@@ -21,8 +21,6 @@ pub(super) struct Sent {
     /// Of a registration token: within what time it is redeemed.
     pub(super) redeem_number: String,
     pub(super) redeem_unit: String,
-    /// Of the own token's rotation: its present value, which no page repeats.
-    pub(super) token: String,
 }
 
 /// What is wrong with it, by field.
@@ -85,14 +83,15 @@ fn nonce() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-pub(super) fn name_field(label: &str, hint: &str, value: &str, problem: Option<&str>) -> Markup {
+/// `focus`: it is where to begin.
+pub(super) fn name_field(label: &str, hint: &str, value: &str, problem: Option<&str>, focus: bool) -> Markup {
     html! {
         div.field {
             label for="name" { (label) }
             p.hint #name-hint { (hint) }
             (field_problem("name", problem))
             input #name type="text" name="name" value=(value) required autocomplete="off" spellcheck="false"
-                autofocus aria-invalid=[problem.map(|_| "true")]
+                autofocus[focus] aria-invalid=[problem.map(|_| "true")]
                 aria-describedby=(if problem.is_some() { "name-problem name-hint" } else { "name-hint" });
         }
     }

@@ -6,6 +6,7 @@
 //! ```text
 //! guard      who may ask at all: the host asked for, where a form comes from, how many at once; headers of every page
 //! visitor    who asks: the session behind the cookie; what was sent in a form
+//! confirm    the token's value once more, before something is changed
 //! errors     refusals of the whole server, as pages for whoever reads pages
 //! texts      every word that a person reads
 //! layout     the frame of a page, and the pieces that pages are made of
@@ -15,6 +16,7 @@
 
 mod assets;
 mod audit;
+mod confirm;
 mod create;
 mod errors;
 mod fields;
@@ -56,7 +58,7 @@ pub(crate) fn router(app: &App, site: &Arc<Site>) -> Router<App> {
         .route("/open", get(sign_in::code_page).post(sign_in::with_code))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/me", get(own::page))
-        .route("/me/sign-out-others", post(own::sign_out_others))
+        .route("/me/sign-out-others", get(own::confirm_sign_out_others).post(own::sign_out_others))
         .route("/tokens", get(tokens::list))
         .route("/tokens/new", get(create::page).post(create::create))
         .route("/tokens/{id}/delete", get(tokens::confirm_delete).post(tokens::delete))

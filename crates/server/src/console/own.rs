@@ -9,10 +9,11 @@ use mlplatform_protocol::{Access, Open, Role};
 use serde::Deserialize;
 
 use super::{
+    confirm::{self, Sensitive},
     layout::{self, Page, Section},
     sign_in::Nothing,
     texts::T,
-    visitor::{Answer, Form, Visitor},
+    visitor::{Answer, Visitor},
 };
 use crate::service::sign_in::{self, SignedIn};
 
@@ -54,21 +55,18 @@ pub(super) async fn page(visitor: Visitor, Query(asked): Query<Asked>) -> Answer
                 div { dt { (T.issued_by) } dd { bdi { (info.issuer_name) } } }
             }
         }
-        (signed_in(&visitor, &browsers))
+        (signed_in(&browsers))
     };
     Ok(Page { title: T.own_token, visitor: Some(&visitor), section: Some(Section::Own), main }.into_response())
 }
 
 /// The browsers that are signed in with this token.
-fn signed_in(visitor: &Visitor, browsers: &[SignedIn]) -> Markup {
+fn signed_in(browsers: &[SignedIn]) -> Markup {
     html! {
         div.head.below {
             h2 #browsers { (T.browsers) }
             @if browsers.len() > 1 {
-                form method="post" action="/me/sign-out-others" {
-                    (layout::form_token(visitor))
-                    button type="submit" { (T.sign_out_others) }
-                }
+                a.button href="/me/sign-out-others" { (T.sign_out_others) }
             }
         }
         section.card aria-labelledby="browsers" {
@@ -87,7 +85,33 @@ fn signed_in(visitor: &Visitor, browsers: &[SignedIn]) -> Markup {
     }
 }
 
-pub(super) async fn sign_out_others(visitor: Visitor, _: Form<Nothing>) -> Answer {
+pub(super) async fn confirm_sign_out_others(visitor: Visitor) -> Answer {
+    Ok(others(&visitor))
+}
+
+fn others(visitor: &Visitor) -> Response {
+    let main = html! {
+        section.window {
+            h1 { (T.sign_out_others_title) }
+            p { (T.sign_out_others_effect) }
+            form method="post" action="/me/sign-out-others" {
+                (layout::form_token(visitor))
+                (confirm::field(visitor))
+                div.buttons {
+                    button.danger type="submit" { (T.confirm) }
+                    a.button href="/me" { (T.cancel) }
+                }
+            }
+        }
+    };
+    let title = T.sign_out_others_title;
+    Page { title, visitor: Some(visitor), section: Some(Section::Own), main }.into_response()
+}
+
+pub(super) async fn sign_out_others(mut visitor: Visitor, sent: Sensitive<Nothing>) -> Answer {
+    if let Err(asked) = sent.confirmed(&mut visitor, "sign_out").await? {
+        return Ok(asked.on(others(&visitor)));
+    }
     sign_in::sign_out_others(&visitor.app, &visitor.visit, &visitor.caller).await?;
     Ok(Redirect::to("/me?alone").into_response())
 }

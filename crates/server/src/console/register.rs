@@ -13,12 +13,13 @@ use mlplatform_protocol::{
 use serde::Deserialize;
 
 use super::{
+    confirm::{self, Sensitive},
     fields::{Problems, Sent, conflict, duration, field_problem, lifetime_field, name_field, role_field},
     layout::{self, FIRST_WARNING_DAYS, Icon, Page, Section, icon},
     sign_in,
     texts::{T, fill, plural},
     tokens::{ROWS, place},
-    visitor::{Administrator, Answer, Form, Visitor},
+    visitor::{Administrator, Answer, Visitor},
 };
 use crate::{
     Error, Result,
@@ -174,7 +175,7 @@ fn form(visitor: &Visitor, status: StatusCode, sent: &Sent, problems: &Problems)
             form method="post" action="/registration-tokens/new" data-once {
                 (layout::form_token(visitor))
                 (layout::nonce_field(&sent.nonce))
-                (name_field(T.access_token_name, T.name_hint, &sent.name, problems.name.as_deref()))
+                (name_field(T.access_token_name, T.name_hint, &sent.name, problems.name.as_deref(), !visitor.question.is_wrong()))
                 (role_field(&sent.role, problems.role.as_deref()))
                 (lifetime_field(T.access_token_lifetime, sent, problems.lifetime.as_deref()))
                 fieldset.field aria-describedby="redeem-hint" {
@@ -183,6 +184,7 @@ fn form(visitor: &Visitor, status: StatusCode, sent: &Sent, problems: &Problems)
                     (field_problem("redeem", problems.redeem.as_deref()))
                     (duration("redeem_number", "redeem_unit", &sent.redeem_number, &sent.redeem_unit, None))
                 }
+                (confirm::field(visitor))
                 div.buttons {
                     button.primary type="submit" { (T.create) }
                     a.button href=(PATH) { (T.cancel) }
@@ -209,7 +211,14 @@ fn read(sent: &Sent) -> Result<CreateRegisterTokenRequest, Problems> {
     }
 }
 
-pub(super) async fn create(Administrator(visitor): Administrator, Form(sent): Form<Sent>) -> Answer {
+pub(super) async fn create(Administrator(mut visitor): Administrator, sent: Sensitive<Sent>) -> Answer {
+    let sent = match sent.confirmed(&mut visitor, "create_register_token").await? {
+        Ok(sent) => sent,
+        Err(asked) => {
+            let page = form(&visitor, StatusCode::OK, &asked.fields, &Problems::default());
+            return Ok(asked.on(page));
+        }
+    };
     let bad = |status, problems: Problems| Ok(form(&visitor, status, &sent, &problems));
     let request = match read(&sent) {
         Ok(request) => request,
@@ -275,9 +284,18 @@ fn made_before(visitor: &Visitor) -> Response {
     window(visitor, StatusCode::CONFLICT, T.made_before_title, main)
 }
 
+/// One that can be withdrawn, or was.
+async fn waiting(visitor: &Visitor, id: &str) -> Result<Option<RegisterTokenInfo>> {
+    let found = search::register_token(&visitor.app, id).await?;
+    Ok(found.filter(|info| info.redeemed_at.is_none()))
+}
+
 pub(super) async fn confirm_withdraw(Administrator(visitor): Administrator, Path(id): Path<String>) -> Answer {
-    let found = search::register_token(&visitor.app, &id).await?;
-    let Some(info) = found.filter(|info| info.redeemed_at.is_none()) else { return Ok(gone(&visitor)) };
+    let Some(info) = waiting(&visitor, &id).await? else { return Ok(gone(&visitor)) };
+    Ok(withdrawal(&visitor, &info))
+}
+
+fn withdrawal(visitor: &Visitor, info: &RegisterTokenInfo) -> Response {
     let main = html! {
         section.window {
             h1 { (layout::with_name(T.withdraw_title, &info.client_name)) }
@@ -288,7 +306,8 @@ pub(super) async fn confirm_withdraw(Administrator(visitor): Administrator, Path
                 div { dt { (T.issued_by) } dd { bdi { (info.issuer_name) } } }
             }
             form method="post" action={ (PATH) "/" (info.id) "/withdraw" } {
-                (layout::form_token(&visitor))
+                (layout::form_token(visitor))
+                (confirm::field(visitor))
                 div.buttons {
                     button.danger type="submit" { (T.confirm) }
                     a.button href=(PATH) { (T.cancel) }
@@ -297,15 +316,19 @@ pub(super) async fn confirm_withdraw(Administrator(visitor): Administrator, Path
         }
     };
     let title = layout::naming(T.withdraw_title, &info.client_name);
-    Ok(window(&visitor, StatusCode::OK, &title, main))
+    window(visitor, StatusCode::OK, &title, main)
 }
 
 pub(super) async fn withdraw(
-    Administrator(visitor): Administrator,
+    Administrator(mut visitor): Administrator,
     Path(id): Path<String>,
-    _: Form<sign_in::Nothing>,
+    sent: Sensitive<sign_in::Nothing>,
 ) -> Answer {
     let Ok(token_id) = TokenId::new(&id) else { return Ok(gone(&visitor)) };
+    if let Err(asked) = sent.confirmed(&mut visitor, "delete_register_token").await? {
+        let Some(info) = waiting(&visitor, &id).await? else { return Ok(gone(&visitor)) };
+        return Ok(asked.on(withdrawal(&visitor, &info)));
+    }
     let Visitor { app, visit, caller, .. } = &visitor;
     match register_tokens::delete_register_token(app, visit, caller, DeleteRegisterTokenRequest { token_id }).await {
         Ok(()) => {

@@ -7,20 +7,21 @@ use axum::{
 use http::StatusCode;
 use maud::{Markup, html};
 use mlplatform_protocol::{
-    Access, ErrorCode, Secret, TokenInfo, TokenName,
+    Access, ErrorCode, TokenInfo, TokenName,
     tokens::{RotateTokenRequest, RotatedToken},
 };
 
 use super::{
-    fields::{Sent, either, field_problem},
+    confirm::{self, Sensitive},
+    fields::{Sent, either},
     layout::{self, Page, Section},
     texts::T,
     tokens::gone,
-    visitor::{Answer, Failure, Form, Visitor},
+    visitor::{Answer, Failure, Visitor},
 };
 use crate::{
     Error,
-    service::{key::Key, rotate, search, sessions, sign_in},
+    service::{key::Key, rotate, search, sessions},
 };
 
 /// The token that the page is about, if the visitor may rotate it.
@@ -40,17 +41,11 @@ fn home(visitor: &Visitor) -> (&'static str, Section) {
 pub(super) async fn page(visitor: Visitor, Path(id): Path<String>) -> Answer {
     let Some(info) = found(&visitor, &id, "open_page").await? else { return Ok(gone(&visitor)) };
     let sent = Sent { number: "24".to_owned(), unit: "h".to_owned(), ..Sent::fresh()? };
-    Ok(form(&visitor, StatusCode::OK, &info, &sent, [None, None]))
+    Ok(form(&visitor, StatusCode::OK, &info, &sent, None))
 }
 
-/// What is wrong is with the overlap, or with the present value.
-fn form(
-    visitor: &Visitor,
-    status: StatusCode,
-    info: &TokenInfo,
-    sent: &Sent,
-    [overlap, value]: [Option<&str>; 2],
-) -> Response {
+/// What is wrong is with the overlap.
+fn form(visitor: &Visitor, status: StatusCode, info: &TokenInfo, sent: &Sent, problem: Option<&str>) -> Response {
     let (home, _) = home(visitor);
     let own = info.id == visitor.caller.id();
     let main = html! {
@@ -61,8 +56,8 @@ fn form(
             form method="post" action={ "/tokens/" (info.id) "/rotate" } data-once {
                 (layout::form_token(visitor))
                 (layout::nonce_field(&sent.nonce))
-                (either(T.old_value, [T.ends_at_once, T.ends_at_once_hint, T.ends_later], sent, overlap))
-                @if own { (value_field(value)) }
+                (either(T.old_value, [T.ends_at_once, T.ends_at_once_hint, T.ends_later], sent, problem))
+                (confirm::field(visitor))
                 div.buttons {
                     button.primary type="submit" { (T.rotate) }
                     a.button href=(home) { (T.cancel) }
@@ -73,44 +68,27 @@ fn form(
     window(visitor, status, &layout::naming(T.rotate_title, &info.name), main)
 }
 
-/// Whoever finds a browser left open must not make a lasting token of it.
-fn value_field(problem: Option<&str>) -> Markup {
-    html! {
-        div.field {
-            label for="token" { (T.present_value) }
-            p.hint #token-hint { (T.present_value_hint) }
-            (field_problem("token", problem))
-            input #token type="password" name="token" autocomplete="current-password" spellcheck="false"
-                autocapitalize="none" required aria-invalid=[problem.map(|_| "true")]
-                aria-describedby=(if problem.is_some() { "token-problem token-hint" } else { "token-hint" });
-        }
-    }
-}
-
 fn window(visitor: &Visitor, status: StatusCode, title: &str, main: Markup) -> Response {
     let (_, section) = home(visitor);
     (status, Page { title, visitor: Some(visitor), section: Some(section), main }).into_response()
 }
 
-pub(super) async fn rotate(visitor: Visitor, Path(id): Path<String>, Form(sent): Form<Sent>) -> Answer {
+pub(super) async fn rotate(mut visitor: Visitor, Path(id): Path<String>, sent: Sensitive<Sent>) -> Answer {
     let Some(info) = found(&visitor, &id, "send_form").await? else { return Ok(gone(&visitor)) };
-    let bad = |status, text: &str| Ok(form(&visitor, status, &info, &sent, [Some(text), None]));
+    let sent = match sent.confirmed(&mut visitor, "rotate_token").await? {
+        Ok(sent) => sent,
+        Err(asked) => {
+            let page = form(&visitor, StatusCode::OK, &info, &asked.fields, None);
+            return Ok(asked.on(page));
+        }
+    };
+    let bad = |status, text: &str| Ok(form(&visitor, status, &info, &sent, Some(text)));
     let overlap = match sent.lifetime() {
         Ok(overlap) => overlap,
         Err(text) => return bad(StatusCode::BAD_REQUEST, &text),
     };
     let Ok(token_name) = TokenName::new(&info.name) else { return Ok(gone(&visitor)) };
     let Visitor { app, visit, caller, .. } = &visitor;
-    if info.id == caller.id() {
-        match sign_in::confirm(app, visit, caller, "rotate_token", &Secret::from_pasted(&sent.token)).await {
-            Ok(()) => {}
-            Err(Error::Refused { code: ErrorCode::Forbidden, .. }) => {
-                let wrong = [None, Some(T.present_value_wrong)];
-                return Ok(form(&visitor, StatusCode::FORBIDDEN, &info, &sent, wrong));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
     let key = Key::of_form(&sent.nonce);
     let request = RotateTokenRequest { token_name, overlap };
     match rotate::rotate_token(app, visit, caller, Some(&key), request).await {

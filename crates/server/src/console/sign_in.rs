@@ -95,21 +95,24 @@ fn form(status: StatusCode, message: Markup, next: &str) -> Response {
 pub(super) async fn with_token(stranger: Stranger, OpenForm(sent): OpenForm<Token>) -> Answer {
     let refused = |status, text| Ok(form(status, layout::problem(&html! { (text) }), &sent.next));
     let token = Secret::from_pasted(&sent.token);
-    // What can be seen by looking at it is no attempt, and is told in the words that help.
-    let problem = match shape(token.expose()) {
-        _ if token.expose().is_empty() => Some(T.sign_in_empty),
-        Shape::Damaged(_) => Some(T.sign_in_damaged),
-        Shape::Whole(TokenKind::Registration) => Some(T.sign_in_registration),
-        Shape::Whole(TokenKind::Session) => Some(T.sign_in_session),
-        Shape::Whole(TokenKind::Access) | Shape::Opaque => None,
-    };
-    if let Some(text) = problem {
+    if let Some(text) = unlike_access_token(&token) {
         return refused(StatusCode::BAD_REQUEST, text);
     }
     match sign_in::sign_in(&stranger.app, &stranger.visit, &token).await {
         Ok(session) => signed_in(&stranger, &session, local(&sent.next)).await,
         Err(Error::Refused { code: ErrorCode::Forbidden, .. }) => refused(StatusCode::FORBIDDEN, T.sign_in_refused),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What can be seen by looking at it is no attempt, and is told in the words that help.
+pub(super) fn unlike_access_token(value: &Secret) -> Option<&'static str> {
+    match shape(value.expose()) {
+        _ if value.expose().is_empty() => Some(T.sign_in_empty),
+        Shape::Damaged(_) => Some(T.sign_in_damaged),
+        Shape::Whole(TokenKind::Registration) => Some(T.sign_in_registration),
+        Shape::Whole(TokenKind::Session) => Some(T.sign_in_session),
+        Shape::Whole(TokenKind::Access) | Shape::Opaque => None,
     }
 }
 

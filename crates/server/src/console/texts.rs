@@ -84,6 +84,13 @@ texts! {
     code_continue: "Sign in as Administrator";
     code_refused: "This link has been used or is too old. On the platform’s machine, mlplatform-server open prints another.";
 
+    // Confirming with the token's value
+    present_value: "Your access token, once more";
+    present_value_hint: "So that nobody who finds your browser open can change who may use the platform. You are not asked again for {time}.";
+    present_value_where: "You signed in with a link: the value is in the file `admin-token` of the platform’s data directory.";
+    present_value_missing: "Give your access token once more. Nothing was changed yet.";
+    present_value_wrong: "This is not the present value of the token that you are signed in with. Nothing was changed.";
+
     // The list of tokens
     tokens_lead: "Who may use this platform. Tokens made with the Python library are here too; the newest are first.";
     create_access_token: "Create access token";
@@ -173,9 +180,6 @@ texts! {
     ends_at_once: "Ends at once";
     ends_at_once_hint: "When somebody else may have it.";
     ends_later: "Goes on for";
-    present_value: "Your access token, once more";
-    present_value_hint: "So that nobody who finds your browser open can make a lasting token of it.";
-    present_value_wrong: "This is not the present value of the token that you are signed in with. Nothing was changed.";
     rotated_title: "Access token rotated";
     rotated_lead: "This is the new value of {name}.";
     rotated_before_title: "This token was rotated already";
@@ -219,6 +223,8 @@ texts! {
     another_browser: "Another browser";
     browser_since: "Since";
     sign_out_others: "Sign the others out";
+    sign_out_others_title: "Sign all other browsers out?";
+    sign_out_others_effect: "Whoever is signed in with this token elsewhere has to sign in again. To keep out somebody who has the token itself, rotate it.";
     others_signed_out: "All other browsers were signed out.";
     own_token_ends: "The token that you are signed in with ends soon.";
 
@@ -289,6 +295,7 @@ pub(super) static ACTIONS: &[(&str, &str)] = &[
     ("rotate_token", "Rotated an access token"),
     ("sign_in", "Signed in to the console"),
     ("sign_out", "Signed out of the console"),
+    ("confirm", "Gave the access token to confirm"),
     ("open", "Made a link to sign in"),
     ("open_page", "Asked for a page"),
     ("send_form", "Sent a form"),

@@ -10,10 +10,11 @@ use mlplatform_protocol::TokenInfo;
 use serde::Deserialize;
 
 use super::{
+    confirm::{self, Sensitive},
     layout::{self, FIRST_WARNING_DAYS, Icon, Page, Section, icon},
     sign_in,
     texts::{T, fill},
-    visitor::{Administrator, Answer, Form, Stranger, Visitor},
+    visitor::{Administrator, Answer, Stranger, Visitor},
 };
 use crate::service::{
     search::{self, Found, Only, Place, Search},
@@ -133,6 +134,10 @@ fn table(visitor: &Visitor, found: &Found<TokenInfo>) -> Markup {
 
 pub(super) async fn confirm_delete(Administrator(visitor): Administrator, Path(id): Path<String>) -> Answer {
     let Some(info) = search::living_token(&visitor.app, &id).await? else { return Ok(gone(&visitor)) };
+    Ok(deletion(&visitor, &info))
+}
+
+fn deletion(visitor: &Visitor, info: &TokenInfo) -> Response {
     let main = html! {
         section.window {
             h1 { (layout::with_name(T.delete_title, &info.name)) }
@@ -145,7 +150,8 @@ pub(super) async fn confirm_delete(Administrator(visitor): Administrator, Path(i
                 div { dt { (T.issued_by) } dd { bdi { (info.issuer_name) } } }
             }
             form method="post" action={ "/tokens/" (info.id) "/delete" } {
-                (layout::form_token(&visitor))
+                (layout::form_token(visitor))
+                (confirm::field(visitor))
                 div.buttons {
                     button.danger type="submit" { (T.confirm) }
                     a.button href="/tokens" { (T.cancel) }
@@ -154,15 +160,19 @@ pub(super) async fn confirm_delete(Administrator(visitor): Administrator, Path(i
         }
     };
     let title = layout::naming(T.delete_title, &info.name);
-    Ok(Page { title: &title, visitor: Some(&visitor), section: Some(Section::Tokens), main }.into_response())
+    Page { title: &title, visitor: Some(visitor), section: Some(Section::Tokens), main }.into_response()
 }
 
 pub(super) async fn delete(
     stranger: Stranger,
-    Administrator(visitor): Administrator,
+    Administrator(mut visitor): Administrator,
     Path(id): Path<String>,
-    _: Form<sign_in::Nothing>,
+    sent: Sensitive<sign_in::Nothing>,
 ) -> Answer {
+    if let Err(asked) = sent.confirmed(&mut visitor, "delete_token").await? {
+        let Some(info) = search::living_token(&visitor.app, &id).await? else { return Ok(gone(&visitor)) };
+        return Ok(asked.on(deletion(&visitor, &info)));
+    }
     tokens::delete_token_by_id(&visitor.app, &visitor.visit, &visitor.caller, &id).await?;
     if id == visitor.caller.id() {
         return Ok(sign_in::signed_out(&stranger.site));

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, header, request::Parts};
 use mlplatform_protocol::{Access, ErrorCode, Secret};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Console, guard::Origin};
+use super::{Console, confirm::Question, guard::Origin};
 use crate::{
     Error,
     app::{App, Visit},
@@ -72,6 +72,8 @@ pub(super) struct Visitor {
     pub(super) app: App,
     pub(super) visit: Arc<Visit>,
     pub(super) caller: Caller,
+    /// What a form asks before it changes anything.
+    pub(super) question: Question,
     /// Stands in every form.
     pub(super) form_token: String,
     /// Scheme and host that the platform is reached at.
@@ -89,14 +91,15 @@ impl FromRequestParts<Console> for Visitor {
             Some(session) => sign_in::signed_in(&app, &visit, session).await?,
             None => None,
         };
-        let (Some(caller), Some(session)) = (caller, session) else {
+        let (Some((caller, confirmed)), Some(session)) = (caller, session) else {
             // Of a form, the page that it stands on: what was typed is lost, and the next page says so.
             let ended = if parts.method == Method::GET { "" } else { "&lost" };
             let next = parts.uri.path_and_query().map_or("/", |path| path.as_str());
             let next = super::layout::escape_query(if ended.is_empty() { next } else { parts.uri.path() });
             return Err(Failure::Elsewhere(format!("/sign-in?next={next}{ended}")));
         };
-        Ok(Self { app, visit, caller, form_token: form_token(&session), origin })
+        let question = Question::new(confirmed);
+        Ok(Self { app, visit, caller, question, form_token: form_token(&session), origin })
     }
 }
 

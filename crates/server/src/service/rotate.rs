@@ -192,7 +192,7 @@ pub(crate) async fn ended_by_rotation(app: &App, route: &Route, session: &Digest
 }
 
 /// Gives every secret and every session of the token an end, unless they end sooner, and takes back what would let
-/// somebody in who was shown a sign-in link; says how many sessions ended.
+/// somebody in who was shown a sign-in link. Sessions that go on have to confirm anew. Says how many sessions ended.
 async fn end_older(change: &mut Change<'_>, token_id: &str, ends_at: i64) -> Result<u64> {
     sqlx::query("UPDATE token_secrets SET ends_at = ? WHERE token_id = ? AND (ends_at IS NULL OR ends_at > ?)")
         .bind(ends_at)
@@ -210,12 +210,13 @@ async fn end_older(change: &mut Change<'_>, token_id: &str, ends_at: i64) -> Res
     .execute(change.connection())
     .await?;
     sqlx::query("DELETE FROM sign_in_codes WHERE token_id = ?").bind(token_id).execute(change.connection()).await?;
-    sqlx::query("UPDATE sessions SET expires_at = ? WHERE token_id = ? AND expires_at > ?")
-        .bind(ends_at)
-        .bind(token_id)
-        .bind(ends_at)
-        .execute(change.connection())
-        .await?;
+    sqlx::query(
+        "UPDATE sessions SET expires_at = min(expires_at, ?), confirmed_at = min(confirmed_at, 0) WHERE token_id = ?",
+    )
+    .bind(ends_at)
+    .bind(token_id)
+    .execute(change.connection())
+    .await?;
     let ended = sqlx::query("DELETE FROM sessions WHERE token_id = ? AND expires_at <= ?")
         .bind(token_id)
         .bind(change.now().as_microsecond())

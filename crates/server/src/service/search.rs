@@ -188,6 +188,8 @@ pub async fn register_token(app: &App, id: &str) -> Result<Option<RegisterTokenI
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     Nothing,
+    /// It cannot be found: no name and no id holds a control character. To SQLite's patterns, NUL is the end of a text.
+    Never,
     Id,
     Part,
     ShortPart,
@@ -197,6 +199,7 @@ impl By {
     fn of(text: &str) -> Self {
         match text.chars().count() {
             0 => Self::Nothing,
+            _ if text.chars().any(char::is_control) => Self::Never,
             _ if text.starts_with("tok_") => Self::Id,
             SHORTEST_PART.. => Self::Part,
             _ => Self::ShortPart,
@@ -209,7 +212,7 @@ impl List {
     /// read, however many there are. Gives the column of that order.
     fn source(&self, query: &mut QueryBuilder<Sqlite>, text: &str) -> &'static str {
         match By::of(text) {
-            By::Nothing | By::Id => query.push(self.table),
+            By::Nothing | By::Never | By::Id => query.push(self.table),
             By::ShortPart => query.push(self.table).push(" INDEXED BY ").push(self.in_order),
             By::Part => {
                 // CROSS: otherwise SQLite may sort all that have the part.
@@ -225,6 +228,9 @@ impl List {
     fn narrow(&self, query: &mut QueryBuilder<Sqlite>, text: &str) {
         match By::of(text) {
             By::Nothing => {}
+            By::Never => {
+                query.push(" AND false");
+            }
             By::Id => {
                 query.push(" AND ").push(self.id).push(" = ").push_bind(text.to_owned());
             }

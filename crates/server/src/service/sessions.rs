@@ -97,7 +97,7 @@ pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequ
     let minted = mint(TokenKind::Session)?;
     let longest = now.saturating_add(micros(app.limits().session));
     let ends_at = ends_at.map_or(longest, |end| end.min(longest));
-    begin(&mut change, &minted.digest, &token.id, ends_at, None).await?;
+    begin(&mut change, New::of_api(&minted.digest, &token.id, ends_at)).await?;
     first_use(&mut change, &presented).await?;
     change.commit().await?;
     app.last_used().note(&token.id, now, visit.address());
@@ -203,28 +203,43 @@ pub(crate) async fn living(
     Ok(Ok(Living { token, ends_at }))
 }
 
-/// Makes the row of a session, and removes some that have ended. `seen`: of the console.
-pub(crate) async fn begin(
-    change: &mut Change<'_>,
-    session: &Digest,
-    token_id: &str,
-    ends_at: i64,
-    seen: Option<i64>,
-) -> Result<()> {
+/// A session that begins.
+pub(crate) struct New<'a> {
+    pub(crate) digest: &'a Digest,
+    pub(crate) token_id: &'a str,
+    pub(crate) ends_at: i64,
+    /// When it was last seen; of the console alone.
+    pub(crate) seen: Option<i64>,
+    /// When the token's value was presented; of the console alone.
+    pub(crate) confirmed: Option<i64>,
+}
+
+impl<'a> New<'a> {
+    fn of_api(digest: &'a Digest, token_id: &'a str, ends_at: i64) -> Self {
+        Self { digest, token_id, ends_at, seen: None, confirmed: None }
+    }
+}
+
+/// Makes the row of a session, and removes some that have ended.
+pub(crate) async fn begin(change: &mut Change<'_>, new: New<'_>) -> Result<()> {
     let now = change.now().as_microsecond();
     sqlx::query("DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= ? LIMIT ?)")
         .bind(now)
         .bind(PURGED_AT_ONCE)
         .execute(change.connection())
         .await?;
-    sqlx::query("INSERT INTO sessions (digest, token_id, created_at, expires_at, last_seen_at) VALUES (?, ?, ?, ?, ?)")
-        .bind(session)
-        .bind(token_id)
-        .bind(now)
-        .bind(ends_at)
-        .bind(seen)
-        .execute(change.connection())
-        .await?;
+    sqlx::query(
+        "INSERT INTO sessions (digest, token_id, created_at, expires_at, last_seen_at, confirmed_at) \
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(new.digest)
+    .bind(new.token_id)
+    .bind(now)
+    .bind(new.ends_at)
+    .bind(new.seen)
+    .bind(new.confirmed)
+    .execute(change.connection())
+    .await?;
     Ok(())
 }
 

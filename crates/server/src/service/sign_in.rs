@@ -37,7 +37,25 @@ pub async fn sign_in(app: &App, visit: &Visit, token: &Secret) -> Result<Secret>
     let presented = digest(token.expose());
     let (mut change, Living { token, ends_at }) = sessions::admit(app, visit, ACTION, &presented).await?;
     sessions::first_use(&mut change, &presented).await?;
-    begin(app, change, &token.id, ends_at, "access token").await
+    begin(app, change, &token.id, ends_at, With::Value).await
+}
+
+/// What somebody signs in with.
+#[derive(Clone, Copy)]
+enum With {
+    /// The value of the token, which confirms for the first minutes what is done in the session.
+    Value,
+    /// A code, which says nothing about who has the value: a link passes through terminals, messages and histories.
+    Code,
+}
+
+impl With {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Value => "access token",
+            Self::Code => "code",
+        }
+    }
 }
 
 /// Signs in with a code of [`sign_in_link`], which is good once.
@@ -74,19 +92,21 @@ pub async fn sign_in_with_code(app: &App, visit: &Visit, code: &Secret) -> Resul
     .fetch_optional(change.connection())
     .await?;
     match alive {
-        Some(ends) => begin(app, change, &id, ends, "code").await,
+        Some(ends) => begin(app, change, &id, ends, With::Code).await,
         None => Err(refuse(change, Some(&id), "its token has ended").await),
     }
 }
 
-async fn begin(app: &App, mut change: Change<'_>, id: &str, ends: Option<i64>, with: &str) -> Result<Secret> {
+async fn begin(app: &App, mut change: Change<'_>, id: &str, ends: Option<i64>, with: With) -> Result<Secret> {
     change.identify(id);
     let minted = mint(TokenKind::Session)?;
     let now = change.now().as_microsecond();
     let longest = now.saturating_add(micros(app.limits().console_session));
     let ends_at = ends.map_or(longest, |end| end.min(longest));
-    sessions::begin(&mut change, &minted.digest, id, ends_at, Some(now)).await?;
-    let detail = json!({"with": with});
+    let confirmed = matches!(with, With::Value).then_some(now);
+    let new = sessions::New { digest: &minted.digest, token_id: id, ends_at, seen: Some(now), confirmed };
+    sessions::begin(&mut change, new).await?;
+    let detail = json!({"with": with.name()});
     let event = Event { action: ACTION, actor: Some(id), subject: Some(id), outcome: Outcome::Done, detail };
     change.record(event).await?;
     change.commit().await?;
@@ -104,19 +124,31 @@ struct Seen {
     #[sqlx(flatten)]
     token: TokenRow,
     last_seen_at: i64,
+    confirmed_at: Option<i64>,
 }
 
-/// Whose session it is; `None` when it has ended, or never was.
+/// Whether the value of the token was presented in a session of the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// Within the last minutes ([`Limits::console_confirmed`]).
+    Lately,
+    /// Before that, or before the token was rotated.
+    Before,
+    /// Never: it began with a link.
+    Never,
+}
+
+/// Whose session it is, and whether it was confirmed; `None` when it has ended, or never was.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Option<Caller>> {
+pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Option<(Caller, Confirmed)>> {
     let session = digest(session.expose());
     let now = app.clock().now().as_microsecond();
     let found: Option<Seen> = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
-        ", s.last_seen_at FROM sessions s JOIN tokens t ON t.id = s.token_id \
+        ", s.last_seen_at, s.confirmed_at FROM sessions s JOIN tokens t ON t.id = s.token_id \
          WHERE s.digest = ? AND s.last_seen_at > ? AND s.expires_at > ? \
          AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
     ))
@@ -126,7 +158,7 @@ pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Opt
     .bind(now)
     .fetch_optional(&mut *app.read().await?)
     .await?;
-    let Some(Seen { token, last_seen_at }) = found else {
+    let Some(Seen { token, last_seen_at, confirmed_at }) = found else {
         let _ = app.charge(visit);
         return Ok(None);
     };
@@ -141,7 +173,14 @@ pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Opt
     }
     visit.identify(&token.id);
     app.last_used().note(&token.id, now, visit.address());
-    Ok(Some(Caller::new(app.last_used().over(token).into(), session)))
+    let oldest = now.saturating_sub(micros(app.limits().console_confirmed));
+    let confirmed = match confirmed_at {
+        // A clock that was set back confirms nothing.
+        Some(at) if at > oldest && at <= now => Confirmed::Lately,
+        Some(_) => Confirmed::Before,
+        None => Confirmed::Never,
+    };
+    Ok(Some((Caller::new(app.last_used().over(token).into(), session), confirmed)))
 }
 
 /// Ends the session. One that has ended already is no error: the user wanted it gone.
@@ -162,22 +201,47 @@ pub async fn sign_out(app: &App, visit: &Visit, session: &Secret) -> Result<()> 
     change.commit().await
 }
 
-/// Whether whoever is signed in has the value of the token at hand, too. A session alone, found in a browser that was
-/// left open, must not become something that lasts.
+/// Confirms a session for some minutes: whoever is signed in has the value of the token at hand, too. A session alone,
+/// found in a browser that was left open, must not become something that lasts.
 ///
 /// # Errors
 /// When it is not the value of that token. The audit knows of it, and an address that guesses is slowed.
-pub async fn confirm(app: &App, visit: &Visit, caller: &Caller, action: &'static str, value: &Secret) -> Result<()> {
-    let found = sessions::living(&mut *app.read().await?, app.clock().now(), &digest(value.expose())).await?;
-    let reason = match found {
-        Ok(Living { token, .. }) if token.id == caller.id() => return Ok(()),
-        Ok(_) => "the value of another token".to_owned(),
-        Err(Ended { id: None, .. }) => return Err(app.refuse_unknown(visit, action).await),
-        Err(ended) => ended.reason,
-    };
-    let (actor, detail) = (Some(caller.id()), json!({"reason": reason}));
-    let event = Event { action, actor, subject: actor, outcome: Outcome::Refused, detail };
-    Err(app.change(visit).await?.refuse(event, Error::forbidden(false)).await)
+pub async fn confirm(app: &App, visit: &Visit, caller: &Caller, value: &Secret, what_for: &str) -> Result<()> {
+    let presented = digest(value.expose());
+    // A statement of its own: who guesses does not wait for the writer.
+    let found = sessions::living(&mut *app.read().await?, app.clock().now(), &presented).await?;
+    if let Some(reason) = no_confirmation(&found, caller) {
+        return Err(app.refuse_confirmation(visit, confirmation(caller, Outcome::Refused, reason, what_for)).await);
+    }
+    let mut change = app.change_by(visit, caller).await?;
+    let now = change.now();
+    // Again: it may have been rotated meanwhile.
+    let found = sessions::living(change.connection(), now, &presented).await?;
+    if let Some(reason) = no_confirmation(&found, caller) {
+        drop(change);
+        return Err(app.refuse_confirmation(visit, confirmation(caller, Outcome::Refused, reason, what_for)).await);
+    }
+    sqlx::query("UPDATE sessions SET confirmed_at = ? WHERE digest = ?")
+        .bind(now.as_microsecond())
+        .bind(caller.session())
+        .execute(change.connection())
+        .await?;
+    sessions::first_use(&mut change, &presented).await?;
+    change.record(confirmation(caller, Outcome::Done, "", what_for)).await?;
+    change.commit().await
+}
+
+/// Why a value does not confirm what the caller does.
+fn no_confirmation<'a>(found: &'a Result<Living, Ended>, caller: &Caller) -> Option<&'a str> {
+    match found {
+        Ok(Living { token, .. }) => (token.id != caller.id()).then_some("the value of another token"),
+        Err(ended) => Some(&ended.reason),
+    }
+}
+
+fn confirmation<'a>(caller: &'a Caller, outcome: Outcome, reason: &str, what_for: &str) -> Event<'a> {
+    let detail = if reason.is_empty() { json!({"for": what_for}) } else { json!({"for": what_for, "reason": reason}) };
+    Event { action: "confirm", actor: Some(caller.id()), subject: Some(caller.id()), outcome, detail }
 }
 
 /// A browser that somebody is signed in with.
