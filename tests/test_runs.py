@@ -175,6 +175,17 @@ def test_processes_that_fork_without_end_are_ended(start: Callable[[], Runs], jo
         fuel.unlink()
 
 
+def test_a_job_that_stops_its_parent_is_deleted_all_the_same(start: Callable[[], Runs]) -> None:
+    """Without a user of its own it may; that is no boundary, but it must not take the platform along."""
+    runs = start()
+    runs.submit("stopper", "echo here; sleep 0.2; while :; do kill -STOP $PPID; done\n")
+    until(lambda: runs.log("stopper") == "here\n")
+    runs.mlp.spark_delete_job(runs.cluster, "stopper", timeout=60)
+    until(lambda: "Killing" in runs.reasons(), 30)
+    assert not processes(str(runs.folder / "data" / "buckets"))
+    assert not processes(str(runs.folder / "data" / "jobs"))
+
+
 @ROOT_ONLY
 @pytest.mark.parametrize("umask", [0o077, 0o022, 0o000], ids=oct)
 def test_a_job_can_neither_lock_nor_write_what_is_said_of_it(
