@@ -166,7 +166,9 @@ def test_jobs_that_fill_the_disk_cost_neither_a_token_nor_another_job(
         assert "the platform's disk was nearly full …]" in admin.spark_job_logs(cluster, "talks", tail=3, wait=0).logs
         for number in range(1000, 1020):
             tokens(number)
-        done = subprocess.run([SERVER, "admin-token", "--data-dir", str(folder)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [SERVER, "admin-token", "--data-dir", str(folder)], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         with MLPlatform(Path(done.stdout.strip()).read_text().strip(), url=platform.url) as other:
             other.spark_delete_job(cluster, "talks")
