@@ -13,7 +13,7 @@ import pytest
 REPORT = Path(__file__).parents[1] / "docs" / "reliability.md"
 HEAD = """# Reliability
 
-Written by `make soak`; nothing here is typed by hand. Each line is a promise, the test that tries to break it, and
+Written by `make soak`, but for lines that say "by hand". Each line is a promise, the test that tries to break it, and
 what was measured when it last ran. (`kill -9` is no power cut; what stands for that is in
 [SECURITY.md](../SECURITY.md).)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import stand_in
+from jobs import FINAL, manifest, until
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import ServiceUnavailableException
@@ -23,9 +26,9 @@ SERVER = str(Path(sysconfig.get_path("scripts")) / "mlplatform-server")
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, of 8 MiB."""
-    mount = [MOUNT, "-t", "tmpfs", "-o", "size=8m,mode=700", "none", str(tmp_path)]
+def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A disk of its own, of 8 MiB unless the test says otherwise."""
+    mount = [MOUNT, "-t", "tmpfs", "-o", f"size={getattr(request, 'param', '8m')},mode=700", "none", str(tmp_path)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small disk is mounted for this, which takes root")
     yield tmp_path
@@ -108,3 +111,102 @@ def test_a_read_only_folder_is_named(disk: Path) -> None:
     subprocess.run([MOUNT, "-o", "remount,rw", str(disk)], check=True)
     with LocalPlatform(disk) as platform:
         assert MLPlatform(token, url=platform.url).who_am_i().name == "admin"
+
+
+@pytest.mark.parametrize("disk", ["256m"], indirect=True)
+@pytest.mark.timeout(300)
+def test_jobs_that_fill_the_disk_cost_neither_a_token_nor_another_job(
+    disk: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(elsewhere)))
+    gate, program = elsewhere / "gate", elsewhere / "job.py"
+    folder = disk / "data"
+    with LocalPlatform(folder) as platform, MLPlatform(platform.admin_token, url=platform.url) as admin:
+        cluster = admin.get_clusters()[0].id
+        waits = f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done; exit 3"
+        for name, script in [
+            ("other", waits),
+            ("talks", "yes and so on without end"),
+            ("fills", "n=0; while :; do n=$((n+1)); head -c 8388608 /dev/zero > file-$n; done"),
+            ("fills-again", "while :; do cat /dev/zero >> $TMPDIR/file; done"),
+        ]:
+            program.write_text(script + "\n")
+            admin.spark_submit_job(cluster, manifest(name), program)
+
+        def tokens(number: int) -> None:
+            """Each of these writes; the client tries again what is answered 503, within its time."""
+            name = f"anna-{number}"
+            token = admin.create_refresh_token(
+                admin.create_register_token(name, "1h", token_type=MLPTokenType.USER, timeout=30), timeout=30
+            )
+            with MLPlatform(token, url=platform.url) as anna:
+                assert anna.who_am_i(timeout=30).name == name
+            admin.delete_token(name, timeout=30)
+
+        def status(name: str) -> str:
+            return str(admin.spark_job_info(cluster, name, timeout=30).status)
+
+        for number in itertools.count():
+            tokens(number)
+            if number >= 30 and all(status(name) in FINAL for name in ("fills", "fills-again")):
+                break
+        # The one that only prints goes on, and so does the one that does nothing.
+        assert (status("talks"), status("other")) == ("RUNNING", "RUNNING")
+        for name in ("fills", "fills-again"):
+            assert status(name) == "FAILED"
+            told = admin.spark_job_explain(cluster, name)
+            assert told.cause == "evicted"
+            assert "the platform's disk is nearly full" in str(told)
+            assert "working folder took" in str(told)
+        gate.touch()
+        until(lambda: status("other") == "FAILED")
+        assert admin.spark_job_explain(cluster, "other").cause == "exit-code"
+        until(lambda: any(event.reason == "LogTruncated" for event in admin.spark_events(cluster)))
+        assert "the platform's disk was nearly full …]" in admin.spark_job_logs(cluster, "talks", tail=3, wait=0).logs
+        for number in range(1000, 1020):
+            tokens(number)
+        done = subprocess.run(
+            [SERVER, "admin-token", "--data-dir", str(folder)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        with MLPlatform(Path(done.stdout.strip()).read_text().strip(), url=platform.url) as other:
+            other.spark_delete_job(cluster, "talks")
+    verify = [SERVER, "audit", "verify", "--data-dir", str(folder)]
+    assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("disk", ["256m"], indirect=True)
+def test_what_stays_on_a_disk_starts_no_run_and_costs_no_token(
+    disk: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that no job's end removes: runs wait and are told why, and the platform's own writes have a reserve."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(elsewhere)))
+    program = elsewhere / "job.py"
+    program.write_text("echo ran\n")
+    folder = disk / "data"
+    with LocalPlatform(folder) as platform, MLPlatform(platform.admin_token, url=platform.url) as admin:
+        cluster = admin.get_clusters()[0].id
+        admin.spark_submit_job(cluster, manifest("first"), program)
+        until(lambda: str(admin.spark_job_info(cluster, "first").status) == "COMPLETED")
+        reserve = folder / "reserve"
+        until(reserve.exists)
+        assert reserve.stat().st_mode & 0o777 == 0o600
+        filler = _fill(disk)
+        until(lambda: not reserve.exists())
+        admin.create_refresh_token(
+            admin.create_register_token("anna", "1h", token_type=MLPTokenType.USER, timeout=30), timeout=30
+        )
+        admin.delete_token("anna", timeout=30)
+        program.write_text("")
+        job = manifest("second", mainApplicationFile=f"local://{elsewhere}/job.py")
+        admin.spark_submit_job(cluster, job, timeout=30)
+        until(lambda: admin.spark_job_explain(cluster, "second").cause == "disk-full")
+        assert any(event.reason == "DiskPressure" for event in admin.spark_events(cluster))
+        filler.unlink()
+        until(lambda: str(admin.spark_job_info(cluster, "second").status) == "COMPLETED")
+        until(reserve.exists)
+        log = (folder / "server.log").read_text()
+        assert "the disk is full although no job runs" in log
+        assert "the disk has room again" in log

@@ -1,8 +1,9 @@
-"""What a job may not do: outlive its end, lie about it, or take the platform's log, disk and secrets. Each test is an attack,
-with and without a user of its own for jobs; the jobs are shell scripts."""
+"""What a job may not do: outlive its end, lie about it, or take the platform's log, disk and secrets. Each test is an
+attack, with and without a user of its own for jobs; the jobs are shell scripts."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -16,6 +17,7 @@ from conftest import stand_in
 from jobs import FINAL, manifest, processes, until
 
 from mlplatform_client import MLPlatform, local
+from mlplatform_client.core.exceptions import MLPlatformException
 from mlplatform_client.local import LocalPlatform
 
 _numbers = itertools.count(os.getpid() * 1000)
@@ -157,8 +159,8 @@ def test_an_orphan_ends_although_the_server_was_killed(start: Callable[[], Runs]
 
 
 def test_processes_that_fork_without_end_are_ended(start: Callable[[], Runs], job_user: str, means: str) -> None:
-    """Each starts its successor and is gone: whoever is found is not there any more when it is ended. As many chains as a
-    machine of two cores can take; what is to outlive the test would end with the file."""
+    """Each starts its successor and is gone: whoever is found is not there any more when it is ended. A hundred chains
+    of them; one that outlived the test would end with its file."""
     runs = start()
     name = f"hop-{next(_numbers)}"
     fuel = runs.folder / name
@@ -173,6 +175,17 @@ def test_processes_that_fork_without_end_are_ended(start: Callable[[], Runs], jo
         assert not processes(str(runs.folder / "data" / "buckets"))
     finally:
         fuel.unlink()
+
+
+def test_a_job_that_stops_its_parent_is_deleted_all_the_same(start: Callable[[], Runs]) -> None:
+    """Without a user of its own it may; that is no boundary, but it must not take the platform along."""
+    runs = start()
+    runs.submit("stopper", "echo here; sleep 0.2; while :; do kill -STOP $PPID; done\n")
+    until(lambda: runs.log("stopper") == "here\n")
+    runs.mlp.spark_delete_job(runs.cluster, "stopper", timeout=60)
+    until(lambda: "Killing" in runs.reasons(), 30)
+    assert not processes(str(runs.folder / "data" / "buckets"))
+    assert not processes(str(runs.folder / "data" / "jobs"))
 
 
 @ROOT_ONLY
@@ -261,7 +274,7 @@ def test_a_long_tail_holds_up_no_stop(start: Callable[[], Runs], monkeypatch: py
     runs.ended("sparse")
     os.truncate(runs.files() / "log", 15 << 40)
     for _ in range(3):
-        with pytest.raises(Exception, match=".*"):
+        with contextlib.suppress(MLPlatformException):
             runs.mlp.spark_job_logs(runs.cluster, "sparse", tail=5, timeout=0.5)
     runs.platform.stop()
     assert runs.platform._process.returncode == 0, "it was not killed because it did not stop"
@@ -288,9 +301,9 @@ def test_a_proxy_is_passed_on_without_its_password(start: Callable[[], Runs], mo
     assert runs.ended("env") == "COMPLETED"
     told = ["HTTPS_PROXY=http://proxy.example:3128/", "NO_PROXY=127.0.0.1", "http_proxy=http://proxy.example:3128"]
     assert runs.log("env").splitlines() == told
-    told = (runs.folder / "data" / "server.log").read_text()
-    assert "HTTPS_PROXY holds a user or a password" in told
-    assert "hidden" not in told
+    log = (runs.folder / "data" / "server.log").read_text()
+    assert "HTTPS_PROXY holds a user or a password" in log
+    assert "hidden" not in log
     env = [{"name": "HTTPS_PROXY", "value": "http://jobs:own@proxy.example:3128"}]
     runs.submit("own", "echo $HTTPS_PROXY\n", driver={"memory": "512m", "env": env})
     assert runs.ended("own") == "COMPLETED"

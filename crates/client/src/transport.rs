@@ -252,8 +252,8 @@ impl Transport {
             let body = read_body(response, LARGEST_REFUSAL).await.map_err(|problem| self.failure(problem))?;
             return Err(Attempt::Answer { status, headers, body: body.unwrap_or_default() });
         };
-        // Behind what was asked for: what is between was dropped.
-        if into.next().is_some_and(|asked| asked > offset) {
+        let dropped = number(headers::LOG_DROPPED).unwrap_or(0);
+        if into.next().is_some_and(|asked| asked.checked_add(dropped) != Some(offset)) {
             let what = "it sent another part of the log than was asked for";
             return Err(hopeless(Error::foreign(status, what, &self.address())));
         }

@@ -17,5 +17,7 @@ pub const LOG_OFFSET: &str = "x-log-offset";
 /// On a job's log: `true` when nothing will follow this part, else `false`.
 pub const LOG_FINAL: &str = "x-log-final";
 /// On a job's log: where the answer ends because the bytes that follow were dropped. Whoever asks from there gets what comes
-/// after them, with a line in their place and its own [`LOG_OFFSET`].
+/// after them, with a line in their place.
 pub const LOG_GAP: &str = "x-log-gap";
+/// On a job's log: so many bytes behind the offset that was asked for this part begins, because they were dropped.
+pub const LOG_DROPPED: &str = "x-log-dropped";

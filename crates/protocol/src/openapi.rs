@@ -98,7 +98,13 @@ impl Document {
                 set(
                     &mut success,
                     "headers",
-                    answer_headers(&[headers::REQUEST_ID, headers::LOG_OFFSET, headers::LOG_FINAL, headers::LOG_GAP]),
+                    answer_headers(&[
+                        headers::REQUEST_ID,
+                        headers::LOG_OFFSET,
+                        headers::LOG_FINAL,
+                        headers::LOG_GAP,
+                        headers::LOG_DROPPED,
+                    ]),
                 );
                 set(&mut success, "content", json!({"text/plain": {"schema": {"type": "string"}}}));
             }
@@ -169,6 +175,11 @@ impl Document {
                         false,
                         "Where the answer ends because the bytes that follow were dropped; ask from there for the rest.",
                         json!({"type": "integer", "minimum": 0}),
+                    ),
+                    headers::LOG_DROPPED: header(
+                        false,
+                        "So many bytes behind the offset that was asked for the answer begins, because they were dropped.",
+                        json!({"type": "integer", "minimum": 1}),
                     ),
                     "retry-after": header(true, "Seconds until another request is welcome.", json!({"type": "integer", "minimum": 1})),
                     "www-authenticate": header(true, "What is asked for.", json!({"type": "string"})),

@@ -77,13 +77,17 @@ impl Error {
         /// A write, or a longer file for what readers and writers share, that the system did not allow.
         const NOT_WRITTEN: [u32; 2] = [778, 4874];
         const OVERLOAD: &str = "the platform is overloaded or stopping: try again";
+        const FULL_DISK: &str = "the platform's disk is full or cannot be written: nothing was changed; its operator has to make room, then try again";
         match self {
+            Self::File(_, error)
+                if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                Some(FULL_DISK)
+            }
             Self::Store(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => Some(OVERLOAD),
             Self::Store(sqlx::Error::Database(error)) => match error.code()?.parse::<u32>().ok()? {
                 code if code & 0xff == BUSY => Some(OVERLOAD),
-                code if code & 0xff == FULL || NOT_WRITTEN.contains(&code) => Some(
-                    "the platform's disk is full or cannot be written: nothing was changed; its operator has to make room, then try again",
-                ),
+                code if code & 0xff == FULL || NOT_WRITTEN.contains(&code) => Some(FULL_DISK),
                 _ => None,
             },
             _ => None,

@@ -107,6 +107,9 @@ async fn answer(app: &App, request: JobLogsRequest, whole: bool) -> Result<Respo
     if let Some(gap) = &gap {
         all.insert(HeaderName::from_static(headers::LOG_GAP), HeaderValue::from(gap.from));
     }
+    if let Some(dropped) = request.offset.map(|asked| from.saturating_sub(asked)).filter(|dropped| *dropped > 0) {
+        all.insert(HeaderName::from_static(headers::LOG_DROPPED), HeaderValue::from(dropped));
+    }
     let last = HeaderValue::from_static(if over && gap.is_none() { "true" } else { "false" });
     all.insert(HeaderName::from_static(headers::LOG_FINAL), last);
     Ok(response)

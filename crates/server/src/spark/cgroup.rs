@@ -5,7 +5,7 @@
 //! (`systemd-run --user`, `Delegate=yes`). Elsewhere there is none, and the process tree has to do.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -40,20 +40,14 @@ impl Cgroup {
     }
 
     /// Starts something in the group: this process is a member while it does, because a child is born where its parent
-    /// is. Nothing of it can then be outside, not even for a moment.
-    pub(crate) fn within<T>(&self, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let Some(home) = own() else { return start() };
-        if self.enter().is_err() {
-            return start();
+    /// is. Nothing of it can then be outside, not even for a moment. Gives also whether this process is out again: the
+    /// group must not be ended otherwise.
+    pub(crate) fn within<T>(&self, start: impl FnOnce() -> T) -> (T, bool) {
+        let enter = |group: &Path| fs::write(group.join("cgroup.procs"), std::process::id().to_string()).is_ok();
+        match own() {
+            Some(home) if enter(&self.0) => (start(), enter(&home)),
+            _ => (start(), true),
         }
-        let started = start();
-        // Who cannot leave would end itself along with the job.
-        fs::write(home.join("cgroup.procs"), std::process::id().to_string())?;
-        started
-    }
-
-    fn enter(&self) -> io::Result<()> {
-        fs::write(self.0.join("cgroup.procs"), std::process::id().to_string())
     }
 
     /// Those in it and in groups below it, which a job may have made.

@@ -74,6 +74,17 @@ pub(crate) fn free(path: &Path) -> Option<u64> {
     statvfs(path).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// Whether something failed for want of room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether a run had no room to begin.
+pub(crate) fn is_low(app: &App) -> bool {
+    let path = app.dir().path();
+    app.spark().is_under_pressure() || free(path).is_some_and(|free| free < Marks::at(path).low.max(MIB / 4))
+}
+
 /// For as long as the server runs.
 pub(crate) async fn watch(app: App) {
     let marks = Marks::at(app.dir().path());

@@ -25,7 +25,9 @@ pub(crate) const MARK: &str = "MLPLATFORM_RUN";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks whether they have ended.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
-/// A parent that was asked to end its run and has not done so is not asked again.
+/// What a parent that was asked to end its run may take beyond the patience, before the run is ended without it.
+const SLACK: Duration = Duration::from_secs(1);
+/// A process that SIGKILL does not end hangs in the kernel; waiting longer helps nobody.
 const HOPELESS: Duration = Duration::from_secs(5);
 /// So often those are stopped that were born while the others were. Each round that finds some leaves fewer processes
 /// that could fork, because who is stopped keeps its place among those that a user may have.
@@ -174,11 +176,9 @@ impl Tree {
 pub(crate) fn end_run(run: &RunFolder, mark: &str, patience: Duration) -> bool {
     let began = Instant::now();
     let mut asked = false;
-    while run.is_locked() && began.elapsed() < patience + HOPELESS && !patience.is_zero() {
+    while run.is_locked() && began.elapsed() < patience + SLACK && !patience.is_zero() {
         if !asked && let Some(parent) = run.began().as_ref().and_then(parent) {
             send(parent, Signal::TERM);
-            // A job without a user of its own may have stopped it.
-            send(parent, Signal::CONT);
             asked = true;
         }
         std::thread::sleep(LOOK);
@@ -186,12 +186,16 @@ pub(crate) fn end_run(run: &RunFolder, mark: &str, patience: Duration) -> bool {
     let known = run.began();
     let parent = known.as_ref().and_then(parent);
     let tree = tree_of(known.as_ref(), parent, mark);
-    let mut gone = tree.end(|| !run.is_locked());
+    let mut gone = tree.end(|| {
+        // A job without a user of its own may have stopped it.
+        parent.iter().for_each(|parent| send(*parent, Signal::CONT));
+        !run.is_locked()
+    });
     if !gone
         && run.is_locked()
         && let Some(parent) = parent
     {
-        // It hangs, or was stopped again: without it nothing is lost but how the job ended.
+        // It hangs: without it nothing is lost but how the job ended.
         send(parent, Signal::KILL);
         gone = tree_of(known.as_ref(), None, mark).end(|| !run.is_locked());
     }

@@ -91,14 +91,23 @@ async fn run(folder: &RunFolder) -> io::Result<()> {
     let launch: Launch = serde_json::from_str(&text)?;
     drop(text);
     let mut run = Run { folder, log: LogWriter::open(&launch.log, launch.room)?, output: None, status: None, child: 0 };
-    let cgroup = Cgroup::make(&launch.mark);
-    let tree = Tree { root: Some(std::process::id()), cgroup, remains: None };
+    let (output, input) = io::pipe()?;
+    run.output = Some(pipe::Receiver::from_owned_fd(OwnedFd::from(output))?);
     folder.reserve_end()?;
-    folder.write_began(tree.cgroup.as_ref())?;
-    let started = io::pipe().and_then(|(output, input)| {
-        run.output = Some(pipe::Receiver::from_owned_fd(OwnedFd::from(output))?);
-        tree.cgroup.as_ref().map_or_else(|| start(&launch, &input), |group| group.within(|| start(&launch, &input)))
-    });
+    let mut tree = Tree { root: Some(std::process::id()), cgroup: Cgroup::make(&launch.mark), remains: None };
+    if let Err(error) = folder.write_began(tree.cgroup.as_ref()) {
+        tree.cgroup.iter().for_each(Cgroup::remove);
+        return Err(error);
+    }
+    let (started, out) = match &tree.cgroup {
+        Some(group) => group.within(|| start(&launch, &input)),
+        None => (start(&launch, &input), true),
+    };
+    drop(input);
+    if !out {
+        tree.cgroup = None;
+        let _ = folder.write_began(None);
+    }
     let problem = match started {
         Ok(child) => {
             run.child = child.id();
@@ -128,9 +137,7 @@ async fn run(folder: &RunFolder) -> io::Result<()> {
         }
         Err(error) => Some(format!("'{}' cannot be started: {error}", launch.program.display())),
     };
-    if let Some(cgroup) = &tree.cgroup {
-        cgroup.remove();
-    }
+    tree.cgroup.iter().for_each(Cgroup::remove);
     let end = problem.map_or_else(|| ended(run.status), |problem| End::problem(&problem));
     run.write_end(&end).await
 }

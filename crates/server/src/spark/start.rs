@@ -35,6 +35,8 @@ use crate::{
 pub(crate) enum Refusal {
     /// The job's own fault, or its surroundings': it counts as a failed start.
     Job(String),
+    /// There is no room for its files: it can wait for some.
+    Full,
     /// The platform's.
     Platform(Error),
 }
@@ -47,6 +49,9 @@ impl From<Error> for Refusal {
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
+        if disk::is_full(&error) {
+            return Self::Full;
+        }
         Self::Job(format!("its folder cannot be written: {error}"))
     }
 }

@@ -178,21 +178,27 @@ impl Supervisor {
                 let problem = "the job's parent process was killed, and with it went what it knew of the job's end";
                 self.ended(job, &End::problem(problem)).await
             }
-            Standing::NotBegun if self.started.contains(&job.mark()) => {
+            Standing::NotBegun if self.started.contains(&job.mark()) && !disk::is_low(&self.app) => {
                 let problem = "the job's parent process ended before it could start the program; is the disk full?";
                 self.not_started(job, problem).await
             }
-            // The server before this one was killed on the way: nothing ran, and nothing runs twice.
-            Standing::NotBegun => {
-                let visit = Visit::local();
-                let mut change = self.app.change(&visit).await?;
-                sqlx::query("UPDATE jobs SET alive = 0, runs = runs - 1 WHERE id = ?")
-                    .bind(&job.id)
-                    .execute(change.connection())
-                    .await?;
-                change.commit().await
-            }
+            // The server before this one was killed on the way, or the disk was full: nothing ran, and nothing runs
+            // twice.
+            Standing::NotBegun => self.start_again(job).await,
         }
+    }
+
+    /// A run has not begun, which is not its fault: it waits for its turn again.
+    async fn start_again(&mut self, job: &JobRow) -> Result<()> {
+        let visit = Visit::local();
+        let mut change = self.app.change(&visit).await?;
+        sqlx::query("UPDATE jobs SET alive = 0, runs = runs - 1 WHERE id = ? AND alive = 1")
+            .bind(&job.id)
+            .execute(change.connection())
+            .await?;
+        change.commit().await?;
+        self.started.remove(&job.mark());
+        Ok(())
     }
 
     /// A run has ended: the job is over, or will be run again.
@@ -367,8 +373,7 @@ impl Supervisor {
                 let text = format!("the cluster '{}' is being started", cluster.name);
                 self.waits(&job, "cluster", EventKind::Normal, "TriggeredScaleUp", &text).await?;
             } else if self.app.spark().is_under_pressure() {
-                let text = format!("{}: no run starts until there is room", disk::EVICTED);
-                self.waits(&job, "disk", EventKind::Warning, "DiskPressure", &text).await?;
+                self.waits_for_disk(&job).await?;
             } else if full || job.millicores > cores || job.memory_mib > memory {
                 full = true;
                 let text = format!(
@@ -423,6 +428,11 @@ impl Supervisor {
         change.commit().await
     }
 
+    async fn waits_for_disk(&self, job: &JobRow) -> Result<()> {
+        let text = format!("{}: no run starts until there is room", disk::EVICTED);
+        self.waits(job, "disk", EventKind::Warning, "DiskPressure", &text).await
+    }
+
     /// A job starts the cluster that it was submitted to.
     async fn wake(&self, cluster: &Cluster, job: &JobRow) -> Result<()> {
         let visit = Visit::local();
@@ -467,6 +477,7 @@ impl Supervisor {
         let prepared = match start::prepare(&self.app, &job, cluster).await {
             Ok(prepared) => prepared,
             Err(Refusal::Job(problem)) => return self.not_started(&job, &problem).await,
+            Err(Refusal::Full) => return self.waits_for_disk(&job).await,
             Err(Refusal::Platform(error)) => return Err(error),
         };
         let visit = Visit::local();
@@ -499,6 +510,7 @@ impl Supervisor {
                 });
                 Ok(())
             }
+            Err(error) if disk::is_full(&error) => self.start_again(&job).await,
             Err(error) => {
                 let problem = format!("its process cannot be started: {error}");
                 self.not_started(&job, &problem).await

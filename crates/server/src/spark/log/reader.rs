@@ -58,16 +58,16 @@ impl JobLog {
         bytes.truncate(length);
         let end = at.saturating_add(length as u64);
         // Looked at when the bytes are here: what has been dropped meanwhile is told.
-        for gap in self.gaps()?.iter().filter(|gap| gap.to > at) {
-            if gap.from <= at {
-                let from = gap.line_from().max(at);
-                let mut line = gap.line();
-                line.drain(..usize::try_from(from.saturating_sub(gap.line_from())).unwrap_or(0).min(line.len()));
-                return Ok(Piece { from, bytes: line, grows: gap.to >= end.max(self.file.metadata()?.len()) });
-            }
-            bytes.truncate(usize::try_from(gap.from.saturating_sub(at)).unwrap_or(usize::MAX));
-            break;
+        let Some(gap) = self.gaps()?.into_iter().find(|gap| gap.to > at) else {
+            return Ok(Piece { from: at, bytes, grows: false });
+        };
+        if gap.from <= at {
+            let from = gap.line_from().max(at);
+            let mut line = gap.line();
+            line.drain(..usize::try_from(from.saturating_sub(gap.line_from())).unwrap_or(0).min(line.len()));
+            return Ok(Piece { from, bytes: line, grows: gap.to >= end.max(self.file.metadata()?.len()) });
         }
+        bytes.truncate(usize::try_from(gap.from.saturating_sub(at)).unwrap_or(usize::MAX));
         Ok(Piece { from: at, bytes, grows: false })
     }
 }
