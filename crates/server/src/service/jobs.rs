@@ -20,12 +20,12 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::{
     clusters::{self, Cluster},
     inactivity::settle,
-    job_form::{self, bad},
+    job_form::{self, Program, Submitted, bad},
     job_logs,
     job_rows::{self, JobRow, note},
     key::Key,
     page::Window,
-    secret::{digest, uuid},
+    secret::uuid,
     sessions::Caller,
 };
 use crate::{
@@ -63,7 +63,7 @@ pub async fn spark_submit_job(
             let detail = json!({"reason": INVALID, "name": name, "why": field});
             let event = clusters::event(SUBMIT, caller, Some(&cluster), Outcome::Refused, detail);
             let error = Error::Refused { code: ErrorCode::BadRequest, field, expired };
-            Err(app.change(visit).await?.refuse(event, error).await)
+            Err(app.refuse(visit, event, error).await)
         }
         result => result,
     }
@@ -77,20 +77,24 @@ async fn submit(
     request: SubmitJobRequest,
 ) -> Result<JobInfo> {
     const ACTION: &str = SUBMIT;
-    let whole = serde_json::to_string(&request).map_err(|_| Error::Fault("a request cannot be written"))?;
-    let whole = digest(&whole);
-    let cluster = cluster(app, &request.cluster_id).await?;
-    let mut manifest = request.manifest;
-    let code = request.pycode.as_ref().map(job_form::pycode).transpose()?;
+    let cluster_id = request.cluster_id.clone();
+    // A program of the largest size takes a tenth of a second of somebody's processor: not of one that answers others.
+    let read = spawn_blocking(move || job_form::read(request)).await;
+    let Submitted { digest: whole, mut manifest, program } =
+        read.map_err(|_| Error::Fault("the reading of a submit panicked"))??;
+    let cluster = cluster(app, &cluster_id).await?;
+    let program = program?;
     let id = uuid()?;
     let bucket = app.dir().bucket(&cluster.bucket).map_err(|e| Error::File("making the cluster's bucket", e))?;
     let mut file = None;
-    if let (Some(pycode), Some(content)) = (&request.pycode, code) {
-        let (path, address) = job_form::upload(&cluster.bucket, &bucket, &id, &pycode.name);
+    if let Some(Program { name, content }) = program {
+        let (path, address) = job_form::upload(&cluster.bucket, &bucket, &id, &name);
         let spec = manifest.get_mut("spec").and_then(Value::as_object_mut);
         let spec = spec.ok_or_else(|| bad("spec: it is missing, or no mapping: begin with get_default_manifest"))?;
         spec.insert("mainApplicationFile".to_owned(), Value::String(address));
-        file = Some(Upload::write(path, &content).map_err(|e| Error::File("writing the job's program", e))?);
+        let written = spawn_blocking(move || Upload::write(path, &content)).await;
+        let written = written.map_err(|_| Error::Fault("the writing of a program panicked"))?;
+        file = Some(written.map_err(|e| Error::File("writing the job's program", e))?);
     }
     let passed_over = job_form::check(&manifest)?;
     let plan = Plan::read(&manifest).map_err(bad)?;

@@ -177,7 +177,7 @@ pub async fn confirm(app: &App, visit: &Visit, caller: &Caller, action: &'static
     };
     let (actor, detail) = (Some(caller.id()), json!({"reason": reason}));
     let event = Event { action, actor, subject: actor, outcome: Outcome::Refused, detail };
-    Err(app.change(visit).await?.refuse(event, Error::forbidden(false)).await)
+    Err(app.refuse(visit, event, Error::forbidden(false)).await)
 }
 
 /// A browser that somebody is signed in with.

@@ -40,5 +40,5 @@ pub(crate) use places::Places;
 pub(crate) use plan::{Plan, Pod};
 pub(crate) use quantity::{cores_text, memory_text};
 pub(crate) use run::{End, RunFolder};
-pub(crate) use start::{places as places_of, values_of};
+pub(crate) use start::{places as places_of, user, values_of};
 pub(crate) use supervisor::{LONGEST_END, end_all, plan as plan_of, supervise};
