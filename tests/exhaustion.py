@@ -69,6 +69,7 @@ class Server:
     program: str
     folder: Path
     arguments: tuple[str, ...] = ()
+    user: str | None = None
     url: str = ""
     process: subprocess.Popen[bytes] = field(init=False)
     cluster: str = ""
@@ -93,6 +94,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "MLP_SERVER_SPARK_SUBMIT": str(script)},
+            user=self.user,
         )
         assert self.process.stdout is not None
         ready = json.loads(self.process.stdout.readline())
@@ -113,6 +115,9 @@ class Server:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     @property
     def jobs(self) -> str:
@@ -216,7 +221,7 @@ def unread_logs_without_streams(server: Server) -> list[Connection]:
 def unread_descriptions(server: Server) -> list[Connection]:
     """A User makes answers large, as manifests are, asks for them and does not take them."""
     large = manifest("large", mainApplicationFile="local:///dev/null")
-    large["metadata"] = {"name": "large", "annotations": {"a": "x" * (900 * 1024)}}
+    large["metadata"] = {"name": "large", "annotations": {"a": "x" * (250 * 1024)}}
     server.post(server.jobs, {"manifest": large}, server.session)
     path = f"{server.jobs}/large/description"
     return _each(server, 300, http2(server, [path] * 64, {"authorization": f"Bearer {server.session}"}, 0))
@@ -280,7 +285,7 @@ def half_heads(server: Server) -> list[Connection]:
 
 
 def half_bodies(server: Server) -> list[Connection]:
-    """A stranger sends bodies of the size that anybody may send, all but their ends, behind heads as long as they may be."""
+    """A stranger sends bodies of the size that anybody may send, all but their ends, behind long heads."""
     length = 64 * 1024
     head = (
         f"POST /v1_0/sessions HTTP/1.1\r\nHost: x\r\nX-Long: {'x' * 7_500}\r\n"
@@ -294,7 +299,7 @@ ATTACKS: dict[str, Attack] = {
     "1,000 connections × 64 streams, `/openapi.json`, window 1": unread_documents_by_bytes,
     "1,000 connections × 64 streams, logs, window 1": unread_logs,
     "1,500 connections of HTTP/1, logs that nobody reads": unread_logs_without_streams,
-    "300 connections × 64 streams, descriptions of 900 KiB, window 0": unread_descriptions,
+    "300 connections × 64 streams, descriptions of 250 KiB, window 0": unread_descriptions,
     "100 bodies of 14 MiB without their last byte": stalled_bodies,
     "4 at once, bodies of 14 MiB of zeros": many_values,
     "4 at once, bodies of a million names": many_names,

@@ -8,9 +8,9 @@ use crate::Open;
 
 /// The largest program that travels with a job: far more than anybody writes, little enough to be held in memory.
 pub const LARGEST_PYCODE: usize = 10 * 1024 * 1024;
-/// The largest manifest, in bytes of JSON: what a cluster of Kubernetes keeps of one object, and a hundred times of what
-/// the largest of the examples of Spark's operator have.
-pub const LARGEST_MANIFEST: usize = 1024 * 1024;
+/// The largest manifest, in bytes of JSON: as much as Kubernetes allows the annotations of an object, and a hundred times
+/// what the examples of Spark's operator have.
+pub const LARGEST_MANIFEST: usize = 256 * 1024;
 /// The longest wait that one request for a log may ask for: below what proxies allow a silent connection.
 pub const LONGEST_LOG_WAIT_MS: u64 = 20_000;
 

@@ -14,7 +14,7 @@ use http::Extensions;
 use jiff::Timestamp;
 use mlplatform_protocol::ErrorCode;
 use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::{
     Clock, DataDir, Error, Policy, Result, StartError,
@@ -119,6 +119,8 @@ struct Inner {
     small_bodies: Arc<Guests>,
     large_bodies: Arc<Guests>,
     answers: Arc<Guests>,
+    /// For who reads a large body.
+    reading: Semaphore,
     last_used: LastUsed,
     spark: Gateway,
     strangers: Strangers,
@@ -141,6 +143,7 @@ impl App {
             small_bodies,
             large_bodies,
             answers,
+            reading: Semaphore::new(1),
             last_used,
             spark,
             strangers,
@@ -226,6 +229,11 @@ impl App {
             full,
             "the platform reads too many large bodies at once: try again after the seconds in Retry-After",
         )
+    }
+
+    /// The turn to read a large body: one after the other, so that those who bring several leave a processor to the others.
+    pub(crate) async fn turn_to_read(&self) -> Option<SemaphorePermit<'_>> {
+        self.inner.reading.acquire().await.ok()
     }
 
     /// Room for an answer of so many bytes.

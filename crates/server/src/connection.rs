@@ -15,8 +15,10 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
 
@@ -63,6 +65,19 @@ impl Drop for Owed {
     }
 }
 
+/// What can be ended without its peer's doing.
+pub(crate) trait Abort {
+    /// When it is closed, nothing of what it still holds is sent.
+    fn abort(&self) -> io::Result<()>;
+}
+
+impl Abort for TcpStream {
+    fn abort(&self) -> io::Result<()> {
+        // Otherwise the system would keep what it holds for somebody who does not take it.
+        SockRef::from(self).set_linger(Some(Duration::ZERO))
+    }
+}
+
 /// The stream of a connection.
 pub(crate) struct Watched<S> {
     inner: S,
@@ -83,7 +98,7 @@ struct Watch {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<S> Watched<S> {
+impl<S: Abort> Watched<S> {
     pub(crate) fn new(inner: S, connection: Arc<Connection>, patience: Duration) -> Self {
         Self { inner, connection, patience, taken: 0, is_full: false, watch: None }
     }
@@ -107,6 +122,7 @@ impl<S> Watched<S> {
         let end = watch.since + self.patience;
         if now >= end {
             tracing::debug!("a connection is closed that does not take its answers");
+            self.inner.abort()?;
             return Err(io::ErrorKind::TimedOut.into());
         }
         if watch.timer.deadline() != end {
@@ -138,14 +154,14 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Abort + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         self.checked(cx, polled)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Abort + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.written(cx, polled)
@@ -181,6 +197,12 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const PATIENCE: Duration = Duration::from_secs(60);
+
+    impl Abort for DuplexStream {
+        fn abort(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     fn pair() -> (Watched<DuplexStream>, DuplexStream, Arc<Connection>) {
         let (inner, client) = duplex(64);

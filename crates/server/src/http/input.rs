@@ -45,6 +45,7 @@ pub(super) async fn read<E: Endpoint>(app: &App, visit: &Visit, request: Request
         drop(parts);
         let (body, room) = collect(app, visit, length, body, E::ROUTE.largest_body()).await?;
         let request = if body.len() > LARGEST_BODY {
+            let _turn = app.turn_to_read().await;
             let understood = spawn_blocking(move || from_json(&body, path));
             understood.await.map_err(|_| Error::Fault("the reading of a body panicked"))??
         } else {

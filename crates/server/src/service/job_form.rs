@@ -217,7 +217,7 @@ mod tests {
         assert!(matches!(with(LARGEST_MANIFEST), Error::Refused { code: ErrorCode::PayloadTooLarge, .. }));
         let text = with(LARGEST_MANIFEST).to_string();
         assert!(
-            text.contains("has 1048603 bytes as JSON, and at most 1048576 are taken: put data into a file"),
+            text.contains("has 262171 bytes as JSON, and at most 262144 are taken: put data into a file"),
             "{text}"
         );
         assert!(matches!(with(LARGEST_MANIFEST - 100), Error::Refused { code: ErrorCode::BadRequest, .. }));

@@ -41,6 +41,9 @@ const INVALID: &str = "not valid";
 /// How far back the audit is searched for a submit that was refused.
 const REMEMBERED: i64 = 10_000;
 
+/// Jobs of one token that have not ended, and the bytes of their manifests: all of these are looked at again and again.
+const MOST_OPEN: i64 = 1_000;
+const MOST_OPEN_BYTES: i64 = 16 * 1024 * 1024;
 /// Events that a description shows, and an explanation looks at: the newest.
 const EVENTS: i64 = 100;
 
@@ -120,6 +123,17 @@ async fn submit(
         let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
         return Err(change.refuse(event, name_taken(&plan.name)).await);
     }
+    let (open, bytes) = job_rows::open_of(change.connection(), caller.id()).await?;
+    let manifest = manifest.to_string();
+    if open >= MOST_OPEN || bytes.saturating_add(i64::try_from(manifest.len()).unwrap_or(i64::MAX)) > MOST_OPEN_BYTES {
+        let detail = json!({"reason": "too many", "name": plan.name, "has": open});
+        let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
+        let text = format!(
+            "this token has {open} jobs that have not ended, with manifests of {bytes} bytes, and at most {MOST_OPEN} with \
+             {MOST_OPEN_BYTES} bytes may be open: wait for some to end, or delete them"
+        );
+        return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
+    }
     let now = change.now().as_microsecond();
     let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     sqlx::query(
@@ -129,7 +143,7 @@ async fn submit(
     .bind(&id)
     .bind(&cluster.id)
     .bind(&plan.name)
-    .bind(manifest.to_string())
+    .bind(&manifest)
     .bind(stored(plan.millicores()))
     .bind(stored(plan.memory_mib()))
     .bind(now)
