@@ -315,19 +315,23 @@ class Seen:
     peak: int
     times: list[float]
     refused: int
+    # The last of its connections, or None: some are open still.
     closed_after: float | None
+    watched: float
+    connections: int
 
     def __str__(self) -> str:
         """For the report."""
         times = sorted(self.times)
         median, p99 = statistics.median(times) * 1000, times[len(times) * 99 // 100] * 1000
-        closed = (
-            ""
-            if self.closed_after is None
-            else ("; not closed" if self.closed_after < 0 else f"; closed after {self.closed_after:.0f} s")
-        )
-        refused = f", {self.refused} refused" if self.refused else ""
-        return f"{self.peak} MiB; others median {median:.1f} ms, p99 {p99:.0f} ms{refused}{closed}"
+        told = f"{self.peak} MiB, others median {median:.1f} ms, 99th percentile {p99:.0f} ms"
+        if self.refused:
+            told += f", {self.refused} refused"
+        if self.connections and self.closed_after is None:
+            told += f", open after {self.watched:.0f} s"
+        elif self.closed_after is not None:
+            told += f", closed after {self.closed_after:.0f} s"
+        return told
 
 
 def others(address: tuple[str, int], session: str, seconds: float) -> tuple[list[float], int]:
@@ -356,8 +360,8 @@ def others(address: tuple[str, int], session: str, seconds: float) -> tuple[list
     return times, refused
 
 
-def hold(connections: list[Connection], began: float, patience: float) -> float:
-    """Keep them open as long as that; seconds until the server has closed the last of them, or -1."""
+def hold(connections: list[Connection], began: float, patience: float) -> float | None:
+    """Keep them open as long as that; seconds until the server has closed the last of them."""
     poll, left = select.poll(), {connection.fileno(): connection for connection in connections}
     for number, connection in left.items():
         # Data is not taken; an end is told all the same.
@@ -369,7 +373,7 @@ def hold(connections: list[Connection], began: float, patience: float) -> float:
                 left.pop(number)
             else:
                 left[number].answer_pings()
-    return -1.0 if left else time.monotonic() - began
+    return None if left or not connections else time.monotonic() - began
 
 
 def watch(server: Server, attack: Attack, seconds: float = 10.0, patience: float = 0.0) -> Seen:
@@ -379,11 +383,12 @@ def watch(server: Server, attack: Attack, seconds: float = 10.0, patience: float
         elsewhere = pool.submit(others, server.address, server.session, seconds)
         began = time.monotonic()
         connections = attack(server)
-        closed = hold(connections, began, max(patience, seconds)) if connections else None
+        watched = max(patience, seconds)
+        closed = hold(connections, began, watched)
         times, refused = elsewhere.result()
         for connection in connections:
             connection.close()
-    return Seen(server.memory(), times, refused, closed)
+    return Seen(server.memory(), times, refused, closed, watched, len(connections))
 
 
 @contextlib.contextmanager
