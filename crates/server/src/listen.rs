@@ -66,7 +66,7 @@ pub fn bind(address: &str, tls: bool) -> Result<TcpListener, StartError> {
 /// Connections that there are at most, whatever the system allows: each costs memory, a head that is half sent most of all.
 const MOST_CONNECTIONS: usize = 12_288;
 /// Of them, those of HTTP/2: each may have as many requests as there are streams.
-pub(crate) const MOST_HTTP2: usize = 512;
+pub(crate) const MOST_HTTP2: usize = 1024;
 /// What the system takes for a connection beyond what is on its way: of an answer that is not read, no more than that
 /// leaves this process, and that it is not read is seen.
 const NOT_SENT: u32 = 128 * 1024;
