@@ -8,6 +8,9 @@ use crate::Open;
 
 /// The largest program that travels with a job: far more than anybody writes, little enough to be held in memory.
 pub const LARGEST_PYCODE: usize = 10 * 1024 * 1024;
+/// The largest manifest, in bytes of JSON: as much as Kubernetes allows the annotations of an object, and a hundred times
+/// what the examples of Spark's operator have.
+pub const LARGEST_MANIFEST: usize = 256 * 1024;
 /// The longest wait that one request for a log may ask for: below what proxies allow a silent connection.
 pub const LONGEST_LOG_WAIT_MS: u64 = 20_000;
 
@@ -89,7 +92,7 @@ impl Open<JobState> {
 pub struct SubmitJobRequest {
     /// As the list of clusters gives it.
     pub cluster_id: String,
-    /// A SparkApplication.
+    /// A SparkApplication; at most [`LARGEST_MANIFEST`] bytes.
     pub manifest: Value,
     /// The main program, when it comes along.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -84,7 +84,7 @@ pub trait Endpoint {
     /// Its line of the table.
     const ROUTE: Route;
     /// What is asked.
-    type Request: Serialize + DeserializeOwned + Send + Sync;
+    type Request: Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What is answered.
     type Response: Serialize + DeserializeOwned + Send;
 }
@@ -204,7 +204,7 @@ routes! {
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The largest body of a request, unless its route says otherwise: the largest of today has a thousandth of it.
-const LARGEST_BODY: usize = 64 * 1024;
+pub const LARGEST_BODY: usize = 64 * 1024;
 
 /// Whether a path is a route's, or begins as one does: whoever asks for it expects the contract's answers.
 #[must_use]

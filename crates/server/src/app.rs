@@ -14,18 +14,20 @@ use http::Extensions;
 use jiff::Timestamp;
 use mlplatform_protocol::ErrorCode;
 use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::{
     Clock, DataDir, Error, Policy, Result, StartError,
     audit::{Audit, Event, NewMark, Outcome, Whence},
-    guests::{Guest, Guests},
+    guests::{Full, Guest, Guests},
     last_used::LastUsed,
     service::{redeem, sessions::Caller},
     spark::Gateway,
     store::Store,
     strangers::{Counted, Kind, Network, Noted, Strangers},
 };
+
+const MIB: usize = 1024 * 1024;
 
 /// Numbers that a test or an operator may want otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,16 @@ pub struct Limits {
     pub head: Duration,
     /// How long the body of a request may take.
     pub body: Duration,
+    /// Bytes of request bodies that are held at once, of one address half of them; more are told to come again. For the
+    /// bodies that every route takes …
+    pub small_bodies: usize,
+    /// … and for those that only routes which upload something take.
+    pub large_bodies: usize,
+    /// Bytes of answers that were made and not taken yet, of one address half of them; whoever asks for more is told to
+    /// take those first.
+    pub answers: usize,
+    /// How long a connection may take next to nothing of an answer that waits for it, before it is closed.
+    pub stall: Duration,
     /// How long requests in flight may take when the server stops.
     pub drain: Duration,
     /// What tokens may be made.
@@ -76,6 +88,12 @@ impl Default for Limits {
             requests: 1024,
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
+            small_bodies: 64 * MIB,
+            // Of one address three programs of the largest size.
+            large_bodies: 96 * MIB,
+            answers: 128 * MIB,
+            // Some hundred bytes a second are a slow client; what it holds meanwhile is bounded anyway.
+            stall: Duration::from_secs(60),
             drain: Duration::from_secs(10),
             policy: Policy::default(),
             // A classroom behind one address mistypes less; a machine that tries costs us five reads a second.
@@ -103,6 +121,11 @@ struct Inner {
     limits: Limits,
     places: Arc<Semaphore>,
     guests: Arc<Guests>,
+    small_bodies: Arc<Guests>,
+    large_bodies: Arc<Guests>,
+    answers: Arc<Guests>,
+    /// For who reads a large body.
+    reading: Semaphore,
     last_used: LastUsed,
     spark: Gateway,
     strangers: Strangers,
@@ -112,9 +135,25 @@ impl App {
     pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
         let (places, guests) = (Arc::new(Semaphore::new(limits.requests)), Guests::half(limits.requests));
         let (last_used, strangers, spark) = (LastUsed::default(), Strangers::new(&limits), Gateway::default());
-        Self {
-            inner: Arc::new(Inner { dir, store, audit, clock, limits, places, guests, last_used, spark, strangers }),
-        }
+        let (small_bodies, large_bodies) = (Guests::half(limits.small_bodies), Guests::half(limits.large_bodies));
+        let answers = Guests::half(limits.answers);
+        let inner = Inner {
+            dir,
+            store,
+            audit,
+            clock,
+            limits,
+            places,
+            guests,
+            small_bodies,
+            large_bodies,
+            answers,
+            reading: Semaphore::new(1),
+            last_used,
+            spark,
+            strangers,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// For a command on the machine: works beside a server that serves the same directory.
@@ -173,16 +212,44 @@ impl App {
     /// # Errors
     /// When as many are worked on as may be, in all or of that address.
     pub(crate) fn place(&self, visit: &Visit) -> Result<Place> {
-        let full = || {
-            let text = "the platform has too many requests at once: try again after the seconds in Retry-After";
-            Error::refused(ErrorCode::ServiceUnavailable, text)
-        };
-        let guest = self.inner.guests.arrive(visit.network()).ok_or_else(|| {
-            visit.be_late();
-            full()
-        })?;
-        let place = Arc::clone(&self.inner.places).try_acquire_owned().map_err(|_| full())?;
+        const TEXT: &str = "the platform has too many requests at once: try again after the seconds in Retry-After";
+        let guest = self.inner.guests.arrive(visit.network()).map_err(|full| busy(visit, full, TEXT))?;
+        let place = Arc::clone(&self.inner.places).try_acquire_owned().map_err(|_| busy(visit, Full::All, TEXT))?;
         Ok(Place { _place: place, _guest: guest })
+    }
+
+    /// Room for a body of so many bytes, which no route takes unless it is `large`.
+    ///
+    /// # Errors
+    /// When there is no room for it, in all or for that address.
+    pub(crate) fn room_for_body(&self, visit: &Visit, bytes: usize, large: bool) -> Result<Guest> {
+        let bodies = if large { &self.inner.large_bodies } else { &self.inner.small_bodies };
+        bodies.take(visit.network(), bytes).map_err(|full| Self::no_room_for_body(visit, full))
+    }
+
+    /// What is said when there is no room for a body.
+    pub(crate) fn no_room_for_body(visit: &Visit, full: Full) -> Error {
+        busy(
+            visit,
+            full,
+            "the platform reads too many large bodies at once: try again after the seconds in Retry-After",
+        )
+    }
+
+    /// The turn to read a large body: one after the other, so that those who bring several leave a processor to the others.
+    pub(crate) async fn turn_to_read(&self) -> Option<SemaphorePermit<'_>> {
+        self.inner.reading.acquire().await.ok()
+    }
+
+    /// Room for an answer of so many bytes.
+    ///
+    /// # Errors
+    /// When there is no room for it, in all or for that address.
+    pub(crate) fn room_for_answer(&self, visit: &Visit, bytes: usize) -> Result<Guest> {
+        self.inner.answers.take(visit.network(), bytes).map_err(|full| {
+            let text = "too many answers wait to be read: read those that you asked for, and try again after the seconds in Retry-After";
+            busy(visit, full, text)
+        })
     }
 
     pub(crate) fn strangers(&self) -> &Strangers {
@@ -205,21 +272,20 @@ impl App {
     pub(crate) async fn refuse_unknown(&self, visit: &Visit, action: &'static str) -> Error {
         let error = self.charge(visit).map_or_else(Error::too_many, |()| Error::forbidden(false));
         let detail = serde_json::json!({"reason": "unknown"});
-        self.note_refusal(visit, Event { action, actor: None, subject: None, outcome: Outcome::Refused, detail }, error)
-            .await
+        self.refuse(visit, Event { action, actor: None, subject: None, outcome: Outcome::Refused, detail }, error).await
     }
 
     /// The refusal of a secret that was real: its holder is always told the same, though late when many came.
     pub(crate) async fn refuse_ended(&self, visit: &Visit, event: Event<'_>, error: Error) -> Error {
         let _ = self.charge(visit);
-        self.note_refusal(visit, event, error).await
+        self.refuse(visit, event, error).await
     }
 
     /// The refusal of a value that was presented to confirm, and is not that of the caller's token: real or not, it counts
     /// as one that nobody knows. The right one is never slowed.
     pub(crate) async fn refuse_confirmation(&self, visit: &Visit, event: Event<'_>) -> Error {
         let error = self.charge(visit).map_or_else(Error::too_many, |()| Error::forbidden(false));
-        self.note_refusal(visit, event, error).await
+        self.refuse(visit, event, error).await
     }
 
     /// A secret that is not good costs its address some of what it has; who has nothing left is answered late.
@@ -227,18 +293,22 @@ impl App {
         self.strangers().charge(visit.network()).inspect_err(|_| visit.be_late())
     }
 
-    /// The refusal of a secret costs the writer nothing, unless it is the first of its minute: a flood of them must not make
-    /// those wait who have a real one.
-    async fn note_refusal(&self, visit: &Visit, event: Event<'_>, error: Error) -> Error {
-        match self.strangers().tally(visit, &event, self.clock().now()) {
-            Noted::Counted => error,
-            Noted::First(kind) => match self.change(visit).await {
-                Ok(change) => change.refuse_first(kind, event, error).await,
-                Err(failure) => {
-                    self.strangers().forget(&kind);
-                    failure
-                }
-            },
+    /// Notes a refusal, and gives back the error to answer with. It costs the writer nothing, unless it is the first of
+    /// its minute, or one of the first of somebody who has signed in: a flood of them must not make others wait.
+    pub(crate) async fn refuse(&self, visit: &Visit, event: Event<'_>, error: Error) -> Error {
+        let noted = self.strangers().tally(visit, &event, self.clock().now());
+        let (kind, change) = match noted {
+            Noted::Counted => return error,
+            Noted::Row => (None, self.change(visit).await),
+            Noted::First(kind) => (Some(kind), self.change(visit).await),
+        };
+        match (kind, change) {
+            (None, Ok(change)) => change.refuse_at_once(event, error).await,
+            (Some(kind), Ok(change)) => change.refuse_first(kind, event, error).await,
+            (kind, Err(failure)) => {
+                kind.inspect(|kind| self.strangers().forget(kind));
+                failure
+            }
         }
     }
 
@@ -283,6 +353,14 @@ impl App {
         .await?;
         if alive { Ok(change) } else { Err(crate::service::sessions::ended()) }
     }
+}
+
+/// Who took all of his share is told so late.
+fn busy(visit: &Visit, full: Full, text: &str) -> Error {
+    if full == Full::Share {
+        visit.be_late();
+    }
+    Error::refused(ErrorCode::ServiceUnavailable, text)
 }
 
 /// The right to work on a request.
@@ -435,16 +513,19 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Records a refusal, commits that, and gives back the error to answer with. Of those who have not signed in, only
-    /// the first of a minute has a row of its own.
-    pub(crate) async fn refuse(mut self, event: Event<'_>, error: Error) -> Error {
+    /// Records a refusal, commits that, and gives back the error to answer with. Of many in a minute, not each has a row.
+    pub(crate) async fn refuse(self, event: Event<'_>, error: Error) -> Error {
         if event.actor.is_none() {
             let _ = self.app.charge(self.visit);
-            return match self.app.strangers().tally(self.visit, &event, self.now) {
-                Noted::First(kind) => self.refuse_first(kind, event, error).await,
-                Noted::Counted => self.commit().await.err().unwrap_or(error),
-            };
         }
+        match self.app.strangers().tally(self.visit, &event, self.now) {
+            Noted::Row => self.refuse_at_once(event, error).await,
+            Noted::First(kind) => self.refuse_first(kind, event, error).await,
+            Noted::Counted => self.commit().await.err().unwrap_or(error),
+        }
+    }
+
+    async fn refuse_at_once(mut self, event: Event<'_>, error: Error) -> Error {
         match self.record(event).await {
             Ok(()) => self.commit().await.err().unwrap_or(error),
             Err(failure) => failure,

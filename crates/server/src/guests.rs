@@ -1,4 +1,5 @@
-//! How many of one address are here at once: who comes with hundreds keeps out nobody but those who share the address.
+//! How much of something one address has at once: who comes with hundreds keeps out nobody but those who share the
+//! address. Requests and connections are counted one by one, bodies and answers by their bytes.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -7,46 +8,98 @@ use std::{
 
 use crate::strangers::Network;
 
-/// Counts requests, or connections, by where they come from. There are no more entries than guests.
+/// Counts by where requests or connections come from. There are no more entries than guests.
 #[derive(Debug)]
 pub(crate) struct Guests {
+    /// In all.
+    all: usize,
+    /// Of one address.
     most: usize,
-    counts: Mutex<HashMap<Network, usize>>,
+    counts: Mutex<Counts>,
 }
 
-/// One that is here, until dropped.
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    of: HashMap<Network, usize>,
+}
+
+/// What one of them has, until dropped.
 #[derive(Debug)]
 pub(crate) struct Guest {
     of: Arc<Guests>,
     network: Network,
+    weight: usize,
+}
+
+/// Why there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// That address has its share.
+    Share,
+    /// All together have all.
+    All,
 }
 
 impl Guests {
     /// One address may have half of all, so that another always finds the other half.
     pub(crate) fn half(all: usize) -> Arc<Self> {
-        Arc::new(Self { most: all.div_ceil(2), counts: Mutex::default() })
+        Arc::new(Self { all, most: all.div_ceil(2), counts: Mutex::default() })
     }
 
-    /// `None`: as many of that address are here as may be.
-    pub(crate) fn arrive(self: &Arc<Self>, network: Network) -> Option<Guest> {
-        let mut counts = self.counts();
-        let here = counts.get(&network).copied().unwrap_or_default();
-        if here >= self.most {
-            return None;
-        }
-        counts.insert(network, here.saturating_add(1));
-        Some(Guest { of: Arc::clone(self), network })
+    /// One more.
+    ///
+    /// # Errors
+    /// When as many are here as may be.
+    pub(crate) fn arrive(self: &Arc<Self>, network: Network) -> Result<Guest, Full> {
+        self.take(network, 1)
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Network, usize>> {
+    /// So many at once.
+    ///
+    /// # Errors
+    /// When there is no room for all of them.
+    pub(crate) fn take(self: &Arc<Self>, network: Network, weight: usize) -> Result<Guest, Full> {
+        let mut guest = Guest { of: Arc::clone(self), network, weight: 0 };
+        guest.grow(weight)?;
+        Ok(guest)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Guest {
+    /// So many more.
+    ///
+    /// # Errors
+    /// When there is no room for them: what it had, it keeps.
+    pub(crate) fn grow(&mut self, more: usize) -> Result<(), Full> {
+        let mut counts = self.of.counts();
+        let own = counts.of.get(&self.network).copied().unwrap_or_default().saturating_add(more);
+        let all = counts.all.saturating_add(more);
+        if own > self.of.most {
+            return Err(Full::Share);
+        }
+        if all > self.of.all {
+            return Err(Full::All);
+        }
+        if more > 0 {
+            counts.of.insert(self.network, own);
+            counts.all = all;
+            self.weight = self.weight.saturating_add(more);
+        }
+        Ok(())
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut here) = self.of.counts().entry(self.network) {
-            match here.get().saturating_sub(1) {
+        let mut counts = self.of.counts();
+        counts.all = counts.all.saturating_sub(self.weight);
+        if let Entry::Occupied(mut here) = counts.of.entry(self.network) {
+            match here.get().saturating_sub(self.weight) {
                 0 => drop(here.remove()),
                 left => *here.get_mut() = left,
             }
@@ -61,12 +114,28 @@ mod tests {
     #[test]
     fn one_address_has_half_and_nothing_is_kept_of_who_left() {
         let (guests, one, other) = (Guests::half(5), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
-        let here: Vec<_> = std::iter::from_fn(|| guests.arrive(one)).collect();
+        let here: Vec<_> = std::iter::from_fn(|| guests.arrive(one).ok()).collect();
         assert_eq!(here.len(), 3);
-        assert!(guests.arrive(other).is_some());
+        assert!(guests.arrive(other).is_ok());
         drop(here);
-        assert!(guests.arrive(one).is_some());
-        assert!(guests.counts().is_empty());
-        assert!(Guests::half(0).arrive(one).is_none());
+        assert!(guests.arrive(one).is_ok());
+        assert!(guests.counts().of.is_empty());
+        assert_eq!(Guests::half(0).arrive(one).err(), Some(Full::Share));
+    }
+
+    #[test]
+    fn bytes_are_counted_as_they_grow() {
+        let (guests, one, other) = (Guests::half(100), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
+        let third = Network::of("192.0.2.3");
+        let mut body = guests.take(one, 20).unwrap();
+        body.grow(30).unwrap();
+        assert_eq!(body.grow(1), Err(Full::Share));
+        let _other = guests.take(other, 45).unwrap();
+        assert_eq!(guests.take(third, 6).err(), Some(Full::All));
+        assert!(guests.take(third, 5).is_ok());
+        drop(body);
+        assert!(guests.take(third, 50).is_ok());
+        let counts = guests.counts();
+        assert_eq!((counts.all, counts.of.len()), (45, 1));
     }
 }

@@ -4,6 +4,9 @@
 //! main, cli        the command: flags, logs, signals
 //! server           a listener, a configuration and a shutdown become a running platform
 //! listen, tls      which addresses may be listened on, and with which certificate
+//! connection       one connection: what it has to take, and its end when it does not
+//! guests           how much of something one address has at once
+//! peer             whose process holds the other end of a connection within this machine
 //! console          pages for people, over the same service functions; no rules, no SQL
 //! site             the addresses that browsers reach it at
 //! http             from a request to a service function and back; no rules of the platform
@@ -26,6 +29,7 @@ pub mod spark;
 
 mod app;
 mod clock;
+mod connection;
 mod console;
 mod data_dir;
 mod error;
@@ -35,6 +39,7 @@ mod guests;
 mod http;
 mod last_used;
 mod listen;
+mod peer;
 mod policy;
 mod proxies;
 mod server;

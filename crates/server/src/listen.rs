@@ -1,4 +1,5 @@
-//! Which addresses may be listened on, how many connections one address may have, and for how long one may be silent.
+//! Which addresses may be listened on, how many connections one address may have, and for how long one may be silent or
+//! deaf.
 
 use std::{
     io,
@@ -9,17 +10,23 @@ use std::{
     time::Duration,
 };
 
+use axum::{Extension, middleware::AddExtension};
 use axum_server::accept::Accept;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     time::{Sleep, sleep},
 };
+use tower_layer::Layer;
 
 use crate::{
     Proxies, StartError,
-    guests::{Guest, Guests},
+    connection::{Connection, Watched},
+    guests::{Full, Guest, Guests},
+    peer,
+    strangers::Network,
 };
 
 /// Connections that wait to be taken.
@@ -56,8 +63,13 @@ pub fn bind(address: &str, tls: bool) -> Result<TcpListener, StartError> {
     Ok(listener)
 }
 
-/// Connections that are counted with at most, whatever the system allows: each costs memory.
-const MOST_CONNECTIONS: usize = 16_384;
+/// Connections that there are at most, whatever the system allows: each costs memory, a head that is half sent most of all.
+const MOST_CONNECTIONS: usize = 12_288;
+/// Of them, those of HTTP/2: each may have as many requests as there are streams.
+pub(crate) const MOST_HTTP2: usize = 1024;
+/// What the system takes for a connection beyond what is on its way: of an answer that is not read, no more than that
+/// leaves this process, and that it is not read is seen.
+const NOT_SENT: u32 = 128 * 1024;
 
 /// Lets this process have as many files open as the system allows it at most, and says how many connections that makes.
 pub(crate) fn raise_file_limit() -> usize {
@@ -69,61 +81,119 @@ pub(crate) fn raise_file_limit() -> usize {
 }
 
 /// Wraps another acceptor: a connection that has not said enough to tell its protocol in time is closed, and so is one
-/// of an address that has more than its share. (From the first words on, the timeouts of HTTP/1 heads and HTTP/2 pings
-/// hold.)
+/// of an address that has more than its share, and one that does not take its answers. (From the first words on, the
+/// timeouts of HTTP/1 heads and HTTP/2 pings hold.)
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt<A> {
     inner: A,
-    patience: Duration,
-    guests: Arc<Guests>,
+    gate: Arc<Gate>,
+}
+
+/// Who is let in, and for how long.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// For the first words.
+    pub(crate) patience: Duration,
+    /// For answers to be taken.
+    pub(crate) stall: Duration,
+    pub(crate) guests: Arc<Guests>,
+    pub(crate) http2: Arc<Guests>,
     /// They may have any number: they speak for many.
-    proxies: Arc<Proxies>,
+    pub(crate) proxies: Arc<Proxies>,
+    /// Jobs run as that user: one of theirs is no proxy, whatever its address.
+    pub(crate) job_user: Option<u32>,
+}
+
+impl Gate {
+    /// Its place among the connections (`None`: it need not be counted), and whether it is a job's.
+    async fn admit(&self, stream: &TcpStream) -> io::Result<(Option<Guest>, bool)> {
+        let peer = stream.peer_addr()?;
+        let guest = self.guests.arrive(peer.ip().into());
+        if !self.proxies.include(peer.ip()) {
+            return guest.map(|guest| (Some(guest), false)).map_err(full);
+        }
+        let Some(user) = self.job_user.filter(|_| peer.ip().to_canonical().is_loopback()) else {
+            return Ok((None, false));
+        };
+        // Counted while it is not known.
+        let guest = guest.map_err(full)?;
+        let owner = peer::owner(peer, stream.local_addr()?).await?;
+        let is_a_job = owner.is_none_or(|owner| owner == user);
+        Ok((is_a_job.then_some(guest), is_a_job))
+    }
+}
+
+fn full(_: Full) -> io::Error {
+    io::ErrorKind::QuotaExceeded.into()
 }
 
 impl<A> Prompt<A> {
-    pub(crate) fn new(inner: A, patience: Duration, guests: Arc<Guests>, proxies: Arc<Proxies>) -> Self {
-        Self { inner, patience, guests, proxies }
-    }
-
-    /// `Ok(None)`: it need not be counted.
-    fn arrive(&self, stream: &TcpStream) -> io::Result<Option<Guest>> {
-        let peer = stream.peer_addr()?.ip();
-        if self.proxies.include(peer) {
-            return Ok(None);
-        }
-        self.guests.arrive(peer.into()).map(Some).ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
+    pub(crate) fn new(inner: A, gate: Gate) -> Self {
+        Self { inner, gate: Arc::new(gate) }
     }
 }
 
 impl<A, S> Accept<TcpStream, S> for Prompt<A>
 where
-    A: Accept<TcpStream, S>,
+    A: Accept<Watched<TcpStream>, AddExtension<S, Arc<Connection>>> + Clone + Send + Sync + 'static,
     A::Future: Send + 'static,
+    S: Send + 'static,
 {
     type Stream = PromptStream<A::Stream>;
     type Service = A::Service;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let (guest, patience) = (self.arrive(&stream), self.patience);
-        let accepting = self.inner.accept(stream, service);
+        let (inner, gate) = (self.inner.clone(), Arc::clone(&self.gate));
         Box::pin(async move {
-            let _guest = guest?;
-            let (inner, service) = accepting.await?;
-            Ok((PromptStream { inner, told: 0, deadline: Some(Box::pin(sleep(patience))), _guest }, service))
+            let (guest, is_a_job) = gate.admit(&stream).await?;
+            stream.set_nodelay(true)?;
+            SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT)?;
+            let network = guest.is_some().then_some(stream.peer_addr()?.ip().into());
+            let connection = Connection::new(is_a_job);
+            let service = Extension(Arc::clone(&connection)).layer(service);
+            let stream = Watched::new(stream, connection, gate.stall);
+            let (inner, service) = inner.accept(stream, service).await?;
+            let deadline = Some(Box::pin(sleep(gate.patience)));
+            let http2 = network.map(|network| (Arc::clone(&gate.http2), network));
+            Ok((PromptStream { inner, told: 0, deadline, http2, guests: [guest, None] }, service))
         })
     }
 }
 
-/// HTTP/2 begins with as many bytes, and hardly any request of HTTP/1 has fewer.
-const TELLING: usize = 24;
+/// What a connection of HTTP/2 begins with, and no request of HTTP/1.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Hardly any request of HTTP/1 has fewer bytes.
+const TELLING: usize = HTTP2.len();
 
-/// A stream whose first bytes have a deadline.
+/// A stream whose first bytes have a deadline, and tell whether it is one of HTTP/2.
 pub(crate) struct PromptStream<S> {
     inner: S,
     told: usize,
     deadline: Option<Pin<Box<Sleep>>>,
-    _guest: Option<Guest>,
+    /// Where it is counted, if it turns out to be one of HTTP/2.
+    http2: Option<(Arc<Guests>, Network)>,
+    guests: [Option<Guest>; 2],
+}
+
+impl<S> PromptStream<S> {
+    /// Looks at what was just read, as long as it may be the beginning of HTTP/2.
+    fn look(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let expected = HTTP2.get(self.told..).unwrap_or_default();
+        let common = expected.len().min(bytes.len());
+        if expected.get(..common) != bytes.get(..common) {
+            self.http2 = None;
+        }
+        self.told = self.told.saturating_add(bytes.len());
+        if self.told >= TELLING {
+            self.deadline = None;
+            if let Some((guests, network)) = self.http2.take() {
+                let [_, guest] = &mut self.guests;
+                *guest = Some(guests.arrive(network).map_err(full)?);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for PromptStream<S> {
@@ -135,10 +205,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PromptStream<S> {
                 ready!(deadline.as_mut().poll(cx));
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            self.told = self.told.saturating_add(buf.filled().len().saturating_sub(before));
-            if self.told >= TELLING {
-                self.deadline = None;
-            }
+            self.look(buf.filled().get(before..).unwrap_or_default())?;
         }
         polled
     }
@@ -173,6 +240,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PromptStream<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn http2_is_known_by_its_first_words_however_they_come() {
+        let http2 = Guests::half(2);
+        let network = Network::of("192.0.2.1");
+        let is_http2 = |pieces: &[&[u8]]| {
+            let entry = Some((Arc::clone(&http2), network));
+            let mut stream = PromptStream { inner: (), told: 0, deadline: None, http2: entry, guests: [None, None] };
+            pieces.iter().try_for_each(|piece| stream.look(piece)).map(|()| stream.guests[1].is_some())
+        };
+        let bytes: Vec<_> = HTTP2.chunks(1).collect();
+        assert!(is_http2(&[HTTP2]).unwrap() && is_http2(&bytes).unwrap());
+        assert!(is_http2(&[&HTTP2[..3], &HTTP2[3..], b"more"]).unwrap());
+        assert!(!is_http2(&[b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]).unwrap());
+        assert!(!is_http2(&[b"PRI * HTTP/1.1\r\nHost: x\r\n\r\n"]).unwrap());
+        let _one = http2.arrive(network).unwrap();
+        assert_eq!(is_http2(&[HTTP2]).unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
+    }
 
     #[test]
     fn loopback_needs_no_tls() {

@@ -41,6 +41,9 @@ fn main() -> ExitCode {
 
 /// Gives the exit code.
 fn run(command: Command) -> Result<u8, StartError> {
+    if matches!(command, Command::Serve(_) | Command::RunJob { .. }) {
+        leave_no_core();
+    }
     // Before anything is set up: of these there may be many, and each is small.
     if let Command::RunJob { folder } = &command {
         let done = run_job(folder).map_err(|error| StartError::System("the run could not be looked after", error));
@@ -77,6 +80,23 @@ fn run(command: Command) -> Result<u8, StartError> {
     };
     done.map(|()| 0)
 }
+
+/// Keys, tokens and the values of secrets are in this process's memory: no crash writes it to a disk, and no other process
+/// of the same user reads it. The limit holds for jobs as well, whose environment has secrets in it; that this process
+/// cannot be read ends for them when their program starts. Where the system knows neither, nothing is lost.
+#[cfg(target_os = "linux")]
+fn leave_no_core() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) =
+        setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
+    {
+        tracing::warn!("core dumps cannot be turned off: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn leave_no_core() {}
 
 /// The result of a command that has done its work.
 fn print(text: &str) -> Result<(), StartError> {

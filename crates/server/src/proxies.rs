@@ -1,7 +1,7 @@
 //! Proxies in front of the platform, and whom they speak for.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -57,6 +57,14 @@ impl Proxies {
         client
     }
 
+    /// Whether some of ours may be on this machine.
+    #[must_use]
+    pub fn include_loopback(&self) -> bool {
+        let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let within = |proxy: &Cidr| loopback.into_iter().any(|address| proxy.contains(address));
+        self.0.iter().any(|proxy| proxy.address.is_loopback() || within(proxy))
+    }
+
     /// Whether that is one of ours.
     #[must_use]
     pub fn include(&self, address: IpAddr) -> bool {
@@ -85,6 +93,15 @@ mod tests {
         for bad in ["", "10", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/-1", "host", "10.0.0.0/8/8"] {
             assert!(bad.parse::<Cidr>().unwrap_err().contains("10.0.0.0/8, "), "{bad}");
         }
+    }
+
+    #[test]
+    fn those_on_this_machine() {
+        let loopback = |range: &str| Proxies(vec![range.parse().unwrap()]).include_loopback();
+        for range in ["127.0.0.1", "127.0.0.0/8", "127.1.2.3", "0.0.0.0/0", "::1", "::/0"] {
+            assert!(loopback(range), "{range}");
+        }
+        assert!(!loopback("10.0.0.0/8") && !loopback("fd00::/8") && !Proxies::default().include_loopback());
     }
 
     #[test]

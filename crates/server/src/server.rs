@@ -9,7 +9,7 @@ use std::{
 
 use axum_server::{
     Handle,
-    accept::NoDelayAcceptor,
+    accept::DefaultAcceptor,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use hyper_util::rt::TokioTimer;
@@ -24,7 +24,7 @@ use crate::{
     audit::Audit,
     guests::Guests,
     http, last_used,
-    listen::{Prompt, raise_file_limit},
+    listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
     service::{admin, clusters, inactivity, objects},
     site::Site,
     spark::{self, JobsAs, SparkConfig},
@@ -33,14 +33,19 @@ use crate::{
 };
 
 /// The most that is read of a request's head: a token has 43 bytes, and a browser's cookies are not ours.
-const LARGEST_HEAD: usize = 32 * 1024;
+const LARGEST_HEAD: usize = 16 * 1024;
 /// An HTTP/2 connection is asked whether it is still there this often …
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// … and closed when it has not answered for this long.
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Requests that one HTTP/2 connection has at once: more wait in the client, where they cost nothing here.
-const MOST_STREAMS: u32 = 64;
+const MOST_STREAMS: u32 = 32;
+/// What may come of a body before somebody reads it, of one and of all of a connection …
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// … and what of an answer that goes on is handed over before the client takes it.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// What is counted in minutes is looked at this often.
 const SETTLE_EVERY: Duration = Duration::from_secs(1);
@@ -143,7 +148,8 @@ impl Server {
         if app.spark().config().jobs == JobsAs::Myself {
             warn_of_others(&app).await?;
         }
-        Ok(Self { app, listener, tls, proxies: Arc::new(config.proxies), site, ready, _lock: lock })
+        let proxies = Arc::new(config.proxies);
+        Ok(Self { app, listener, tls, proxies, site, ready, _lock: lock })
     }
 
     /// Where it listens.
@@ -173,24 +179,31 @@ impl Server {
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = http::service(&self.app, Arc::clone(&self.proxies), &self.site)
             .into_make_service_with_connect_info::<SocketAddr>();
-        let guests = Guests::half(raise_file_limit());
         let patience = self.app.limits().head;
+        let gate = Gate {
+            patience,
+            stall: self.app.limits().stall,
+            guests: Guests::half(raise_file_limit()),
+            http2: Guests::half(MOST_HTTP2),
+            proxies: self.proxies,
+            job_user: self.app.spark().job_user().map(|user| user.uid),
+        };
         let builder = server.http_builder();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
         let mut http2 = builder.http2();
         http2.timer(TokioTimer::new()).keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_PATIENCE);
         http2
             .max_concurrent_streams(MOST_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(LARGEST_HEAD).unwrap_or(u32::MAX));
         let served = match self.tls {
             Some(tls) => {
-                let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience).acceptor(NoDelayAcceptor::new());
-                server.acceptor(Prompt::new(acceptor, patience, guests, self.proxies)).serve(service).await
+                let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience);
+                server.acceptor(Prompt::new(acceptor, gate)).serve(service).await
             }
-            None => {
-                let prompt = Prompt::new(NoDelayAcceptor::new(), patience, guests, self.proxies);
-                server.acceptor(prompt).serve(service).await
-            }
+            None => server.acceptor(Prompt::new(DefaultAcceptor::new(), gate)).serve(service).await,
         };
         settling.abort();
         writer.abort();

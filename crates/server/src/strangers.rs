@@ -1,4 +1,4 @@
-//! Callers whose secret is not good: how many of them one address may be, and how they stand in the audit.
+//! Callers whose secret is not good: how many of them one address may be; and how refusals stand in the audit.
 //!
 //! **A limit by address** ([`Strangers::charge`]). A secret cannot be guessed (190 bits), so this protects the platform's
 //! work, not its tokens. Only secrets that are unknown or have ended count, and only they are answered late; a living
@@ -8,6 +8,9 @@
 //! each. So the first of a kind (address, action, reason) is a row at once; those that follow are counted, and their
 //! number becomes one row when the minute is over, or when the server stops. What a crash can lose is the count of one
 //! minute, never that there was something.
+//!
+//! Who has signed in is no stranger, and each of his refusals is a row, up to [`ROWS`] in a minute of one token, whatever
+//! they are. Those that follow are counted, too, by token, action and reason: no program that asks in a loop fills the disk.
 //!
 //! Both are bounded: when very many addresses take part, those that come late share one bucket, and one row.
 
@@ -36,6 +39,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// many again for those who hold what is, or was, somebody's secret: a crowd without one must not hide them. (Beyond that,
 /// a row for each registration token that is tried again.)
 const MOST_KINDS: usize = 256;
+/// Refusals of one token in a minute that are a row each: more than anybody gets who reads them.
+const ROWS: u32 = 30;
 /// The address of a row that counts the refusals of many.
 const MANY: &str = "many";
 
@@ -74,6 +79,8 @@ pub(crate) struct Strangers {
     window: Duration,
     buckets: Mutex<Buckets>,
     kinds: Mutex<HashMap<Kind, Tally>>,
+    /// By token: since when, and how many rows since then.
+    rows: Mutex<HashMap<String, (Instant, u32)>>,
 }
 
 #[derive(Debug)]
@@ -87,6 +94,8 @@ struct Buckets {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Kind {
     network: Network,
+    /// Who had signed in.
+    actor: Option<String>,
     action: &'static str,
     outcome: Outcome,
     subject: Option<String>,
@@ -117,7 +126,7 @@ impl Counted {
     pub(crate) fn event(&self) -> Event<'_> {
         Event {
             action: self.kind.action,
-            actor: None,
+            actor: self.kind.actor.as_deref(),
             subject: self.kind.subject.as_deref(),
             outcome: self.kind.outcome,
             detail: json!({"reason": self.kind.reason, "count": self.more}),
@@ -130,6 +139,8 @@ impl Counted {
 pub(crate) enum Noted {
     /// The first of its kind: write its row; if that fails, [`forget`](Strangers::forget) it.
     First(Kind),
+    /// One of the first of its token: write its row.
+    Row,
     /// It was counted.
     Counted,
 }
@@ -142,6 +153,7 @@ impl Strangers {
             window: limits.tally,
             buckets: Mutex::new(Buckets { full_at: HashMap::new(), swept: Instant::now() }),
             kinds: Mutex::default(),
+            rows: Mutex::default(),
         }
     }
 
@@ -164,23 +176,47 @@ impl Strangers {
         Err(wait)
     }
 
-    /// Notes a refusal of somebody who has not signed in.
+    /// Whether the next refusal of a token is a row of its own, which then counts.
+    fn has_a_row(&self, actor: &str) -> bool {
+        let now = Instant::now();
+        let is_over = |since: Instant| now.duration_since(since) >= self.window;
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if rows.len() >= MOST_BUCKETS {
+            rows.retain(|_, (since, _)| !is_over(*since));
+        }
+        let (since, count) = rows.entry(actor.to_owned()).or_insert((now, 0));
+        if is_over(*since) {
+            (*since, *count) = (now, 0);
+        }
+        let has = *count < ROWS;
+        *count = count.saturating_add(u32::from(has));
+        has
+    }
+
+    /// Notes a refusal.
     pub(crate) fn tally(&self, visit: &Visit, event: &Event<'_>, now: Timestamp) -> Noted {
         let reason = event.detail.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if event.actor.is_some_and(|actor| self.has_a_row(actor)) {
+            return Noted::Row;
+        }
+        let signed_in = event.actor.is_some();
         let mut kind = Kind {
-            network: visit.network(),
+            // Of one token, wherever it asks from and whatever it asks for.
+            network: if signed_in { Network::Other } else { visit.network() },
+            actor: event.actor.map(str::to_owned),
             action: event.action,
             outcome: event.outcome,
-            subject: event.subject.map(str::to_owned),
+            subject: event.subject.filter(|_| !signed_in).map(str::to_owned),
             reason,
         };
         let mut address = visit.address();
         let mut kinds = self.kinds();
-        let alike = |other: &&Kind| other.subject.is_some() == kind.subject.is_some();
+        let class = |kind: &Kind| (kind.subject.is_some(), kind.actor.is_some());
+        let alike = |other: &&Kind| class(other) == class(&kind);
         if kinds.len() >= MOST_KINDS && !kinds.contains_key(&kind) && kinds.keys().filter(alike).count() >= MOST_KINDS {
             // Except whose token was tried again: the issuer is shown that, and a crowd must not hide it.
             let subject = kind.subject.filter(|_| kind.outcome == Outcome::Replay);
-            kind = Kind { network: Network::Other, subject, ..kind };
+            kind = Kind { network: Network::Other, actor: None, subject, ..kind };
             address = MANY;
         }
         if let Some(tally) = kinds.get_mut(&kind) {
@@ -191,8 +227,9 @@ impl Strangers {
             return Noted::Counted;
         }
         let (address, request_id) = (address.to_owned(), visit.request_id().to_owned());
-        kinds.insert(kind.clone(), Tally { since: Instant::now(), more: 0, latest: now, address, request_id });
-        Noted::First(kind)
+        let more = u64::from(signed_in);
+        kinds.insert(kind.clone(), Tally { since: Instant::now(), more, latest: now, address, request_id });
+        if signed_in { Noted::Counted } else { Noted::First(kind) }
     }
 
     /// The row of the first one was not written: the next of its kind is the first, unless some were counted meanwhile.
@@ -346,6 +383,35 @@ mod tests {
         assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::Counted));
         strangers.forget(&kind);
         assert_eq!(strangers.counted(true)[0].more, 1, "that one was told that it was refused");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_who_has_signed_in_the_first_are_rows_and_the_rest_a_number() {
+        let strangers = strangers();
+        let note = |actor: &str, n: u32| {
+            let visit = Visit::new(Ipv4Addr::from_bits(n).to_string());
+            let (subject, reason) = (format!("cluster-{n}"), ["role", "unknown job"][n as usize % 2]);
+            let event = Event { actor: Some(actor), subject: Some(&subject), ..refusal(reason) };
+            matches!(strangers.tally(&visit, &event, Timestamp::UNIX_EPOCH), Noted::Row)
+        };
+        assert_eq!((0..1_000).filter(|n| note("anna", *n)).count(), 30);
+        assert!(note("otto", 1), "another's are rows");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let mut counted = strangers.counted(false);
+        counted.sort_by_key(|one| one.event().detail["reason"].to_string());
+        let shown: Vec<_> =
+            counted.iter().map(|one| (one.event().actor.map(str::to_owned), one.event().detail)).collect();
+        let row = |reason: &str| (Some("anna".to_owned()), json!({"reason": reason, "count": 485}));
+        assert_eq!(shown, [row("role"), row("unknown job")]);
+        strangers.written(&counted);
+        assert_eq!((0..1_000).filter(|n| note("anna", *n)).count(), 30, "the next minute");
+        for n in 0..20_000 {
+            note(&n.to_string(), 1);
+            if n % 9_000 == 0 {
+                tokio::time::advance(Duration::from_secs(61)).await;
+            }
+        }
+        assert!(strangers.rows.lock().unwrap().len() <= MOST_BUCKETS + 9_000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use common::{Answer, Platform};
 use mlplatform_protocol::{
     Endpoint,
-    routes::{CreateSession, Healthz, WhoAmI},
+    routes::{CreateSession, GetProjectTokensInfo, Healthz, WhoAmI},
 };
 use mlplatform_server::{Config, Limits, Proxies};
 use serde_json::json;
@@ -235,6 +235,34 @@ async fn strangers_do_not_fill_the_audit() {
     assert_eq!(platform.rows(rows).await, [r#"127.0.0.1|{"reason":"unknown"}"#]);
     platform.stop().await;
     assert_eq!(platform.rows(rows).await[1..], [r#"127.0.0.1|{"reason":"unknown","count":299}"#]);
+    platform.verify_audit().await;
+}
+
+/// Nobody is a stranger with a token, but a program in a loop fills a disk all the same.
+#[tokio::test]
+async fn refusals_of_who_has_signed_in_do_not_fill_the_audit() {
+    let mut platform = Platform::start().await;
+    let admin = platform.admin_session().await;
+    let anna = platform.token(&admin, "anna", json!({})).await;
+    let session = platform.session(&anna).await;
+    let ask = async || platform.ask::<GetProjectTokensInfo>(json!({})).session(&session).send().await.status;
+    for _ in 0..200 {
+        assert_eq!(ask().await, 403);
+    }
+    // From here on it costs no write.
+    let writing = platform.hold_the_writer().await;
+    assert_eq!(timeout(LATE, ask()).await.expect("a refusal waits for the writer"), 403);
+    drop(writing);
+    // Another's are rows still.
+    platform.delete(&admin, "nobody").send().await;
+    let rows = "SELECT count(*) FROM audit WHERE action = 'get_project_tokens_info'";
+    assert_eq!(platform.rows(rows).await, ["30"]);
+    assert_eq!(platform.rows("SELECT count(*) FROM audit WHERE action = 'delete_token'").await, ["1"]);
+    platform.stop().await;
+    let last = "SELECT a.detail, t.name FROM audit a JOIN tokens t ON t.id = a.actor \
+                WHERE action = 'get_project_tokens_info' ORDER BY a.seq DESC LIMIT 1";
+    assert_eq!(platform.rows(last).await, [r#"{"reason":"role","count":171}|anna"#]);
+    assert_eq!(platform.rows(rows).await, ["31"]);
     platform.verify_audit().await;
 }
 

@@ -3,11 +3,11 @@
 
 use std::sync::LazyLock;
 
-use axum::{Router, routing::get};
+use axum::{Router, body::Bytes, routing::get};
 use http::header;
 
 use super::Console;
-use crate::service::secret::digest;
+use crate::{http::outgoing, service::secret::digest};
 
 /// A file that is part of the program.
 pub(super) struct Asset {
@@ -37,6 +37,7 @@ pub(super) fn mount(router: Router<Console>) -> Router<Console> {
             (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
             (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
         ];
-        router.route(&asset.path, get(move || async move { (headers, asset.content) }))
+        let content = Bytes::from_static(asset.content.as_bytes());
+        router.route(&asset.path, get(move || async move { outgoing::shared(headers, content) }))
     })
 }

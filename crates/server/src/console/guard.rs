@@ -11,7 +11,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use mlplatform_protocol::ErrorCode;
 
 use super::Console;
-use crate::{Error, Result, app::Visit, http::input};
+use crate::{
+    Error, Result,
+    app::Visit,
+    guests::Guest,
+    http::{input, outgoing},
+};
 
 /// The largest form: names and tokens are a hundredth of it.
 const LARGEST_FORM: usize = 16 * 1024;
@@ -43,19 +48,29 @@ pub(super) async fn check(State(console): State<Console>, mut request: Request, 
 pub(super) async fn admit(State(console): State<Console>, request: Request, next: Next) -> Response {
     let admitted = async {
         let visit = Visit::of(request.extensions())?;
-        let request = if request.method() == Method::POST { read(&console, request).await? } else { request };
-        Ok::<_, Error>((request, console.app.place(&visit)?))
+        let (request, room) = if request.method() == Method::POST {
+            let (request, room) = read(&console, &visit, request).await?;
+            (request, Some(room))
+        } else {
+            (request, None)
+        };
+        Ok::<_, Error>((request, room, console.app.place(&visit)?))
     };
     match admitted.await {
-        Ok((request, _place)) => next.run(request).await,
+        Ok((request, _room, place)) => {
+            let mut response = next.run(request).await;
+            outgoing::keep(&mut response, place);
+            response
+        }
         Err(error) => error.into_response(),
     }
 }
 
-async fn read(console: &Console, request: Request) -> Result<Request> {
+async fn read(console: &Console, visit: &Visit, request: Request) -> Result<(Request, Guest)> {
     let (parts, body) = request.into_parts();
-    let form = input::collect(&parts.headers, body, LARGEST_FORM, console.app.limits().body).await?;
-    Ok(Request::from_parts(parts, Body::from(form)))
+    let length = input::announced(&parts.headers);
+    let (form, room) = input::collect(&console.app, visit, length, body, LARGEST_FORM).await?;
+    Ok((Request::from_parts(parts, Body::from(form)), room))
 }
 
 /// The header of every answer, of the API's too, where the platform is reached by HTTPS.

@@ -2,27 +2,27 @@
 
 use std::sync::LazyLock;
 
+use super::{Api, Call, job_handlers, outgoing};
+use crate::{
+    Result,
+    service::{audit, clusters, inactivity, issuer, objects, redeem, register_tokens, rotate, sessions, tokens},
+};
+use axum::{body::Bytes, response::Response};
+use http::header;
 use mlplatform_protocol::{
-    ClusterInfo, Page, RegisterTokenInfo, TokenInfo, Value,
+    ClusterInfo, Page, RegisterTokenInfo, TokenInfo,
     audit::AuditEntry,
     objects::{ConfigmapInfo, SecretInfo},
     openapi,
     routes::*,
     tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, RotatedToken, Session},
 };
-use serde_json::Map;
-
-use super::{Api, Call, job_handlers};
-use crate::{
-    Result,
-    service::{audit, clusters, inactivity, issuer, objects, redeem, register_tokens, rotate, sessions, tokens},
-};
 
 /// Every route of the contract. Which one a handler is for is said by the type of its argument.
 pub(super) fn api() -> Api {
     job_handlers::mount(Api::default())
         .mount(healthz)
-        .mount(openapi)
+        .mount_stream(openapi)
         .mount(create_session)
         .mount(create_register_token)
         .mount(get_register_tokens_info)
@@ -57,9 +57,12 @@ async fn healthz(_: Call<Healthz>) -> Result<Health> {
     Ok(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
-async fn openapi(_: Call<OpenApi>) -> Result<Map<String, Value>> {
-    static DOCUMENT: LazyLock<Map<String, Value>> = LazyLock::new(|| openapi::document(env!("CARGO_PKG_VERSION")));
-    Ok(DOCUMENT.clone())
+async fn openapi(_: Call<OpenApi>) -> Result<Response> {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+        // A map of texts and numbers: there is nothing in it that cannot be written.
+        serde_json::to_vec(&openapi::document(env!("CARGO_PKG_VERSION"))).unwrap_or_default().into()
+    });
+    Ok(outgoing::shared([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone()))
 }
 
 async fn create_session(call: Call<CreateSession>) -> Result<Session> {

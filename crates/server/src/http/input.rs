@@ -2,22 +2,37 @@
 //! DELETE or the JSON body of a POST. What cannot be understood is refused with the name of the field, what was given,
 //! the rule and the remedy.
 
-use std::time::Duration;
-
 use axum::{
     body::Body,
     extract::{FromRequestParts, Query, RawPathParams, Request},
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, header, request::Parts};
-use mlplatform_protocol::{Endpoint, ErrorCode};
+use mlplatform_protocol::{Endpoint, ErrorCode, routes::LARGEST_BODY};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use tokio::task::spawn_blocking;
 
-use super::{json, query::Fields};
-use crate::{Error, Result};
+use super::{
+    json::{self, MOST_VALUES},
+    merged::Merged,
+    query::Fields,
+};
+use crate::{
+    Error, Result,
+    app::{App, Visit},
+    guests::Guest,
+};
 
-pub(super) async fn read<E: Endpoint>(request: Request, patience: Duration) -> Result<E::Request> {
+/// What a body costs beside its bytes: its head, and what waits for it.
+const OVERHEAD: usize = 4096;
+
+/// A request that was understood, and the room that its body has; to be kept as long as anything of the body is.
+pub(super) struct Read<T> {
+    pub(super) request: T,
+    pub(super) room: Option<Guest>,
+}
+
+pub(super) async fn read<E: Endpoint>(app: &App, visit: &Visit, request: Request) -> Result<Read<E::Request>> {
     let (mut parts, body) = request.into_parts();
     let path = path_fields(&mut parts).await?;
     if parts.method == Method::POST {
@@ -25,12 +40,23 @@ pub(super) async fn read<E: Endpoint>(request: Request, patience: Duration) -> R
             let text = "the body is not JSON: send it with 'Content-Type: application/json'";
             return Err(Error::refused(ErrorCode::UnsupportedMediaType, text));
         }
-        return from_json(&collect(&parts.headers, body, E::ROUTE.largest_body(), patience).await?, path);
+        let length = announced(&parts.headers);
+        // Whoever sends slowly does not hold a whole head meanwhile.
+        drop(parts);
+        let (body, room) = collect(app, visit, length, body, E::ROUTE.largest_body()).await?;
+        let request = if body.len() > LARGEST_BODY {
+            let _turn = app.turn_to_read().await;
+            let understood = spawn_blocking(move || from_json(&body, path));
+            understood.await.map_err(|_| Error::Fault("the reading of a body panicked"))??
+        } else {
+            from_json(&body, path)?
+        };
+        return Ok(Read { request, room: Some(room) });
     }
     // Neither the query of a POST nor the body of anything else has a meaning here.
     let query: Query<Vec<(String, String)>> =
         Query::try_from_uri(&parts.uri).map_err(|error| bad(format!("the query cannot be read: {error}")))?;
-    named(Fields::new(path.into_iter().chain(query.0)))
+    Ok(Read { request: named(Fields::new(path.into_iter().chain(query.0)))?, room: None })
 }
 
 async fn path_fields(parts: &mut Parts) -> Result<Vec<(String, String)>> {
@@ -46,58 +72,89 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// A whole body, if it is not too large and comes in time.
-pub(crate) async fn collect(headers: &HeaderMap, body: Body, largest: usize, patience: Duration) -> Result<Vec<u8>> {
-    let collected = tokio::time::timeout(patience, collect_all(headers, body, largest)).await;
+/// How long the body is to be, if the head says so.
+pub(crate) fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+}
+
+/// A whole body, if it is not too large, comes in time, and there is room for it: that is asked before it is read, or,
+/// if nobody said how long it would be, as it grows.
+pub(crate) async fn collect(
+    app: &App,
+    visit: &Visit,
+    length: Option<usize>,
+    body: Body,
+    largest: usize,
+) -> Result<(Vec<u8>, Guest)> {
+    let patience = app.limits().body;
+    let collected = tokio::time::timeout(patience, collect_all(app, visit, length, body, largest)).await;
     collected.unwrap_or_else(|_| {
         let text = format!("the body took longer than {} seconds: send it again", patience.as_secs());
         Err(Error::refused(ErrorCode::RequestTimeout, text))
     })
 }
 
-async fn collect_all(headers: &HeaderMap, body: Body, largest: usize) -> Result<Vec<u8>> {
+async fn collect_all(
+    app: &App,
+    visit: &Visit,
+    length: Option<usize>,
+    body: Body,
+    largest: usize,
+) -> Result<(Vec<u8>, Guest)> {
     let too_large = || {
         let text = format!("the body is larger than {largest} bytes, the most that is read");
         Error::refused(ErrorCode::PayloadTooLarge, text)
     };
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > largest as u64) {
+    if length.is_some_and(|length| length > largest) {
         return Err(too_large());
     }
-    let mut bytes = Vec::new();
+    let mut held = length.unwrap_or(0);
+    let mut room = app.room_for_body(visit, held.saturating_add(OVERHEAD), length.unwrap_or(largest) > LARGEST_BODY)?;
+    let mut bytes = Vec::with_capacity(held);
     let mut stream = body.into_data_stream();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|_| bad("the body ended before its end: send it again"))?;
-        bytes.extend_from_slice(&piece);
-        if bytes.len() > largest {
+        let whole = bytes.len().saturating_add(piece.len());
+        if whole > largest {
             return Err(too_large());
         }
+        if whole > held {
+            // As a vector grows.
+            let more = whole.max(held.saturating_mul(2)).min(largest).saturating_sub(held);
+            room.grow(more).map_err(|full| App::no_room_for_body(visit, full))?;
+            held = held.saturating_add(more);
+        }
+        bytes.extend_from_slice(&piece);
     }
-    Ok(bytes)
+    Ok((bytes, room))
 }
 
 fn from_json<T: DeserializeOwned>(body: &[u8], path: Vec<(String, String)>) -> Result<T> {
-    let value = json::read(body).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
-    let Value::Object(mut fields) = value else {
+    let found = json::check(body, &path).map_err(|error| bad(format!("the body is not JSON: {error}")))?;
+    if !found.is_object {
         return Err(bad("the body is JSON, but not an object: send {…} with the fields of the request"));
-    };
-    merge(&mut fields, path)?;
-    named(Value::Object(fields))
-}
-
-fn merge(fields: &mut Map<String, Value>, path: Vec<(String, String)>) -> Result<()> {
-    for (name, value) in path {
-        if fields.insert(name.clone(), Value::String(value)).is_some() {
-            return Err(bad(format!("{name}: it stands in the path: leave it out of the body")));
-        }
     }
-    Ok(())
+    if let Some(name) = found.taken {
+        return Err(bad(format!("{name}: it stands in the path: leave it out of the body")));
+    }
+    if found.values > MOST_VALUES {
+        return Err(bad(format!(
+            "the body has {} values (fields and items) or more, and at most {MOST_VALUES} are read: put data into a file \
+             of the cluster's bucket, and name that",
+            found.values
+        )));
+    }
+    named(Merged::new(body, path))
 }
 
 /// Deserialises; an error begins with the name of the field, unless its text holds it already.
 fn named<'de, T: DeserializeOwned>(source: impl serde::Deserializer<'de, Error = serde_json::Error>) -> Result<T> {
     serde_path_to_error::deserialize(source).map_err(|error| {
-        let (path, text) = (error.path().to_string(), error.inner().to_string());
+        let (path, error) = (error.path().to_string(), error.into_inner());
+        let text = error.to_string();
+        // Where in the text it stood says nothing to somebody whose library wrote it.
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let text = text.strip_suffix(&place).unwrap_or(&text);
         if path == "." || text.contains(&format!("`{path}`")) { bad(text) } else { bad(format!("{path}: {text}")) }
     })
 }
@@ -110,7 +167,8 @@ fn bad(text: impl Into<String>) -> Error {
 mod tests {
     use super::*;
     use http::HeaderValue;
-    use mlplatform_protocol::{PageRequest, tokens::CreateRegisterTokenRequest};
+    use mlplatform_protocol::{PageRequest, jobs::SubmitJobRequest, tokens::CreateRegisterTokenRequest};
+    use serde_json::json;
 
     fn why<T: DeserializeOwned>(body: &str) -> String {
         from_json::<T>(body.as_bytes(), Vec::new()).err().unwrap().to_string()
@@ -136,6 +194,32 @@ mod tests {
         for (body, text) in table {
             let error = why::<CreateRegisterTokenRequest>(body);
             assert!(error.contains(text), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_path_is_merged_into_the_body() {
+        let path = || vec![("cluster_id".to_owned(), "c".to_owned())];
+        let read =
+            |body: &str| from_json::<SubmitJobRequest>(body.as_bytes(), path()).map_err(|error| error.to_string());
+        let request = read(r#"{"manifest":{"a":[1,{"b":"\u00fc"}]}}"#).unwrap();
+        assert_eq!((request.cluster_id.as_str(), request.manifest), ("c", json!({"a": [1, {"b": "ü"}]})));
+        let table = [
+            (r#"{"manifest":{},"cluster_id":"d"}"#.to_owned(), "cluster_id: it stands in the path: leave it out"),
+            (r#"{"pycode":{}}"#.to_owned(), "pycode: missing field `name`"),
+            ("{}".to_owned(), "missing field `manifest`"),
+            (
+                r#"{"manifest":{},"pycode":{"name":1}}"#.to_owned(),
+                "pycode.name: invalid type: integer `1`, expected a string",
+            ),
+            (
+                format!(r#"{{"manifest":[{}0]}}"#, "0,".repeat(20_000)),
+                "has 20002 values (fields and items) or more, and at most 10000",
+            ),
+        ];
+        for (body, text) in table {
+            let error = read(&body).unwrap_err();
+            assert!(error.contains(text) && !error.contains(" at line "), "{body:.80}: {error}");
         }
     }
 

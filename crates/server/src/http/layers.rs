@@ -1,11 +1,7 @@
 //! What holds for every request: an id, a line in the log, headers that forbid caching and guessing, and an answer even
 //! when a handler panics.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     extract::{ConnectInfo, Request, State},
@@ -16,24 +12,32 @@ use http::{HeaderValue, header};
 use mlplatform_protocol::headers;
 use tracing::Instrument;
 
-use crate::{Error, Proxies, app::Visit, text};
+use super::outgoing;
+use crate::{
+    Error, Proxies,
+    app::{App, Visit},
+    connection::Connection,
+    text,
+};
 
 /// Whom a proxy speaks for, and whom the proxy before it spoke for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// The outermost layer: makes the request known, logs its end.
 pub(super) async fn identify(
-    State((proxies, late)): State<(Arc<Proxies>, Duration)>,
+    State((app, proxies)): State<(App, Arc<Proxies>)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let began = Instant::now();
-    let address = address(&proxies, &request);
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let address = address(&proxies, connection.as_deref(), &request);
     let visit = Arc::new(Visit::new(address));
     request.extensions_mut().insert(Arc::clone(&visit));
     let (method, path) = (text::harmless(request.method().as_str()), text::harmless(request.uri().path()));
     let span = tracing::error_span!("request", id = visit.request_id());
-    let mut response = next.run(request).instrument(span).await;
+    let response = next.run(request).instrument(span).await;
+    let mut response = outgoing::count(&app, &visit, connection, response);
     let all = response.headers_mut();
     // Files of the console whose names change with their content say otherwise.
     all.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -49,16 +53,19 @@ pub(super) async fn identify(
         visit.caller().unwrap_or("-"),
     );
     if visit.is_late() {
-        tokio::time::sleep(late).await;
+        tokio::time::sleep(app.limits().late).await;
     }
     response
 }
 
 /// Where a request comes from. An IPv4 client of a socket for both is shown as what it is.
-fn address(proxies: &Proxies, request: &Request) -> String {
+fn address(proxies: &Proxies, connection: Option<&Connection>, request: &Request) -> String {
     let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else {
         return "unknown".to_owned();
     };
+    if connection.is_some_and(Connection::is_a_job) {
+        return peer.ip().to_canonical().to_string();
+    }
     // What is no text names nobody, and ends the search like any other garbage.
     let told = request.headers().get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
     proxies.client(peer.ip(), told.collect::<Vec<_>>().into_iter()).to_string()

@@ -10,6 +10,8 @@ pub(crate) mod input;
 mod job_handlers;
 mod json;
 mod layers;
+mod merged;
+pub(crate) mod outgoing;
 mod query;
 
 use std::{future::Future, sync::Arc};
@@ -24,10 +26,13 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use mlplatform_protocol::{Access, Endpoint, ErrorCode, Repeat, headers};
 
+use input::Read;
+
 use crate::{
     Error, Proxies, Result,
     app::{App, Visit},
     console,
+    guests::Guest,
     service::{
         key::Key,
         sessions::{self, Caller},
@@ -42,6 +47,8 @@ pub(crate) struct Call<E: Endpoint> {
     pub(crate) request: E::Request,
     pub(crate) key: Option<Key>,
     caller: Option<Caller>,
+    /// What its body takes, as long as it is worked on.
+    _room: Option<Guest>,
 }
 
 impl<E: Endpoint> Call<E> {
@@ -117,10 +124,12 @@ where
     if route.method == Method::POST {
         place = None;
     }
-    let request = input::read::<E>(request, app.limits().body).await?;
-    // Free again when the work is done, not when the client has lost patience.
-    let _place = place.map_or_else(|| app.place(&visit), Ok)?;
-    handler(Call { app, visit, request, key, caller }).await
+    let Read { request, room } = input::read::<E>(&app, &visit, request).await?;
+    // Free again when the answer was taken, or the client has gone; but never while there is work.
+    let place = place.map_or_else(|| app.place(&visit), Ok)?;
+    let mut response = handler(Call { app, visit, request, key, caller, _room: room }).await?;
+    outgoing::keep(&mut response, place);
+    Ok(response)
 }
 
 fn success<E: Endpoint>(answer: E::Response) -> Result<Response> {
@@ -140,7 +149,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [
 
 /// The whole service: every route, and around them what holds for all requests.
 pub(crate) fn service(app: &App, proxies: Arc<Proxies>, site: &Arc<Site>) -> Router {
-    let outer = (proxies, app.limits().late);
+    let outer = (app.clone(), proxies);
     handlers::api()
         .router
         .merge(console::router(app, site))

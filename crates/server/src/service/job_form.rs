@@ -5,14 +5,17 @@ use std::path::Path;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mlplatform_protocol::{
     ErrorCode, JobDetail, JobEvent, JobInfo, JobState, Timestamp,
-    jobs::{LARGEST_PYCODE, Pycode},
+    jobs::{LARGEST_MANIFEST, LARGEST_PYCODE, Pycode, SubmitJobRequest},
     manifest::{Manifest, Problem},
     yaml::Node,
 };
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::job_rows::JobRow;
+use super::{
+    job_rows::JobRow,
+    secret::{Digest, digest_of},
+};
 use crate::{Error, Result, app::App, clock::timestamp, spark::end_text};
 
 /// Of a name that was refused, and is remembered: a job's may be as long as a label of Kubernetes.
@@ -22,9 +25,39 @@ pub(crate) fn bad(text: impl Into<String>) -> Error {
     Error::refused(ErrorCode::BadRequest, text)
 }
 
+/// What was submitted, taken apart.
+pub(crate) struct Submitted {
+    /// Of all of it: whether another submit is the same.
+    pub(crate) digest: Digest,
+    pub(crate) manifest: Value,
+    /// The program that came along, if it is what was sent.
+    pub(crate) program: Result<Option<Program>>,
+}
+
+/// A program that came along.
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) content: Vec<u8>,
+}
+
+/// Of megabytes, this takes long.
+pub(crate) fn read(request: SubmitJobRequest) -> Result<Submitted> {
+    let digest = digest_of(&request).map_err(|_| Error::Fault("a request cannot be written"))?;
+    let SubmitJobRequest { manifest, pycode: sent, .. } = request;
+    let program = sent.map(|sent| Ok(Program { content: pycode(&sent)?, name: sent.name }));
+    Ok(Submitted { digest, manifest, program: program.transpose() })
+}
+
 /// The contract's rules, the same that `Manifest.validate()` tells before anything is sent; gives what the operator would
 /// pass over. What matters only for running a job here is checked by [`Plan`](crate::spark::Plan).
 pub(crate) fn check(manifest: &Value) -> Result<Vec<Problem>> {
+    let size = manifest.to_string().len();
+    if size > LARGEST_MANIFEST {
+        let text = format!(
+            "manifest: it has {size} bytes as JSON, and at most {LARGEST_MANIFEST} are taken: put data into a file of the cluster's bucket, and name that"
+        );
+        return Err(Error::refused(ErrorCode::PayloadTooLarge, text));
+    }
     let node = Node::from_json(manifest).ok_or_else(|| bad("manifest: it is nested too deeply"))?;
     let problems = Manifest::from_node(node).map_err(|problem| bad(format!("manifest: {problem}")))?.validate();
     let (harmless, broken): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| problem.is_harmless);
@@ -170,6 +203,18 @@ fn rfc3339(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manifest_is_no_place_for_data() {
+        let with = |bytes: usize| check(&json!({"spec": {"arguments": ["x".repeat(bytes)]}})).unwrap_err();
+        assert!(matches!(with(LARGEST_MANIFEST), Error::Refused { code: ErrorCode::PayloadTooLarge, .. }));
+        let text = with(LARGEST_MANIFEST).to_string();
+        assert!(
+            text.contains("has 262171 bytes as JSON, and at most 262144 are taken: put data into a file"),
+            "{text}"
+        );
+        assert!(matches!(with(LARGEST_MANIFEST - 100), Error::Refused { code: ErrorCode::BadRequest, .. }));
+    }
 
     #[test]
     fn programs_arrive_whole_or_not_at_all() {

@@ -43,6 +43,11 @@ const SELECT: &str = "SELECT seq, id, cluster_id, name, manifest, millicores, me
      failed_starts, alive, due_at, waits_for, started_at, ended_at, exit_code, signal, problem, log_from, quick_ends, deleted_at \
      FROM jobs";
 
+/// The same without manifests, which are large: where there are many rows, or one is asked for often.
+const SELECT_SMALL: &str = "SELECT seq, id, cluster_id, name, '' AS manifest, millicores, memory_mib, created_at, state, \
+     runs, failed_starts, alive, due_at, waits_for, started_at, ended_at, exit_code, signal, problem, log_from, deleted_at \
+     FROM jobs";
+
 /// A job that somebody has to look after; the index `jobs_open` holds them.
 const OPEN: &str = "(alive = 1 OR (deleted_at IS NULL AND state NOT IN ('COMPLETED', 'FAILED')))";
 
@@ -119,11 +124,22 @@ pub(crate) async fn last(connection: &mut SqliteConnection, cluster: &str, name:
     Ok(sqlx::query_as(sql).bind(cluster).bind(name).fetch_optional(connection).await?)
 }
 
+/// Without its manifest.
 pub(crate) async fn by_id(connection: &mut SqliteConnection, id: &str) -> Result<Option<JobRow>> {
-    Ok(sqlx::query_as(AssertSqlSafe(format!("{SELECT} WHERE id = ?"))).bind(id).fetch_optional(connection).await?)
+    Ok(sqlx::query_as(AssertSqlSafe(format!("{SELECT_SMALL} WHERE id = ?")))
+        .bind(id)
+        .fetch_optional(connection)
+        .await?)
 }
 
-/// Of a cluster, in the order of submitting, behind a sequence number.
+/// How many open jobs a token has, and of how many bytes their manifests are.
+pub(crate) async fn open_of(connection: &mut SqliteConnection, token: &str) -> Result<(i64, i64)> {
+    let sql =
+        format!("SELECT count(*), coalesce(sum(octet_length(manifest)), 0) FROM jobs WHERE created_by = ? AND {OPEN}");
+    Ok(sqlx::query_as(AssertSqlSafe(sql)).bind(token).fetch_one(connection).await?)
+}
+
+/// Of a cluster, in the order of submitting, behind a sequence number; without their manifests.
 pub(crate) async fn listed(
     connection: &mut SqliteConnection,
     cluster: &str,
@@ -131,7 +147,7 @@ pub(crate) async fn listed(
     limit: i64,
 ) -> Result<Vec<JobRow>> {
     let order = "AND deleted_at IS NULL AND seq > ? ORDER BY seq LIMIT ?";
-    let sql = AssertSqlSafe(format!("{SELECT} WHERE cluster_id = ? {order}"));
+    let sql = AssertSqlSafe(format!("{SELECT_SMALL} WHERE cluster_id = ? {order}"));
     Ok(sqlx::query_as(sql).bind(cluster).bind(after).bind(limit).fetch_all(connection).await?)
 }
 

@@ -14,12 +14,12 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::{
     clusters::{self, Cluster},
     inactivity::settle,
-    job_form::{self, bad},
+    job_form::{self, Program, Submitted, bad},
     job_logs,
     job_rows::{self, JobRow, note},
     key::Key,
     page::Window,
-    secret::{digest, uuid},
+    secret::uuid,
     sessions::Caller,
 };
 use crate::{
@@ -35,6 +35,9 @@ const INVALID: &str = "not valid";
 /// How far back the audit is searched for a submit that was refused.
 const REMEMBERED: i64 = 10_000;
 
+/// Jobs of one token that have not ended, and the bytes of their manifests: all of these are looked at again and again.
+const MOST_OPEN: i64 = 1_000;
+const MOST_OPEN_BYTES: i64 = 16 * 1024 * 1024;
 /// Events that a description shows, and an explanation looks at: the newest.
 const EVENTS: i64 = 100;
 
@@ -57,7 +60,7 @@ pub async fn spark_submit_job(
             let detail = json!({"reason": INVALID, "name": name, "why": field});
             let event = clusters::event(SUBMIT, caller, Some(&cluster), Outcome::Refused, detail);
             let error = Error::Refused { code: ErrorCode::BadRequest, field, expired };
-            Err(app.change(visit).await?.refuse(event, error).await)
+            Err(app.refuse(visit, event, error).await)
         }
         result => result,
     }
@@ -71,19 +74,21 @@ async fn submit(
     request: SubmitJobRequest,
 ) -> Result<JobInfo> {
     const ACTION: &str = SUBMIT;
-    let whole = serde_json::to_string(&request).map_err(|_| Error::Fault("a request cannot be written"))?;
-    let whole = digest(&whole);
-    let cluster = cluster(app, &request.cluster_id).await?;
-    let mut manifest = request.manifest;
-    let code = request.pycode.as_ref().map(job_form::pycode).transpose()?;
+    let cluster_id = request.cluster_id.clone();
+    // A program of the largest size takes a tenth of a second of somebody's processor: not of one that answers others.
+    let read = spawn_blocking(move || job_form::read(request)).await;
+    let Submitted { digest: whole, mut manifest, program } =
+        read.map_err(|_| Error::Fault("the reading of a submit panicked"))??;
+    let cluster = cluster(app, &cluster_id).await?;
+    let program = program?;
     let id = uuid()?;
     let mut upload = None;
-    if let (Some(pycode), Some(content)) = (request.pycode, code) {
-        let address = spark::upload_uri(&cluster.bucket, &id, &pycode.name);
+    if let Some(Program { name, content }) = program {
+        let address = spark::upload_uri(&cluster.bucket, &id, &name);
         let spec = manifest.get_mut("spec").and_then(Value::as_object_mut);
         let spec = spec.ok_or_else(|| bad("spec: it is missing, or no mapping: begin with get_default_manifest"))?;
         spec.insert("mainApplicationFile".to_owned(), Value::String(address));
-        let written = Upload::write(app, &id, pycode.name, content).await;
+        let written = Upload::write(app, &id, name, content).await;
         upload = Some(written.map_err(|error| Error::File("writing the job's program", error))?);
     }
     let passed_over = job_form::check(&manifest)?;
@@ -110,6 +115,17 @@ async fn submit(
         let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
         return Err(change.refuse(event, name_taken(&plan.name)).await);
     }
+    let (open, bytes) = job_rows::open_of(change.connection(), caller.id()).await?;
+    let manifest = manifest.to_string();
+    if open >= MOST_OPEN || bytes.saturating_add(i64::try_from(manifest.len()).unwrap_or(i64::MAX)) > MOST_OPEN_BYTES {
+        let detail = json!({"reason": "too many", "name": plan.name, "has": open});
+        let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
+        let text = format!(
+            "this token has {open} jobs that have not ended, with manifests of {bytes} bytes, and at most {MOST_OPEN} with \
+             {MOST_OPEN_BYTES} bytes may be open: wait for some to end, or delete them"
+        );
+        return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
+    }
     let now = change.now().as_microsecond();
     let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     sqlx::query(
@@ -119,7 +135,7 @@ async fn submit(
     .bind(&id)
     .bind(&cluster.id)
     .bind(&plan.name)
-    .bind(manifest.to_string())
+    .bind(&manifest)
     .bind(stored(plan.millicores()))
     .bind(stored(plan.memory_mib()))
     .bind(now)

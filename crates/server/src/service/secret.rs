@@ -1,6 +1,9 @@
 //! New secrets, and the digests that the store knows them by.
 
+use std::io;
+
 use mlplatform_protocol::{Secret, TokenKind, token};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::Result;
@@ -24,6 +27,24 @@ pub(crate) fn digest(text: &str) -> Digest {
     Sha256::digest(text.as_bytes()).to_vec()
 }
 
+/// Of its JSON, which is not built for that.
+pub(crate) fn digest_of<T: Serialize>(value: &T) -> serde_json::Result<Digest> {
+    struct Hash(Sha256);
+    impl io::Write for Hash {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hash = Hash(Sha256::new());
+    serde_json::to_writer(&mut hash, value)?;
+    Ok(hash.0.finalize().to_vec())
+}
+
 /// A random UUID (version 4), for what the vendor knows by one.
 pub(crate) fn uuid() -> Result<String> {
     let mut bytes = [0_u8; 16];
@@ -39,6 +60,12 @@ pub(crate) fn uuid() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_of_json_is_that_of_its_text() {
+        let value = serde_json::json!({"a": ["ü", 1, null], "b": "x".repeat(100_000)});
+        assert_eq!(digest_of(&value).unwrap(), digest(&value.to_string()));
+    }
 
     #[test]
     fn uuids_say_their_version() {

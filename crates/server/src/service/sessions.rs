@@ -301,7 +301,7 @@ pub(crate) async fn require(
     let detail = json!({"reason": "role", "scope": scope});
     let event = Event { action, actor: Some(caller.id()), subject: None, outcome: Outcome::Refused, detail };
     let error = Error::refused(ErrorCode::Forbidden, missing_scope(caller.name(), scope));
-    Err(app.change(visit).await?.refuse(event, error).await)
+    Err(app.refuse(visit, event, error).await)
 }
 
 /// The refusal that an exchange heals.
