@@ -1,6 +1,6 @@
 //! What Python callers may write for an argument, and what they are told when it is something else.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use mlplatform_client::{
     Error, config,
@@ -13,7 +13,7 @@ use pyo3::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::errors;
+use crate::{errors, exit};
 
 /// A lifetime: text in Go's grammar, a `timedelta`, or a number of seconds.
 pub(crate) fn lifetime(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Lifetime> {
@@ -105,8 +105,20 @@ pub(crate) fn ignore_unknown(py: Python<'_>, method: &str, unknown: Option<&Boun
     Ok(())
 }
 
+/// A path. To ask an object for one may be to run its Python code.
+pub(crate) fn path(value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    let _inside = exit::enter(value.py());
+    value.extract()
+}
+
+/// The same, or `None`.
+pub(crate) fn optional_path(value: &Bound<'_, PyAny>) -> PyResult<Option<PathBuf>> {
+    (!value.is_none()).then(|| path(value)).transpose()
+}
+
 /// A `UserWarning` at the line that called.
 pub(crate) fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
+    let _inside = exit::enter(py);
     let text = std::ffi::CString::new(text)?;
     PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
 }
@@ -136,6 +148,7 @@ pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String
         let what = value.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
         PyTypeError::new_err(format!("{name} must be a list of texts, not {what}"))
     };
+    let _inside = exit::enter(value.py());
     if value.is_instance_of::<PyString>() {
         return Err(wrong(value));
     }

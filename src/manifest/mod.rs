@@ -18,7 +18,7 @@ use pyo3::{
     types::{PyDict, PyList, PyMapping, PyString},
 };
 
-use crate::{arguments, errors, files, values};
+use crate::{arguments, errors, exit, files, values};
 
 /// A Spark job's manifest: a ``SparkApplication`` of the Spark operator (``sparkoperator.k8s.io/v1beta2``).
 ///
@@ -123,9 +123,14 @@ impl Manifest {
     ///     The file cannot be read (``FileNotFoundError``, ``PermissionError``, …).
     #[staticmethod]
     #[pyo3(signature = (yaml_file_path))]
-    pub(crate) fn from_yaml_file(py: Python<'_>, yaml_file_path: PathBuf) -> PyResult<Self> {
-        let bytes =
-            py.detach(|| files::read(&yaml_file_path)).map_err(|problem| files::raise(&yaml_file_path, &problem))?;
+    pub(crate) fn from_yaml_file(
+        py: Python<'_>,
+        #[pyo3(from_py_with = arguments::path)] yaml_file_path: PathBuf,
+    ) -> PyResult<Self> {
+        let inside = exit::enter(py);
+        let bytes = inside
+            .detached(|| files::read(&yaml_file_path))
+            .map_err(|problem| files::raise(&yaml_file_path, &problem))?;
         let inner = manifest::Manifest::read_bytes(&bytes)
             .map_err(|problem| refuse(py, &yaml_file_path.display().to_string(), &problem))?;
         Ok(Self { inner })
@@ -458,6 +463,7 @@ impl Manifest {
     /// mlplatform_client.core.exceptions.ManifestException: the manifest breaks a rule:
     ///   spec.driver.memory: '1.5g'; it must be a whole number with one of the letters k, m, g, t (times 1024); write 1536m
     fn validate(&self, py: Python<'_>) -> PyResult<()> {
+        let _inside = exit::enter(py);
         for slip in self.inner.likely_slips() {
             warn_unknown(py, &slip)?;
         }
@@ -508,9 +514,12 @@ impl Manifest {
     /// OSError
     ///     The file cannot be written.
     #[pyo3(signature = (file_path))]
-    fn save_yaml(&self, py: Python<'_>, file_path: PathBuf) -> PyResult<()> {
+    fn save_yaml(&self, py: Python<'_>, #[pyo3(from_py_with = arguments::path)] file_path: PathBuf) -> PyResult<()> {
+        let inside = exit::enter(py);
         let text = self.inner.to_yaml();
-        py.detach(|| files::replace(&file_path, text.as_bytes())).map_err(|problem| files::raise(&file_path, &problem))
+        inside
+            .detached(|| files::replace(&file_path, text.as_bytes()))
+            .map_err(|problem| files::raise(&file_path, &problem))
     }
 
     fn __str__(&self) -> String {

@@ -1,10 +1,16 @@
 //! The audit.
 
 use mlplatform_client::protocol::audit::{AuditRequest, Outcome};
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList},
+};
 
 use super::MLPlatform;
-use crate::{arguments, serializers::audit::MLPAuditEntry};
+use crate::{
+    arguments, exit,
+    serializers::{self, audit::MLPAuditEntry},
+};
 
 #[pymethods]
 impl MLPlatform {
@@ -49,9 +55,9 @@ impl MLPlatform {
     /// ...     print(entry)
     #[pyo3(signature = (*, token=None, action=None, outcome=None, since=None, until=None, limit=1000, timeout=None, **kwargs))]
     #[allow(clippy::too_many_arguments, reason = "filters, all of them optional")]
-    fn get_audit(
+    fn get_audit<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         token: Option<String>,
         action: Option<String>,
         outcome: Option<&str>,
@@ -60,7 +66,8 @@ impl MLPlatform {
         limit: Option<usize>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<MLPAuditEntry>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         const KNOWN: [&str; 7] = ["token", "action", "outcome", "since", "until", "limit", "timeout"];
         arguments::refuse_unknown("get_audit", &KNOWN, kwargs)?;
         let outcome = outcome.map(|text| {
@@ -78,7 +85,7 @@ impl MLPlatform {
             ..AuditRequest::default()
         };
         let timeout = arguments::timeout(py, timeout)?;
-        let entries = self.call(py, |client| async move { client.get_audit(request, limit, timeout).await })?;
-        entries.into_iter().map(|entry| MLPAuditEntry::from_protocol(py, entry)).collect()
+        let entries = self.call(&inside, |client| async move { client.get_audit(request, limit, timeout).await })?;
+        serializers::list(py, entries, |entry| MLPAuditEntry::from_protocol(py, entry))
     }
 }

@@ -1,9 +1,15 @@
 //! The methods about Spark clusters.
 
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList},
+};
 
 use super::MLPlatform;
-use crate::{arguments, serializers::spark_proxy::K8sClusterInfo};
+use crate::{
+    arguments, exit,
+    serializers::{self, spark_proxy::K8sClusterInfo},
+};
 
 #[pymethods]
 impl MLPlatform {
@@ -24,16 +30,17 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The access token is unknown, expired or deleted.
     #[pyo3(signature = (*, timeout=None, **kwargs))]
-    fn get_clusters(
+    fn get_clusters<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<K8sClusterInfo>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_clusters", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let clusters = self.call(py, |client| async move { client.get_clusters(timeout).await })?;
-        Ok(clusters.into_iter().map(K8sClusterInfo::from).collect())
+        let clusters = self.call(&inside, |client| async move { client.get_clusters(timeout).await })?;
+        serializers::list(py, clusters, |cluster| Ok(K8sClusterInfo::from(cluster)))
     }
 
     /// One Spark cluster.
@@ -64,9 +71,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_cluster_info", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(py, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
+        let info = self.call(&inside, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
         Ok(info.into())
     }
 
@@ -107,10 +115,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "create_cluster", kwargs)?;
         let request = arguments::json("spec", spec)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(py, |client| async move { client.create_cluster(request, timeout).await })?;
+        let info = self.call(&inside, |client| async move { client.create_cluster(request, timeout).await })?;
         Ok(info.into())
     }
 
@@ -137,9 +146,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_cluster", &["cluster_id", "timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.delete_cluster(&cluster_id, timeout).await })
+        self.call(&inside, |client| async move { client.delete_cluster(&cluster_id, timeout).await })
     }
 
     /// Say after how many minutes without a running job a cluster is deleted.
@@ -178,11 +188,15 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "set_cluster_delete_time", kwargs)?;
         let minutes = arguments::whole_number("minutes", minutes)?;
         let timeout = arguments::timeout(py, timeout)?;
         let info =
-            self.call(py, |client| async move { client.set_cluster_delete_time(&cluster_id, minutes, timeout).await })?;
+            self.call(
+                &inside,
+                |client| async move { client.set_cluster_delete_time(&cluster_id, minutes, timeout).await },
+            )?;
         Ok(info.into())
     }
 
@@ -216,10 +230,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "remove_cluster_delete_time", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
         let info =
-            self.call(py, |client| async move { client.remove_cluster_delete_time(&cluster_id, timeout).await })?;
+            self.call(&inside, |client| async move { client.remove_cluster_delete_time(&cluster_id, timeout).await })?;
         Ok(info.into())
     }
 
@@ -259,11 +274,13 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "set_cluster_suspend_time", kwargs)?;
         let minutes = arguments::whole_number("minutes", minutes)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self
-            .call(py, |client| async move { client.set_cluster_suspend_time(&cluster_id, minutes, timeout).await })?;
+        let info = self.call(&inside, |client| async move {
+            client.set_cluster_suspend_time(&cluster_id, minutes, timeout).await
+        })?;
         Ok(info.into())
     }
 
@@ -297,10 +314,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "remove_cluster_suspend_time", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
         let info =
-            self.call(py, |client| async move { client.remove_cluster_suspend_time(&cluster_id, timeout).await })?;
+            self.call(&inside, |client| async move { client.remove_cluster_suspend_time(&cluster_id, timeout).await })?;
         Ok(info.into())
     }
 
@@ -329,8 +347,9 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "wake_up_cluster", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.wake_up_cluster(&cluster_id, timeout).await })
+        self.call(&inside, |client| async move { client.wake_up_cluster(&cluster_id, timeout).await })
     }
 }

@@ -7,7 +7,7 @@ use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
 use crate::{
-    arguments,
+    arguments, exit,
     serializers::spark_jobs::{
         K8sSparkApplication, K8sSparkEventsList, K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobInfoDetail,
         K8sSparkJobLogs, K8sSparkJobsInfoList,
@@ -57,14 +57,15 @@ impl MLPlatform {
         py: Python<'_>,
         cluster_id: String,
         manifest: &Bound<'_, PyAny>,
-        pycode_file_path: Option<PathBuf>,
+        #[pyo3(from_py_with = arguments::optional_path)] pycode_file_path: Option<PathBuf>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_submit_job", kwargs)?;
         let manifest = arguments::manifest("manifest", manifest)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(py, |client| async move {
+        let info = self.call(&inside, |client| async move {
             client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout).await
         })?;
         Ok(info.into())
@@ -96,9 +97,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobsInfoList> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_jobs_list", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let jobs = self.call(py, |client| async move { client.spark_jobs_list(&cluster_id, timeout).await })?;
+        let jobs = self.call(&inside, |client| async move { client.spark_jobs_list(&cluster_id, timeout).await })?;
         K8sSparkJobsInfoList::of(py, jobs.into_iter().map(K8sSparkJobInfo::from).collect())
     }
 
@@ -131,10 +133,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobInfoDetail> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_job_info", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
         let job =
-            self.call(py, |client| async move { client.spark_job_info(&cluster_id, &job_name, timeout).await })?;
+            self.call(&inside, |client| async move { client.spark_job_info(&cluster_id, &job_name, timeout).await })?;
         Ok(job.into())
     }
 
@@ -180,16 +183,16 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobLogs> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_job_logs", kwargs)?;
         let tail = tail.map(|tail| arguments::count("tail", tail)).transpose()?;
         let wait = wait.map(|wait| arguments::wait(py, wait)).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
         let bytes = {
             let (cluster_id, job_name) = (cluster_id.clone(), job_name.clone());
-            self.call(
-                py,
-                |client| async move { client.spark_job_logs(&cluster_id, &job_name, tail, wait, timeout).await },
-            )?
+            self.call(&inside, |client| async move {
+                client.spark_job_logs(&cluster_id, &job_name, tail, wait, timeout).await
+            })?
         };
         if bytes.is_empty() && wait.is_none() && tail != Some(0) {
             self.warn_of_nothing(py, cluster_id, job_name)?;
@@ -226,10 +229,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkApplication> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "describe_spark_job", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let content =
-            self.call(py, |client| async move { client.describe_spark_job(&cluster_id, &job_name, timeout).await })?;
+        let content = self
+            .call(&inside, |client| async move { client.describe_spark_job(&cluster_id, &job_name, timeout).await })?;
         Ok(K8sSparkApplication::from_json(content))
     }
 
@@ -257,9 +261,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("spark_delete_job", &["cluster_id", "job_name", "timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.spark_delete_job(&cluster_id, &job_name, timeout).await })
+        self.call(&inside, |client| async move { client.spark_delete_job(&cluster_id, &job_name, timeout).await })
     }
 
     /// What happened on a cluster, oldest first; events of deleted jobs are among them.
@@ -288,9 +293,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkEventsList> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_events", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let events = self.call(py, |client| async move { client.spark_events(&cluster_id, timeout).await })?;
+        let events = self.call(&inside, |client| async move { client.spark_events(&cluster_id, timeout).await })?;
         K8sSparkEventsList::from_protocol(py, events)
     }
 
@@ -327,10 +333,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobExplanation> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_job_explain", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let told =
-            self.call(py, |client| async move { client.spark_job_explain(&cluster_id, &job_name, timeout).await })?;
+        let told = self
+            .call(&inside, |client| async move { client.spark_job_explain(&cluster_id, &job_name, timeout).await })?;
         K8sSparkJobExplanation::from_protocol(py, told)
     }
 }
@@ -338,8 +345,9 @@ impl MLPlatform {
 impl MLPlatform {
     /// Nothing was printed, and nobody sees why: the job may wait for others, or for ever.
     fn warn_of_nothing(&self, py: Python<'_>, cluster: String, name: String) -> PyResult<()> {
+        let inside = exit::enter(py);
         let asked = name.clone();
-        let told = self.call(py, |client| async move { client.spark_job_explain(&cluster, &asked, None).await });
+        let told = self.call(&inside, |client| async move { client.spark_job_explain(&cluster, &asked, None).await });
         match told {
             // Silent, as programs may be.
             Ok(told) if matches!(told.status, Open::Known(state) if state.is_final()) => Ok(()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
-use crate::{arguments, manifest::Manifest};
+use crate::{arguments, exit, manifest::Manifest};
 
 #[pymethods]
 impl MLPlatform {
@@ -45,10 +45,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Manifest> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_default_manifest", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
         // The manifest is the same for every cluster; a mistaken id is told now rather than at the end.
-        self.call(py, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
+        self.call(&inside, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
         Manifest::default(py, job_name)
     }
 
@@ -75,10 +76,11 @@ impl MLPlatform {
     fn get_manifest_from_yaml_file(
         &self,
         py: Python<'_>,
-        yaml_file_path: PathBuf,
+        #[pyo3(from_py_with = arguments::path)] yaml_file_path: PathBuf,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Manifest> {
+        let _inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_manifest_from_yaml_file", kwargs)?;
         arguments::timeout(py, timeout)?;
         Manifest::from_yaml_file(py, yaml_file_path)

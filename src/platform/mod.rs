@@ -23,17 +23,20 @@ use mlplatform_client::{
     Client, Config, Error, Expiry, Given,
     protocol::{Secret, token},
 };
-use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
+use pyo3::{exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyDict};
 
 use crate::{
     arguments, errors,
+    exit::{self, Inside},
     runtime::{self, ProcessLocal},
+    serializers,
 };
 
 /// A connection to the ML platform.
 ///
 /// Making one sends nothing; the first call does. One object may be used from several threads and after a
-/// ``fork``. It is a context manager: at the end of the ``with`` block it is closed.
+/// ``fork``. It is a context manager: at the end of the ``with`` block it is closed. When the interpreter ends, a
+/// daemon thread's call ends with it, silently; calls of other threads, those of executors included, are finished first.
 ///
 /// Parameters
 /// ----------
@@ -83,12 +86,13 @@ impl MLPlatform {
         py: Python<'_>,
         refresh_token: Option<&str>,
         url: Option<String>,
-        ca_bundle: Option<std::path::PathBuf>,
-        client_cert: Option<std::path::PathBuf>,
-        client_key: Option<std::path::PathBuf>,
+        #[pyo3(from_py_with = arguments::optional_path)] ca_bundle: Option<std::path::PathBuf>,
+        #[pyo3(from_py_with = arguments::optional_path)] client_cert: Option<std::path::PathBuf>,
+        #[pyo3(from_py_with = arguments::optional_path)] client_key: Option<std::path::PathBuf>,
         timeout: Option<f64>,
         allow_http: Option<bool>,
     ) -> PyResult<Self> {
+        let _inside = exit::enter(py);
         let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
         let given = Given {
             url,
@@ -115,6 +119,7 @@ impl MLPlatform {
     /// ``ClosedException``; a later call connects anew. Nothing on the platform is stopped.
     #[pyo3(signature = (**kwargs))]
     fn stop(&self, py: Python<'_>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let _inside = exit::enter(py);
         for (key, _) in kwargs.into_iter().flatten().filter(|(key, _)| !key.eq("timeout").unwrap_or_default()) {
             arguments::warn(py, &format!("stop() ignores the keyword argument '{key}'"))?;
         }
@@ -155,22 +160,32 @@ impl MLPlatform {
 
 impl MLPlatform {
     /// Every call goes through here: this process' client, the wait, the errors.
-    fn call<T, F>(&self, py: Python<'_>, verb: impl FnOnce(Arc<Client>) -> F) -> PyResult<T>
+    fn call<T, F>(&self, inside: &Inside<'_>, verb: impl FnOnce(Arc<Client>) -> F) -> PyResult<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        let py = inside.py();
+        prepare(py);
         if self.closed.load(Ordering::SeqCst) {
             return Err(errors::raise(py, &Error::closed("this MLPlatform was closed: make another")));
         }
         let client = self.client.get_or_try_init(py, || Client::new(&self.config));
         let client = client.map_err(|error| errors::raise(py, &error))?;
-        let result = runtime::block_on(py, verb(Arc::clone(&client)));
+        let result = runtime::block_on(inside, verb(Arc::clone(&client)));
         if let Some(expiry) = client.expiry() {
             warn_of_the_end(py, expiry);
         }
         result
     }
+}
+
+/// What is imported and looked up for an answer or an error is so before the first wait: what is done after a wait is
+/// what the end of the interpreter may have to wait for. What cannot be had (nothing is imported any more when an
+/// interpreter is half gone) is asked for again by what needs it.
+fn prepare(py: Python<'_>) {
+    static READY: PyOnceLock<()> = PyOnceLock::new();
+    let _: PyResult<&()> = READY.get_or_try_init(py, || errors::prepare(py).and_then(|()| serializers::prepare(py)));
 }
 
 /// Says that the access token will end: once for each token in a process, of which a forked child is one.

@@ -6,7 +6,7 @@ use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
 use crate::{
-    arguments,
+    arguments, exit,
     serializers::spark_proxy::{K8sConfigmap, K8sObjectNamesList, K8sSecret},
 };
 
@@ -47,18 +47,19 @@ impl MLPlatform {
         &self,
         py: Python<'_>,
         cluster_id: String,
-        secret_yaml_path: PathBuf,
+        #[pyo3(from_py_with = arguments::path)] secret_yaml_path: PathBuf,
         namespace: &str,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSecret> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown(
             "create_secret_from_yaml",
             &["cluster_id", "secret_yaml_path", "namespace", "timeout"],
             kwargs,
         )?;
         let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
-        let made = self.call(py, |client| async move {
+        let made = self.call(&inside, |client| async move {
             client.create_secret_from_yaml(&cluster_id, secret_yaml_path, namespace, timeout).await
         })?;
         K8sSecret::from_protocol(py, made)
@@ -95,10 +96,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sObjectNamesList> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("list_secrets", &["cluster_id", "namespace", "timeout"], kwargs)?;
         let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
         let names =
-            self.call(py, |client| async move { client.list_secrets(&cluster_id, &namespace, timeout).await })?;
+            self.call(&inside, |client| async move { client.list_secrets(&cluster_id, &namespace, timeout).await })?;
         K8sObjectNamesList::from_names(py, names)
     }
 
@@ -136,9 +138,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSecret> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("get_secret_detail", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
         let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
-        let detail = self.call(py, |client| async move {
+        let detail = self.call(&inside, |client| async move {
             client.get_secret_detail(&cluster_id, &secret_name, namespace, timeout).await
         })?;
         K8sSecret::from_protocol(py, detail)
@@ -173,9 +176,13 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_secret", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
         let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
-        self.call(py, |client| async move { client.delete_secret(&cluster_id, &secret_name, namespace, timeout).await })
+        self.call(
+            &inside,
+            |client| async move { client.delete_secret(&cluster_id, &secret_name, namespace, timeout).await },
+        )
     }
 
     /// Make a config map of a YAML file, as ``kubectl create -f`` would.
@@ -212,14 +219,15 @@ impl MLPlatform {
         &self,
         py: Python<'_>,
         cluster_id: String,
-        configmap_yaml_path: PathBuf,
+        #[pyo3(from_py_with = arguments::path)] configmap_yaml_path: PathBuf,
         namespace: &str,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sConfigmap> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "create_configmap_from_yaml", kwargs)?;
         let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
-        let made = self.call(py, |client| async move {
+        let made = self.call(&inside, |client| async move {
             client.create_configmap_from_yaml(&cluster_id, configmap_yaml_path, namespace, timeout).await
         })?;
         K8sConfigmap::from_protocol(py, made)
@@ -256,10 +264,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sObjectNamesList> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "list_configmaps", kwargs)?;
         let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
         let names =
-            self.call(py, |client| async move { client.list_configmaps(&cluster_id, &namespace, timeout).await })?;
+            self.call(&inside, |client| async move { client.list_configmaps(&cluster_id, &namespace, timeout).await })?;
         K8sObjectNamesList::from_names(py, names)
     }
 
@@ -297,9 +306,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sConfigmap> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_configmap_detail", kwargs)?;
         let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
-        let detail = self.call(py, |client| async move {
+        let detail = self.call(&inside, |client| async move {
             client.get_configmap_detail(&cluster_id, &configmap_name, namespace, timeout).await
         })?;
         K8sConfigmap::from_protocol(py, detail)
@@ -334,13 +344,14 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown(
             "delete_configmap",
             &["cluster_id", "configmap_name", "namespace", "timeout"],
             kwargs,
         )?;
         let (namespace, timeout) = (namespace.to_owned(), arguments::timeout(py, timeout)?);
-        self.call(py, |client| async move {
+        self.call(&inside, |client| async move {
             client.delete_configmap(&cluster_id, &configmap_name, namespace, timeout).await
         })
     }

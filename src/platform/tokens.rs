@@ -1,12 +1,18 @@
 //! The token methods.
 
 use mlplatform_client::protocol::{RegisterTokenInfo, Secret, TokenInfo};
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList},
+};
 
 use super::MLPlatform;
 use crate::{
-    arguments,
-    serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo, token_str},
+    arguments, exit,
+    serializers::{
+        self,
+        auth::{MLPRegisterTokenInfo, MLPTokenInfo, token_str},
+    },
 };
 
 #[pymethods]
@@ -61,13 +67,14 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
+        let inside = exit::enter(py);
         const KNOWN: [&str; 5] = ["client_name", "access_ttl", "refresh_ttl", "token_type", "timeout"];
         arguments::refuse_unknown("create_register_token", &KNOWN, kwargs)?;
         let access_ttl = arguments::lifetime("access_ttl", access_ttl)?;
         let refresh_ttl = refresh_ttl.map(|value| arguments::lifetime("refresh_ttl", value)).transpose()?;
         let role = arguments::role("token_type", token_type)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let token = self.call(py, |client| async move {
+        let token = self.call(&inside, |client| async move {
             client.create_register_token(&client_name, access_ttl, refresh_ttl, role, timeout).await
         })?;
         token_str(py, &token)
@@ -100,17 +107,18 @@ impl MLPlatform {
     /// ...     if info.state == MLPRegisterTokenState.WAITING:
     /// ...         print(info)
     #[pyo3(signature = (*, timeout=None, **kwargs))]
-    fn get_register_tokens_info(
+    fn get_register_tokens_info<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<MLPRegisterTokenInfo>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("get_register_tokens_info", &["timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
         let infos: Vec<RegisterTokenInfo> =
-            self.call(py, |client| async move { client.get_register_tokens_info(timeout).await })?;
-        infos.iter().map(|info| MLPRegisterTokenInfo::from_protocol(py, info)).collect()
+            self.call(&inside, |client| async move { client.get_register_tokens_info(timeout).await })?;
+        serializers::list(py, infos, |info| MLPRegisterTokenInfo::from_protocol(py, &info))
     }
 
     /// Withdraw a registration token that nobody has redeemed; from then on nobody can.
@@ -142,9 +150,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_register_token", &["token_id", "timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.delete_register_token(&token_id, timeout).await })
+        self.call(&inside, |client| async move { client.delete_register_token(&token_id, timeout).await })
     }
 
     /// Redeem a registration token for an access token.
@@ -180,11 +189,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("create_refresh_token", &["register_token", "timeout"], kwargs)?;
         let register_token = Secret::from_pasted(register_token);
         let timeout = arguments::timeout(py, timeout)?;
         let token =
-            self.call(py, |client| async move { client.create_refresh_token(register_token, timeout).await })?;
+            self.call(&inside, |client| async move { client.create_refresh_token(register_token, timeout).await })?;
         token_str(py, &token)
     }
 
@@ -213,9 +223,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_token", &["token_name", "timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.delete_token(&token_name, timeout).await })
+        self.call(&inside, |client| async move { client.delete_token(&token_name, timeout).await })
     }
 
     /// Give an access token a new value. It stays the same token: id, name, role and end do not change.
@@ -261,10 +272,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("rotate_token", &["token_name", "overlap", "timeout"], kwargs)?;
         let overlap = overlap.map(|value| arguments::lifetime("overlap", value)).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let token = self.call(py, |client| async move { client.rotate_token(&token_name, overlap, timeout).await })?;
+        let token =
+            self.call(&inside, |client| async move { client.rotate_token(&token_name, overlap, timeout).await })?;
         token_str(py, &token)
     }
 
@@ -299,20 +312,21 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
     #[pyo3(signature = (issuer_name, *, issuer_id=None, timeout=None, **kwargs))]
-    fn delete_issuer_tokens(
+    fn delete_issuer_tokens<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         issuer_name: String,
         issuer_id: Option<String>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<MLPTokenInfo>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_issuer_tokens", &["issuer_name", "issuer_id", "timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let infos = self.call(py, |client| async move {
+        let infos = self.call(&inside, |client| async move {
             client.delete_issuer_tokens(&issuer_name, issuer_id.as_deref(), timeout).await
         })?;
-        infos.iter().map(|info| MLPTokenInfo::from_protocol(py, info)).collect()
+        serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info))
     }
 
     /// The token that this object works with.
@@ -338,9 +352,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<MLPTokenInfo> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("who_am_i", &["timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(py, |client| async move { client.who_am_i(timeout).await })?;
+        let info = self.call(&inside, |client| async move { client.who_am_i(timeout).await })?;
         MLPTokenInfo::from_protocol(py, &info)
     }
 
@@ -361,16 +376,17 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
     #[pyo3(signature = (*, timeout=None, **kwargs))]
-    fn get_project_tokens_info(
+    fn get_project_tokens_info<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<MLPTokenInfo>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("get_project_tokens_info", &["timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
         let infos: Vec<TokenInfo> =
-            self.call(py, |client| async move { client.get_project_tokens_info(timeout).await })?;
-        infos.iter().map(|info| MLPTokenInfo::from_protocol(py, info)).collect()
+            self.call(&inside, |client| async move { client.get_project_tokens_info(timeout).await })?;
+        serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info))
     }
 }
