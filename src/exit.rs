@@ -1,9 +1,8 @@
 //! The interpreter's end, and who may still be in the interpreter when it comes.
 //!
-//! From its finalization on, CPython before 3.14 ends each thread but the finalizing one with `pthread_exit` as soon as
-//! it asks for the GIL: at the end of a wait, or in the middle of Python code. That unwinds the thread's stack by force,
-//! and a stack that is unwound through frames of Rust is an abort, or worse. So a thread has no frame of ours on its
-//! stack while it may be ended:
+//! Once finalization has begun, CPython before 3.14 ends each other thread with `pthread_exit` as soon as it asks for
+//! the GIL: at the end of a wait, or in the middle of Python code. That unwinds the thread's stack by force, and to
+//! unwind frames of Rust is an abort, or worse. So no thread that may be ended has a frame of ours on its stack:
 //!
 //! * A method in which Python code may run begins with [`enter`]: until it returns its thread is counted as inside.
 //! * A wait happens in [`Inside::detached`], the only place where this crate releases the GIL: meanwhile the thread is
@@ -11,10 +10,11 @@
 //! * A hook of `atexit` closes the gate: who is outside stays there for good, and the interpreter ends when nobody is
 //!   inside any more, or after [`PATIENCE`].
 //!
-//! The hook belongs to `atexit`, not to `threading`: CPython joins the threads that are no daemons, those of
-//! `concurrent.futures` among them, before it calls `atexit`, so they get their answers; finalization begins right after
-//! the last hook. `atexit` calls the oldest hook last. Ours is registered at import, so nearly all others are called
-//! before it; one that is older, and waits for a daemon thread's call, waits in vain.
+//! The hook belongs to `atexit`, not to `threading`: from 3.9 to 3.13 CPython joins the threads that are no daemons,
+//! those of `concurrent.futures` among them, then calls `atexit`, then begins finalization. So executors get their
+//! answers, and no thread is ended before the hook was called. `atexit` calls the oldest hook last. Ours is registered
+//! at import, so nearly all others are called before it; one that is older, and waits for a daemon thread's call, waits
+//! in vain.
 //!
 //! The thread that ends the interpreter is never ended itself: its calls (other hooks, `__del__`) go on as before.
 //!
@@ -35,8 +35,8 @@ use pyo3::{
     types::{PyCFunction, PyDict, PyTuple},
 };
 
-/// How long the end waits for threads that are inside: they need milliseconds, unless user's code (`warnings.showwarning`,
-/// a stream that nobody reads) holds them.
+/// How long the end waits for threads that are inside: they need milliseconds, unless user's code
+/// (`warnings.showwarning`, a stream that nobody reads) holds them.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(1);
 

@@ -35,8 +35,11 @@ use crate::{
 /// A connection to the ML platform.
 ///
 /// Making one sends nothing; the first call does. One object may be used from several threads and after a
-/// ``fork``. It is a context manager: at the end of the ``with`` block it is closed. When the interpreter ends, a
-/// daemon thread's call ends with it, silently; calls of other threads, those of executors included, are finished first.
+/// ``fork``. It is a context manager: at the end of the ``with`` block it is closed.
+///
+/// When the interpreter ends, calls of daemon threads end with it, silently; calls of other threads, those of
+/// executors included, are finished first. A handler of ``atexit`` that was registered before this package was
+/// imported cannot wait for a daemon thread's call.
 ///
 /// Parameters
 /// ----------
