@@ -13,7 +13,7 @@ use pyo3::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{errors, text};
+use crate::{errors, exit, text};
 
 /// A lifetime: text in Go's grammar, a `timedelta`, or a number of seconds.
 pub(crate) fn lifetime(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Lifetime> {
@@ -107,6 +107,7 @@ pub(crate) fn ignore_unknown(py: Python<'_>, method: &str, unknown: Option<&Boun
 
 /// A `UserWarning` at the line that called.
 pub(crate) fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
+    let _inside = exit::enter(py);
     // What is warned of may come from a platform, or hold what was pasted in the wrong place.
     let text = std::ffi::CString::new(token::mask(text).replace('\0', "\\0"))?;
     PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
@@ -143,6 +144,7 @@ pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String
         let what = value.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
         PyTypeError::new_err(format!("{name} must be a list of texts, not {what}"))
     };
+    let _inside = exit::enter(value.py());
     if value.is_instance_of::<PyString>() {
         return Err(wrong(value));
     }

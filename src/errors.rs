@@ -7,14 +7,25 @@ use pyo3::{
     types::{PyDict, PyList},
 };
 
+use crate::exit;
+
 /// The exception for an error. Which class it is, Python decides: `from_native` has the table.
 pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    let _inside = exit::enter(py);
     build(py, error).unwrap_or_else(|problem| problem)
 }
 
-fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+/// Before the first wait: see `exit`.
+pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
+    from_native(py).map(drop)
+}
+
+fn from_native(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static FROM_NATIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let from_native = FROM_NATIVE.import(py, "mlplatform_client.core.exceptions", "from_native")?;
+    FROM_NATIVE.import(py, "mlplatform_client.core.exceptions", "from_native")
+}
+
+fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let details = PyDict::new(py);
     details.set_item("attempts", error.attempts())?;
     details.set_item("hint", error.hint())?;
@@ -38,6 +49,6 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         Kind::Internal => "internal",
     };
     let causes = PyList::new(py, error.causes())?;
-    let exception = from_native.call1((kind, error.to_string(), details, causes))?;
+    let exception = from_native(py)?.call1((kind, error.to_string(), details, causes))?;
     Ok(PyErr::from_value(exception))
 }

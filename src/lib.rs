@@ -3,6 +3,7 @@
 mod arguments;
 mod contract;
 mod errors;
+mod exit;
 mod files;
 mod manifest;
 mod platform;
@@ -33,6 +34,12 @@ mod _native {
     };
     #[pymodule_export]
     use super::serializers::spark_proxy::{K8sClusterInfo, K8sConfigmap, K8sObjectNamesList, K8sSecret};
+    use super::{Bound, PyModule, PyResult};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::exit::register(module.py())
+    }
 
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "Python's name for it")]

@@ -8,8 +8,8 @@
 //!   inherits hangs. Whatever has threads or sockets behind it is kept in a [`ProcessLocal`], which a child
 //!   replaces; the parent's is leaked there, never dropped, because dropping it would wait for the missing threads.
 //! * **Exit.** The runtime is a static and is never shut down: requests of daemon threads end with the process.
-//!   No thread of the runtime ever enters Python, so none can be caught in its finalization; a Python thread that
-//!   comes back from a wait then is hung by PyO3, silently.
+//!   No thread of the runtime ever enters Python, so none can be caught in its finalization; for Python's threads see
+//!   [`crate::exit`].
 
 use std::{
     future::Future,
@@ -26,7 +26,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::errors;
+use crate::{errors, exit::Inside};
 
 /// How long a signal may wait: well under the 0.2 s after which a person presses Ctrl-C again.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
@@ -36,17 +36,18 @@ const WORKERS: usize = 2;
 static RUNTIME: ProcessLocal<Runtime> = ProcessLocal::new();
 
 /// Waits for a future of the client, answering to signals.
-pub(crate) fn block_on<T, F>(py: Python<'_>, future: F) -> PyResult<T>
+pub(crate) fn block_on<T, F>(inside: &Inside<'_>, future: F) -> PyResult<T>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
+    let py = inside.py();
     let runtime = RUNTIME.get_or_try_init(py, || {
         Builder::new_multi_thread().worker_threads(WORKERS).thread_name("mlplatform").enable_all().build()
     })?;
     let mut task = AbortOnDrop(runtime.spawn(future));
     loop {
-        match py.detach(|| runtime.block_on(async { timeout(SIGNAL_INTERVAL, &mut task.0).await })) {
+        match inside.detached(|| runtime.block_on(async { timeout(SIGNAL_INTERVAL, &mut task.0).await })) {
             Ok(Ok(result)) => return result.map_err(|error| errors::raise(py, &error)),
             Ok(Err(died)) => return Err(errors::raise(py, &Error::internal(died))),
             Err(_) => py.check_signals()?,

@@ -14,7 +14,7 @@ use pyo3::{
     types::{PyAny, PyString},
 };
 
-use crate::errors;
+use crate::{errors, exit};
 
 /// A text that was given, or the default of its argument.
 pub(crate) enum Text<'py> {
@@ -78,6 +78,8 @@ impl FromPyObject<'_, '_> for FilePath {
 
     fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         let py = value.py();
+        // To ask an object for its path may be to run its Python code.
+        let _inside = exit::enter(py);
         match value.extract() {
             Ok(path) => Ok(Self(Ok(path))),
             Err(error) if error.is_instance_of::<PyUnicodeEncodeError>(py) => Ok(Self(Err(half(py, &error)))),

@@ -8,10 +8,12 @@ use pyo3::{
     types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple},
 };
 
-use crate::text;
+use crate::{exit, text};
 
 /// What a program gives as a value of a manifest. `name` is the argument's, for messages.
 pub(crate) fn to_node(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Node> {
+    // A mapping may be written in Python.
+    let _inside = exit::enter(value.py());
     node(name, value, yaml::MAX_DEPTH)
 }
 
@@ -103,5 +105,31 @@ fn from_node<'py>(py: Python<'py>, node: &Node) -> PyResult<Bound<'py, PyAny>> {
             Kind::Float => scalar.as_f64().into_bound_py_any(py),
             Kind::Str => scalar.as_str().into_bound_py_any(py),
         },
+    }
+}
+
+/// What JSON says, as Python's `json` would read it.
+pub(crate) fn from_json<'py>(py: Python<'py>, value: &serde_json::Value) -> PyResult<Bound<'py, PyAny>> {
+    use serde_json::Value;
+    match value {
+        Value::Null => Ok(py.None().into_bound(py)),
+        Value::Bool(truth) => truth.into_bound_py_any(py),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => number.into_bound_py_any(py),
+            (_, Some(number)) => number.into_bound_py_any(py),
+            _ => number.as_f64().into_bound_py_any(py),
+        },
+        Value::String(text) => text.into_bound_py_any(py),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| from_json(py, item)).collect::<PyResult<Vec<_>>>()?;
+            Ok(PyList::new(py, items)?.into_any())
+        }
+        Value::Object(entries) => {
+            let dict = PyDict::new(py);
+            for (key, value) in entries {
+                dict.set_item(key, from_json(py, value)?)?;
+            }
+            Ok(dict.into_any())
+        }
     }
 }

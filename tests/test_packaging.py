@@ -17,11 +17,13 @@ import assemble
 import mlplatform_build
 import pytest
 from conftest import ROOT
+from exits import leave_often, world
 from interpreters import Interpreter, interpreters
 from mlplatform_build import Machine, misfit
 from test_exit import SHARING, leave_with_requests_in_flight
 
-from mlplatform_client import __version__
+from mlplatform_client import MLPlatform, __version__
+from mlplatform_client.local import LocalPlatform
 
 DIST = ROOT / "dist"
 ARCHIVE = DIST / "mlplatform_client.tar.gz"
@@ -282,7 +284,11 @@ def _venv(interpreter: Interpreter, folder: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("interpreter", [i for i in interpreters() if i.takes_the_wheel], ids=str)
 def test_installs_offline_and_without_cargo(
-    interpreter: Interpreter, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    interpreter: Interpreter,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    platform: LocalPlatform,
+    admin: MLPlatform,
 ) -> None:
     python, environment = _venv(interpreter, tmp_path), _environment(tmp_path)
     for package in (ARCHIVE, _only("mlplatform_client-*.whl")):
@@ -293,6 +299,7 @@ def test_installs_offline_and_without_cargo(
     # The release wheel has another linker than the debug build, and the end of an interpreter unwinds through it.
     for sharing in SHARING:
         leave_with_requests_in_flight(python, sharing, times=5)
+    assert leave_often(python, world(platform, admin), 20) == []
     with capsys.disabled():
         print(f"\n{interpreter} ({interpreter.path}): {ARCHIVE.name} and the wheel install and work")
 

@@ -19,7 +19,7 @@ use pyo3::{
 };
 
 use crate::{
-    arguments, errors, files,
+    arguments, errors, exit, files,
     text::{self, FilePath, Text},
     values,
 };
@@ -457,6 +457,7 @@ impl Manifest {
     /// mlplatform_client.core.exceptions.ManifestException: the manifest breaks a rule:
     ///   spec.driver.memory: '1.5g'; it must be a whole number with one of the letters k, m, g, t (times 1024); write 1536m
     fn validate(&self, py: Python<'_>) -> PyResult<()> {
+        let _inside = exit::enter(py);
         for slip in self.inner.likely_slips() {
             warn_unknown(py, &slip)?;
         }
@@ -508,9 +509,12 @@ impl Manifest {
     ///     The file cannot be written.
     #[pyo3(signature = (file_path))]
     fn save_yaml(&self, py: Python<'_>, file_path: FilePath) -> PyResult<()> {
+        let inside = exit::enter(py);
         let file_path = file_path.read(py, "file_path")?;
         let text = self.inner.to_yaml();
-        py.detach(|| files::replace(&file_path, text.as_bytes())).map_err(|problem| files::raise(&file_path, &problem))
+        inside
+            .detached(|| files::replace(&file_path, text.as_bytes()))
+            .map_err(|problem| files::raise(&file_path, &problem))
     }
 
     fn __str__(&self) -> String {
@@ -560,7 +564,8 @@ impl Manifest {
     }
 
     pub(crate) fn of_file(py: Python<'_>, path: &Path) -> PyResult<Self> {
-        let bytes = py.detach(|| files::read(path)).map_err(|problem| files::raise(path, &problem))?;
+        let inside = exit::enter(py);
+        let bytes = inside.detached(|| files::read(path)).map_err(|problem| files::raise(path, &problem))?;
         let inner = manifest::Manifest::read_bytes(&bytes)
             .map_err(|problem| refuse(py, &path.display().to_string(), &problem))?;
         Ok(Self { inner })

@@ -1,10 +1,17 @@
 //! The audit.
 
 use mlplatform_client::protocol::audit::{AuditRequest, Outcome};
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList},
+};
 
 use super::MLPlatform;
-use crate::{arguments, serializers::audit::MLPAuditEntry, text::Text};
+use crate::{
+    arguments, exit,
+    serializers::{self, audit::MLPAuditEntry},
+    text::Text,
+};
 
 #[pymethods]
 impl MLPlatform {
@@ -49,9 +56,9 @@ impl MLPlatform {
     /// ...     print(entry)
     #[pyo3(signature = (*, token=None, action=None, outcome=None, since=None, until=None, limit=1000, timeout=None, **kwargs))]
     #[allow(clippy::too_many_arguments, reason = "filters, all of them optional")]
-    fn get_audit(
+    fn get_audit<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         token: Option<Text<'_>>,
         action: Option<Text<'_>>,
         outcome: Option<Text<'_>>,
@@ -60,7 +67,8 @@ impl MLPlatform {
         limit: Option<usize>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<MLPAuditEntry>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         const KNOWN: [&str; 7] = ["token", "action", "outcome", "since", "until", "limit", "timeout"];
         arguments::refuse_unknown("get_audit", &KNOWN, kwargs)?;
         let token = token.map(|text| text.read("token")).transpose()?;
@@ -81,7 +89,7 @@ impl MLPlatform {
             ..AuditRequest::default()
         };
         let timeout = arguments::timeout(py, timeout)?;
-        let entries = self.call(py, |client| async move { client.get_audit(request, limit, timeout).await })?;
-        entries.into_iter().map(|entry| MLPAuditEntry::from_protocol(py, entry)).collect()
+        let entries = self.call(&inside, |client| async move { client.get_audit(request, limit, timeout).await })?;
+        serializers::list(py, entries, |entry| MLPAuditEntry::from_protocol(py, entry))
     }
 }

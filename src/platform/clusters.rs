@@ -1,9 +1,16 @@
 //! The methods about Spark clusters.
 
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList},
+};
 
 use super::MLPlatform;
-use crate::{arguments, serializers::spark_proxy::K8sClusterInfo, text::Text};
+use crate::{
+    arguments, exit,
+    serializers::{self, spark_proxy::K8sClusterInfo},
+    text::Text,
+};
 
 #[pymethods]
 impl MLPlatform {
@@ -24,16 +31,17 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The access token is unknown, expired or deleted.
     #[pyo3(signature = (*, timeout=None, **kwargs))]
-    fn get_clusters(
+    fn get_clusters<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<K8sClusterInfo>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_clusters", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let clusters = self.call(py, |client| async move { client.get_clusters(timeout).await })?;
-        Ok(clusters.into_iter().map(K8sClusterInfo::from).collect())
+        let clusters = self.call(&inside, |client| async move { client.get_clusters(timeout).await })?;
+        serializers::list(py, clusters, |cluster| Ok(K8sClusterInfo::from(cluster)))
     }
 
     /// One Spark cluster.
@@ -64,10 +72,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_cluster_info", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(py, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
+        let info = self.call(&inside, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
         Ok(info.into())
     }
 
@@ -108,10 +117,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "create_cluster", kwargs)?;
         let request = arguments::json("spec", spec)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(py, |client| async move { client.create_cluster(request, timeout).await })?;
+        let info = self.call(&inside, |client| async move { client.create_cluster(request, timeout).await })?;
         Ok(info.into())
     }
 
@@ -138,10 +148,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_cluster", &["cluster_id", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.delete_cluster(&cluster_id, timeout).await })
+        self.call(&inside, |client| async move { client.delete_cluster(&cluster_id, timeout).await })
     }
 
     /// Say after how many minutes without a running job a cluster is deleted.
@@ -180,12 +191,16 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "set_cluster_delete_time", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let minutes = arguments::whole_number("minutes", minutes)?;
         let timeout = arguments::timeout(py, timeout)?;
         let info =
-            self.call(py, |client| async move { client.set_cluster_delete_time(&cluster_id, minutes, timeout).await })?;
+            self.call(
+                &inside,
+                |client| async move { client.set_cluster_delete_time(&cluster_id, minutes, timeout).await },
+            )?;
         Ok(info.into())
     }
 
@@ -219,11 +234,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "remove_cluster_delete_time", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         let info =
-            self.call(py, |client| async move { client.remove_cluster_delete_time(&cluster_id, timeout).await })?;
+            self.call(&inside, |client| async move { client.remove_cluster_delete_time(&cluster_id, timeout).await })?;
         Ok(info.into())
     }
 
@@ -263,12 +279,14 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "set_cluster_suspend_time", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let minutes = arguments::whole_number("minutes", minutes)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self
-            .call(py, |client| async move { client.set_cluster_suspend_time(&cluster_id, minutes, timeout).await })?;
+        let info = self.call(&inside, |client| async move {
+            client.set_cluster_suspend_time(&cluster_id, minutes, timeout).await
+        })?;
         Ok(info.into())
     }
 
@@ -302,11 +320,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sClusterInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "remove_cluster_suspend_time", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
         let info =
-            self.call(py, |client| async move { client.remove_cluster_suspend_time(&cluster_id, timeout).await })?;
+            self.call(&inside, |client| async move { client.remove_cluster_suspend_time(&cluster_id, timeout).await })?;
         Ok(info.into())
     }
 
@@ -335,9 +354,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "wake_up_cluster", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.wake_up_cluster(&cluster_id, timeout).await })
+        self.call(&inside, |client| async move { client.wake_up_cluster(&cluster_id, timeout).await })
     }
 }

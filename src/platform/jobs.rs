@@ -5,7 +5,7 @@ use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
 use crate::{
-    arguments,
+    arguments, exit,
     serializers::spark_jobs::{
         K8sSparkApplication, K8sSparkEventsList, K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobInfoDetail,
         K8sSparkJobLogs, K8sSparkJobsInfoList,
@@ -60,12 +60,13 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobInfo> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_submit_job", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let manifest = arguments::manifest("manifest", manifest)?;
         let pycode_file_path = pycode_file_path.map(|path| path.read(py, "pycode_file_path")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(py, |client| async move {
+        let info = self.call(&inside, |client| async move {
             client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout).await
         })?;
         Ok(info.into())
@@ -97,10 +98,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobsInfoList> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_jobs_list", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let jobs = self.call(py, |client| async move { client.spark_jobs_list(&cluster_id, timeout).await })?;
+        let jobs = self.call(&inside, |client| async move { client.spark_jobs_list(&cluster_id, timeout).await })?;
         K8sSparkJobsInfoList::of(py, jobs.into_iter().map(K8sSparkJobInfo::from).collect())
     }
 
@@ -133,12 +135,13 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobInfoDetail> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_job_info", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
         let job =
-            self.call(py, |client| async move { client.spark_job_info(&cluster_id, &job_name, timeout).await })?;
+            self.call(&inside, |client| async move { client.spark_job_info(&cluster_id, &job_name, timeout).await })?;
         Ok(job.into())
     }
 
@@ -184,6 +187,7 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobLogs> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_job_logs", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.read("job_name")?;
@@ -192,10 +196,9 @@ impl MLPlatform {
         let timeout = arguments::timeout(py, timeout)?;
         let bytes = {
             let (cluster_id, job_name) = (cluster_id.clone(), job_name.clone());
-            self.call(
-                py,
-                |client| async move { client.spark_job_logs(&cluster_id, &job_name, tail, wait, timeout).await },
-            )?
+            self.call(&inside, |client| async move {
+                client.spark_job_logs(&cluster_id, &job_name, tail, wait, timeout).await
+            })?
         };
         if bytes.is_empty() && wait.is_none() && tail != Some(0) {
             self.warn_of_nothing(py, cluster_id, job_name)?;
@@ -232,12 +235,13 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkApplication> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "describe_spark_job", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let content =
-            self.call(py, |client| async move { client.describe_spark_job(&cluster_id, &job_name, timeout).await })?;
+        let content = self
+            .call(&inside, |client| async move { client.describe_spark_job(&cluster_id, &job_name, timeout).await })?;
         Ok(K8sSparkApplication::from_json(content))
     }
 
@@ -265,11 +269,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("spark_delete_job", &["cluster_id", "job_name", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.spark_delete_job(&cluster_id, &job_name, timeout).await })
+        self.call(&inside, |client| async move { client.spark_delete_job(&cluster_id, &job_name, timeout).await })
     }
 
     /// What happened on a cluster, oldest first; events of deleted jobs are among them.
@@ -298,10 +303,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkEventsList> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_events", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let events = self.call(py, |client| async move { client.spark_events(&cluster_id, timeout).await })?;
+        let events = self.call(&inside, |client| async move { client.spark_events(&cluster_id, timeout).await })?;
         K8sSparkEventsList::from_protocol(py, events)
     }
 
@@ -338,12 +344,13 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSparkJobExplanation> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_job_explain", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let told =
-            self.call(py, |client| async move { client.spark_job_explain(&cluster_id, &job_name, timeout).await })?;
+        let told = self
+            .call(&inside, |client| async move { client.spark_job_explain(&cluster_id, &job_name, timeout).await })?;
         K8sSparkJobExplanation::from_protocol(py, told)
     }
 }
@@ -351,8 +358,9 @@ impl MLPlatform {
 impl MLPlatform {
     /// Nothing was printed, and nobody sees why: the job may wait for others, or for ever.
     fn warn_of_nothing(&self, py: Python<'_>, cluster: String, name: String) -> PyResult<()> {
+        let inside = exit::enter(py);
         let asked = name.clone();
-        let told = self.call(py, |client| async move { client.spark_job_explain(&cluster, &asked, None).await });
+        let told = self.call(&inside, |client| async move { client.spark_job_explain(&cluster, &asked, None).await });
         match told {
             // Silent, as programs may be.
             Ok(told) if matches!(told.status, Open::Known(state) if state.is_final()) => Ok(()),

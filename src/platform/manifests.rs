@@ -4,7 +4,7 @@ use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
 use crate::{
-    arguments,
+    arguments, exit,
     manifest::Manifest,
     text::{FilePath, Text},
 };
@@ -47,12 +47,13 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Manifest> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_default_manifest", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.map(|text| text.read("job_name")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
         // The manifest is the same for every cluster; a mistaken id is told now rather than at the end.
-        self.call(py, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
+        self.call(&inside, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
         Manifest::of_job(py, job_name.as_deref())
     }
 
@@ -83,6 +84,7 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Manifest> {
+        let _inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_manifest_from_yaml_file", kwargs)?;
         let yaml_file_path = yaml_file_path.read(py, "yaml_file_path")?;
         arguments::timeout(py, timeout)?;

@@ -23,11 +23,13 @@ use mlplatform_client::{
     Client, Config, Error, Expiry, Given,
     protocol::{Secret, token},
 };
-use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
+use pyo3::{exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyDict};
 
 use crate::{
     arguments, errors,
+    exit::{self, Inside},
     runtime::{self, ProcessLocal},
+    serializers,
     text::{FilePath, Text},
 };
 
@@ -35,6 +37,10 @@ use crate::{
 ///
 /// Making one sends nothing; the first call does. One object may be used from several threads and after a
 /// ``fork``. It is a context manager: at the end of the ``with`` block it is closed.
+///
+/// When the interpreter ends, calls of daemon threads end with it, silently; calls of other threads, those of
+/// executors included, are finished first. A handler of ``atexit`` that was registered before this package was
+/// imported cannot wait for a daemon thread's call.
 ///
 /// Parameters
 /// ----------
@@ -90,6 +96,7 @@ impl MLPlatform {
         timeout: Option<f64>,
         allow_http: Option<bool>,
     ) -> PyResult<Self> {
+        let _inside = exit::enter(py);
         let text = |name, text: Option<Text<'_>>| text.map(|text| text.read_setting(name)).transpose();
         let path = |name, path: Option<FilePath>| path.map(|path| path.read_setting(py, name)).transpose();
         let given = Given {
@@ -117,6 +124,7 @@ impl MLPlatform {
     /// ``ClosedException``; a later call connects anew. Nothing on the platform is stopped.
     #[pyo3(signature = (**kwargs))]
     fn stop(&self, py: Python<'_>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let _inside = exit::enter(py);
         for (key, _) in kwargs.into_iter().flatten().filter(|(key, _)| !key.eq("timeout").unwrap_or_default()) {
             arguments::warn(py, &format!("stop() ignores the keyword argument '{key}'"))?;
         }
@@ -157,22 +165,32 @@ impl MLPlatform {
 
 impl MLPlatform {
     /// Every call goes through here: this process' client, the wait, the errors.
-    fn call<T, F>(&self, py: Python<'_>, verb: impl FnOnce(Arc<Client>) -> F) -> PyResult<T>
+    fn call<T, F>(&self, inside: &Inside<'_>, verb: impl FnOnce(Arc<Client>) -> F) -> PyResult<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        let py = inside.py();
+        prepare(py);
         if self.closed.load(Ordering::SeqCst) {
             return Err(errors::raise(py, &Error::closed("this MLPlatform was closed: make another")));
         }
         let client = self.client.get_or_try_init(py, || Client::new(&self.config));
         let client = client.map_err(|error| errors::raise(py, &error))?;
-        let result = runtime::block_on(py, verb(Arc::clone(&client)));
+        let result = runtime::block_on(inside, verb(Arc::clone(&client)));
         if let Some(expiry) = client.expiry() {
             warn_of_the_end(py, expiry);
         }
         result
     }
+}
+
+/// What is imported and looked up for an answer or an error is so before the first wait: what is done after a wait is
+/// what the end of the interpreter may have to wait for. What cannot be had (nothing is imported any more when an
+/// interpreter is half gone) is asked for again by what needs it.
+fn prepare(py: Python<'_>) {
+    static READY: PyOnceLock<()> = PyOnceLock::new();
+    let _: PyResult<&()> = READY.get_or_try_init(py, || errors::prepare(py).and_then(|()| serializers::prepare(py)));
 }
 
 /// Says that the access token will end: once for each token in a process, of which a forked child is one.

@@ -4,7 +4,7 @@ use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
 use crate::{
-    arguments,
+    arguments, exit,
     serializers::spark_proxy::{K8sConfigmap, K8sObjectNamesList, K8sSecret},
     text::{FilePath, Text},
 };
@@ -51,6 +51,7 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSecret> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown(
             "create_secret_from_yaml",
             &["cluster_id", "secret_yaml_path", "namespace", "timeout"],
@@ -59,7 +60,7 @@ impl MLPlatform {
         let cluster_id = cluster_id.read("cluster_id")?;
         let secret_yaml_path = secret_yaml_path.read(py, "secret_yaml_path")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let made = self.call(py, |client| async move {
+        let made = self.call(&inside, |client| async move {
             client.create_secret_from_yaml(&cluster_id, secret_yaml_path, namespace, timeout).await
         })?;
         K8sSecret::from_protocol(py, made)
@@ -96,11 +97,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sObjectNamesList> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("list_secrets", &["cluster_id", "namespace", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         let names =
-            self.call(py, |client| async move { client.list_secrets(&cluster_id, &namespace, timeout).await })?;
+            self.call(&inside, |client| async move { client.list_secrets(&cluster_id, &namespace, timeout).await })?;
         K8sObjectNamesList::from_names(py, names)
     }
 
@@ -138,11 +140,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sSecret> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("get_secret_detail", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let secret_name = secret_name.read("secret_name")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let detail = self.call(py, |client| async move {
+        let detail = self.call(&inside, |client| async move {
             client.get_secret_detail(&cluster_id, &secret_name, namespace, timeout).await
         })?;
         K8sSecret::from_protocol(py, detail)
@@ -177,11 +180,15 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_secret", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let secret_name = secret_name.read("secret_name")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        self.call(py, |client| async move { client.delete_secret(&cluster_id, &secret_name, namespace, timeout).await })
+        self.call(
+            &inside,
+            |client| async move { client.delete_secret(&cluster_id, &secret_name, namespace, timeout).await },
+        )
     }
 
     /// Make a config map of a YAML file, as ``kubectl create -f`` would.
@@ -223,11 +230,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sConfigmap> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "create_configmap_from_yaml", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let configmap_yaml_path = configmap_yaml_path.read(py, "configmap_yaml_path")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let made = self.call(py, |client| async move {
+        let made = self.call(&inside, |client| async move {
             client.create_configmap_from_yaml(&cluster_id, configmap_yaml_path, namespace, timeout).await
         })?;
         K8sConfigmap::from_protocol(py, made)
@@ -264,11 +272,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sObjectNamesList> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "list_configmaps", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
         let names =
-            self.call(py, |client| async move { client.list_configmaps(&cluster_id, &namespace, timeout).await })?;
+            self.call(&inside, |client| async move { client.list_configmaps(&cluster_id, &namespace, timeout).await })?;
         K8sObjectNamesList::from_names(py, names)
     }
 
@@ -306,11 +315,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<K8sConfigmap> {
+        let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_configmap_detail", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let configmap_name = configmap_name.read("configmap_name")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let detail = self.call(py, |client| async move {
+        let detail = self.call(&inside, |client| async move {
             client.get_configmap_detail(&cluster_id, &configmap_name, namespace, timeout).await
         })?;
         K8sConfigmap::from_protocol(py, detail)
@@ -345,6 +355,7 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown(
             "delete_configmap",
             &["cluster_id", "configmap_name", "namespace", "timeout"],
@@ -353,7 +364,7 @@ impl MLPlatform {
         let cluster_id = cluster_id.read("cluster_id")?;
         let configmap_name = configmap_name.read("configmap_name")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        self.call(py, |client| async move {
+        self.call(&inside, |client| async move {
             client.delete_configmap(&cluster_id, &configmap_name, namespace, timeout).await
         })
     }

@@ -1,12 +1,18 @@
 //! The token methods.
 
 use mlplatform_client::protocol::{RegisterTokenInfo, Secret, TokenInfo};
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList},
+};
 
 use super::MLPlatform;
 use crate::{
-    arguments,
-    serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo, token_str},
+    arguments, exit,
+    serializers::{
+        self,
+        auth::{MLPRegisterTokenInfo, MLPTokenInfo, token_str},
+    },
     text::Text,
 };
 
@@ -62,6 +68,7 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
+        let inside = exit::enter(py);
         const KNOWN: [&str; 5] = ["client_name", "access_ttl", "refresh_ttl", "token_type", "timeout"];
         arguments::refuse_unknown("create_register_token", &KNOWN, kwargs)?;
         let client_name = client_name.read("client_name")?;
@@ -69,7 +76,7 @@ impl MLPlatform {
         let refresh_ttl = refresh_ttl.map(|value| arguments::lifetime("refresh_ttl", value)).transpose()?;
         let role = arguments::role("token_type", token_type)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let token = self.call(py, |client| async move {
+        let token = self.call(&inside, |client| async move {
             client.create_register_token(&client_name, access_ttl, refresh_ttl, role, timeout).await
         })?;
         token_str(py, &token)
@@ -102,17 +109,18 @@ impl MLPlatform {
     /// ...     if info.state == MLPRegisterTokenState.WAITING:
     /// ...         print(info)
     #[pyo3(signature = (*, timeout=None, **kwargs))]
-    fn get_register_tokens_info(
+    fn get_register_tokens_info<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<MLPRegisterTokenInfo>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("get_register_tokens_info", &["timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
         let infos: Vec<RegisterTokenInfo> =
-            self.call(py, |client| async move { client.get_register_tokens_info(timeout).await })?;
-        infos.iter().map(|info| MLPRegisterTokenInfo::from_protocol(py, info)).collect()
+            self.call(&inside, |client| async move { client.get_register_tokens_info(timeout).await })?;
+        serializers::list(py, infos, |info| MLPRegisterTokenInfo::from_protocol(py, &info))
     }
 
     /// Withdraw a registration token that nobody has redeemed; from then on nobody can.
@@ -144,10 +152,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_register_token", &["token_id", "timeout"], kwargs)?;
         let token_id = token_id.read("token_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.delete_register_token(&token_id, timeout).await })
+        self.call(&inside, |client| async move { client.delete_register_token(&token_id, timeout).await })
     }
 
     /// Redeem a registration token for an access token.
@@ -183,11 +192,12 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("create_refresh_token", &["register_token", "timeout"], kwargs)?;
         let register_token = Secret::from_pasted(&register_token.read("register_token")?);
         let timeout = arguments::timeout(py, timeout)?;
         let token =
-            self.call(py, |client| async move { client.create_refresh_token(register_token, timeout).await })?;
+            self.call(&inside, |client| async move { client.create_refresh_token(register_token, timeout).await })?;
         token_str(py, &token)
     }
 
@@ -216,10 +226,11 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_token", &["token_name", "timeout"], kwargs)?;
         let token_name = token_name.read("token_name")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(py, |client| async move { client.delete_token(&token_name, timeout).await })
+        self.call(&inside, |client| async move { client.delete_token(&token_name, timeout).await })
     }
 
     /// Give an access token a new value. It stays the same token: id, name, role and end do not change.
@@ -265,11 +276,13 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("rotate_token", &["token_name", "overlap", "timeout"], kwargs)?;
         let token_name = token_name.read("token_name")?;
         let overlap = overlap.map(|value| arguments::lifetime("overlap", value)).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let token = self.call(py, |client| async move { client.rotate_token(&token_name, overlap, timeout).await })?;
+        let token =
+            self.call(&inside, |client| async move { client.rotate_token(&token_name, overlap, timeout).await })?;
         token_str(py, &token)
     }
 
@@ -304,22 +317,23 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
     #[pyo3(signature = (issuer_name, *, issuer_id=None, timeout=None, **kwargs))]
-    fn delete_issuer_tokens(
+    fn delete_issuer_tokens<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         issuer_name: Text<'_>,
         issuer_id: Option<Text<'_>>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<MLPTokenInfo>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("delete_issuer_tokens", &["issuer_name", "issuer_id", "timeout"], kwargs)?;
         let issuer_name = issuer_name.read("issuer_name")?;
         let issuer_id = issuer_id.map(|text| text.read("issuer_id")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let infos = self.call(py, |client| async move {
+        let infos = self.call(&inside, |client| async move {
             client.delete_issuer_tokens(&issuer_name, issuer_id.as_deref(), timeout).await
         })?;
-        infos.iter().map(|info| MLPTokenInfo::from_protocol(py, info)).collect()
+        serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info))
     }
 
     /// The token that this object works with.
@@ -345,9 +359,10 @@ impl MLPlatform {
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<MLPTokenInfo> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("who_am_i", &["timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(py, |client| async move { client.who_am_i(timeout).await })?;
+        let info = self.call(&inside, |client| async move { client.who_am_i(timeout).await })?;
         MLPTokenInfo::from_protocol(py, &info)
     }
 
@@ -368,16 +383,17 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
     #[pyo3(signature = (*, timeout=None, **kwargs))]
-    fn get_project_tokens_info(
+    fn get_project_tokens_info<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Vec<MLPTokenInfo>> {
+    ) -> PyResult<Bound<'py, PyList>> {
+        let inside = exit::enter(py);
         arguments::refuse_unknown("get_project_tokens_info", &["timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
         let infos: Vec<TokenInfo> =
-            self.call(py, |client| async move { client.get_project_tokens_info(timeout).await })?;
-        infos.iter().map(|info| MLPTokenInfo::from_protocol(py, info)).collect()
+            self.call(&inside, |client| async move { client.get_project_tokens_info(timeout).await })?;
+        serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info))
     }
 }

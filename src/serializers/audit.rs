@@ -1,9 +1,10 @@
 //! `mlplatform_client.serializers.audit`
 
-use mlplatform_client::protocol::{Open, audit::AuditEntry};
-use pyo3::{prelude::*, sync::PyOnceLock};
+use mlplatform_client::protocol::{Open, Value, audit::AuditEntry};
+use pyo3::prelude::*;
 
 use super::datetime;
+use crate::{exit, values};
 
 /// One row of the audit: who did what, when, from where, and how it ended.
 ///
@@ -70,6 +71,7 @@ impl MLPAuditEntry {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         let token = |name: &Option<String>, id: &Option<String>| name.as_ref().or(id.as_ref()).cloned();
         let who = token(&self.actor_name, &self.actor).unwrap_or_else(|| "-".to_owned());
         let whom = token(&self.subject_name, &self.subject).map(|whom| format!(" {whom}")).unwrap_or_default();
@@ -80,8 +82,7 @@ impl MLPAuditEntry {
 
 impl MLPAuditEntry {
     pub(crate) fn from_protocol(py: Python<'_>, entry: AuditEntry) -> PyResult<Self> {
-        static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let detail = mlplatform_client::protocol::Value::Object(entry.detail).to_string();
+        let detail = values::from_json(py, &Value::Object(entry.detail))?;
         Ok(Self {
             seq: entry.seq,
             at: datetime(py, entry.at)?,
@@ -96,7 +97,7 @@ impl MLPAuditEntry {
             subject_name: entry.subject_name,
             address: entry.address,
             request_id: entry.request_id,
-            detail: LOADS.import(py, "json", "loads")?.call1((detail,))?.unbind(),
+            detail: detail.unbind(),
         })
     }
 }

@@ -1,9 +1,14 @@
 //! `mlplatform_client.serializers.auth`
 
 use mlplatform_client::protocol::{Open, RegisterTokenInfo, RegisterTokenState, Role, Secret, TokenInfo};
-use pyo3::{prelude::*, sync::PyOnceLock};
+use pyo3::{
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyDict, PyString},
+};
 
 use super::{datetime, optional_datetime, text, timedelta};
+use crate::exit;
 
 /// What may be known of an access token: everything but its value.
 ///
@@ -68,6 +73,7 @@ impl MLPTokenInfo {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         Ok(format!(
             "Token {}:\n\tid: {}\n\ttype: {}\n\tissuer_name: {}\n\texp: {}",
             self.name,
@@ -84,7 +90,7 @@ impl MLPTokenInfo {
         Ok(Self {
             id: info.id.clone(),
             name: info.name.clone(),
-            r#type: token_type(py, &info.role)?,
+            r#type: member(token_types(py)?, &info.role, Role::name)?,
             issuer_name: info.issuer_name.clone(),
             exp: optional_datetime(py, info.exp)?,
             created_at: datetime(py, info.created_at)?,
@@ -197,6 +203,7 @@ impl MLPRegisterTokenInfo {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         let mut lines = vec![
             format!("Register token {}:", self.client_name),
             format!("id: {}", self.id),
@@ -227,12 +234,12 @@ impl MLPRegisterTokenInfo {
         Ok(Self {
             id: info.id.clone(),
             client_name: info.client_name.clone(),
-            r#type: token_type(py, &info.role)?,
+            r#type: member(token_types(py)?, &info.role, Role::name)?,
             issuer_name: info.issuer_name.clone(),
             created_at: datetime(py, info.created_at)?,
             exp: datetime(py, info.exp)?,
             refresh_ttl: refresh_ttl.unwrap_or_else(|| py.None()),
-            state: state(py, &info.state)?,
+            state: member(states(py)?, &info.state, RegisterTokenState::name)?,
             redeemed_at: optional_datetime(py, info.redeemed_at)?,
             redeemed_address: info.redeemed_address.clone(),
             redeemed_token_id: info.redeemed_token_id.clone(),
@@ -244,37 +251,59 @@ impl MLPRegisterTokenInfo {
     }
 }
 
-/// The member of `MLPTokenType`.
-fn token_type(py: Python<'_>, role: &Open<Role>) -> PyResult<Py<PyAny>> {
-    static MLP_TOKEN_TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    member(py, &MLP_TOKEN_TYPE, "MLPTokenType", role, Role::name)
+/// Before the first wait: see `exit`.
+pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
+    token_types(py)?;
+    states(py)?;
+    token_str_class(py).map(drop)
 }
 
-/// The member of `MLPRegisterTokenState`.
-fn state(py: Python<'_>, state: &Open<RegisterTokenState>) -> PyResult<Py<PyAny>> {
-    static MLP_REGISTER_TOKEN_STATE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    member(py, &MLP_REGISTER_TOKEN_STATE, "MLPRegisterTokenState", state, RegisterTokenState::name)
+/// The members of `MLPTokenType`.
+fn token_types(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
+    static MEMBERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    members(py, &MEMBERS, "MLPTokenType")
 }
 
-/// The member of an enumeration, which is written in Python; what it does not know stays a text.
-fn member<T: Copy>(
-    py: Python<'_>,
-    class: &'static PyOnceLock<Py<PyAny>>,
+/// The members of `MLPRegisterTokenState`.
+fn states(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
+    static MEMBERS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    members(py, &MEMBERS, "MLPRegisterTokenState")
+}
+
+/// The members of an enumeration, which is written in Python, by their names, which are their texts.
+fn members<'py>(
+    py: Python<'py>,
+    members: &'static PyOnceLock<Py<PyDict>>,
     class_name: &str,
+) -> PyResult<&'py Bound<'py, PyDict>> {
+    let find = || {
+        let class = py.import("mlplatform_client.serializers.auth")?.getattr(class_name)?;
+        let members = py.get_type::<PyDict>().call1((class.getattr("__members__")?,))?;
+        Ok::<_, PyErr>(members.cast_into::<PyDict>()?.unbind())
+    };
+    members.get_or_try_init(py, find).map(|members| members.bind(py))
+}
+
+/// One of them; what the enumeration does not know stays a text.
+fn member<T: Copy>(
+    members: &Bound<'_, PyDict>,
     value: &Open<T>,
     name: impl Fn(T) -> &'static str,
 ) -> PyResult<Py<PyAny>> {
-    match value {
-        Open::Known(value) => {
-            let class = class.import(py, "mlplatform_client.serializers.auth", class_name)?;
-            Ok(class.call1((name(*value),))?.unbind())
-        }
-        Open::Unknown(text) => Ok(text.into_pyobject(py)?.into_any().unbind()),
-    }
+    let text = match value {
+        Open::Known(value) => name(*value),
+        Open::Unknown(text) => text,
+    };
+    let text = PyString::new(members.py(), text).into_any();
+    Ok(members.get_item(&text)?.unwrap_or(text).unbind())
 }
 
 /// A token's value on its way to the user: a `TokenStr`, whose `repr` is masked.
 pub(crate) fn token_str(py: Python<'_>, token: &Secret) -> PyResult<Py<PyAny>> {
+    Ok(token_str_class(py)?.call1((token.expose(),))?.unbind())
+}
+
+fn token_str_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static TOKEN_STR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    Ok(TOKEN_STR.import(py, "mlplatform_client.core.token", "TokenStr")?.call1((token.expose(),))?.unbind())
+    TOKEN_STR.import(py, "mlplatform_client.core.token", "TokenStr")
 }

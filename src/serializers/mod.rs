@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mlplatform_client::{Error, protocol::Timestamp};
-use pyo3::{prelude::*, sync::PyOnceLock};
+use pyo3::{PyClass, prelude::*, pyclass_init::PyClassInitializer, sync::PyOnceLock, types::PyList};
 
 use crate::errors;
 
@@ -25,6 +25,7 @@ macro_rules! value {
         impl $class {
             fn __repr__(slf: &pyo3::Bound<'_, Self>) -> pyo3::PyResult<String> {
                 use pyo3::types::{PyAnyMethods, PyTupleMethods, PyTypeMethods};
+                let _inside = $crate::exit::enter(slf.py());
                 let values = slf.get().values(slf.py())?;
                 let fields = Self::FIELDS.iter().zip(values.iter()).map(|(field, value)| {
                     Ok(format!("{}={}", field.trim_start_matches("r#"), value.repr()?))
@@ -39,6 +40,7 @@ macro_rules! value {
             ) -> pyo3::PyResult<pyo3::Py<pyo3::PyAny>> {
                 use pyo3::types::PyAnyMethods;
                 let py = slf.py();
+                let _inside = $crate::exit::enter(py);
                 let Ok(other) = other.cast::<Self>() else { return Ok(py.NotImplemented()) };
                 let equal = slf.get().values(py)?.eq(other.get().values(py)?)?;
                 pyo3::IntoPyObjectExt::into_py_any(equal, py)
@@ -46,6 +48,7 @@ macro_rules! value {
 
             fn __hash__(slf: &pyo3::Bound<'_, Self>) -> pyo3::PyResult<isize> {
                 use pyo3::types::PyAnyMethods;
+                let _inside = $crate::exit::enter(slf.py());
                 slf.get().values(slf.py())?.hash()
             }
 
@@ -63,12 +66,41 @@ pub(crate) mod auth;
 pub(crate) mod spark_jobs;
 pub(crate) mod spark_proxy;
 
+/// Before the first wait: see `exit`.
+pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
+    datetime_class(py)?;
+    timedelta_class(py)?;
+    auth::prepare(py)
+}
+
+/// What a method returns as a list.
+pub(crate) fn list<'py, T, V: PyClass + Into<PyClassInitializer<V>>>(
+    py: Python<'py>,
+    items: Vec<T>,
+    value: impl Fn(T) -> PyResult<V>,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for item in items {
+        list.append(Bound::new(py, value(item)?)?)?;
+    }
+    Ok(list)
+}
+
+fn datetime_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static DATETIME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    DATETIME.import(py, "datetime", "datetime")
+}
+
+fn timedelta_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static TIMEDELTA: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    TIMEDELTA.import(py, "datetime", "timedelta")
+}
+
 /// An aware `datetime.datetime` in UTC.
 fn datetime(py: Python<'_>, at: Timestamp) -> PyResult<Py<PyAny>> {
-    static DATETIME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     // Python 3.9's `fromisoformat` reads no 'Z' and no other number of decimals.
     let text = at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string();
-    let read = DATETIME.import(py, "datetime", "datetime")?.call_method1("fromisoformat", (text,));
+    let read = datetime_class(py)?.call_method1("fromisoformat", (text,));
     // Of all years Python knows those from 1 to 9999.
     read.map(Bound::unbind).map_err(|_| errors::raise(py, &Error::beyond(&format!("the time {at}"))))
 }
@@ -80,9 +112,8 @@ fn optional_datetime(py: Python<'_>, at: Option<Timestamp>) -> PyResult<Py<PyAny
 
 /// A `datetime.timedelta`, to the microsecond.
 fn timedelta(py: Python<'_>, length: Duration) -> PyResult<Py<PyAny>> {
-    static TIMEDELTA: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let parts = (0, length.as_secs(), length.subsec_micros());
-    Ok(TIMEDELTA.import(py, "datetime", "timedelta")?.call1(parts)?.unbind())
+    Ok(timedelta_class(py)?.call1(parts)?.unbind())
 }
 
 /// As Python prints it.

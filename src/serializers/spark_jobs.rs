@@ -9,6 +9,7 @@ use pyo3::{
 use serde_json::Value;
 
 use super::datetime;
+use crate::{exit, values};
 
 /// As the reference writes a time.
 fn rfc3339(at: Timestamp) -> String {
@@ -140,6 +141,7 @@ impl K8sSparkJobInfoDetail {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         fields_by_line(Self::FIELDS, &self.values(py)?)
     }
 }
@@ -204,6 +206,7 @@ impl K8sSparkEvent {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         let time = self.time.bind(py).call_method1("strftime", ("%Y/%m/%d %H:%M:%S",))?;
         Ok(format!("{time} Job={} {} Pod {}", self.pod, self.r#type, self.message))
     }
@@ -236,6 +239,7 @@ macro_rules! list {
         impl $class {
             #[new]
             fn new(items: &Bound<'_, PyAny>) -> PyResult<Self> {
+                let _inside = exit::enter(items.py());
                 let list = PyList::empty(items.py());
                 for item in items.try_iter()? {
                     list.append(item?)?;
@@ -264,19 +268,23 @@ macro_rules! list {
             }
 
             fn __contains__(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<bool> {
+                let _inside = exit::enter(py);
                 self.items.bind(py).contains(item)
             }
 
             fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+                let _inside = exit::enter(py);
                 let lines = self.items.bind(py).iter().map(|item| Ok(item.str()?.to_string()));
                 Ok(lines.collect::<PyResult<Vec<_>>>()?.join("\n"))
             }
 
             fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+                let _inside = exit::enter(py);
                 Ok(format!("{}({})", stringify!($class), self.items.bind(py).repr()?))
             }
 
             fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+                let _inside = exit::enter(py);
                 match other.cast::<Self>() {
                     Ok(other) => self.items.bind(py).eq(other.get().items.bind(py)),
                     Err(_) => Ok(false),
@@ -284,6 +292,7 @@ macro_rules! list {
             }
 
             fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+                let _inside = exit::enter(py);
                 self.items.bind(py).to_tuple().hash()
             }
 
@@ -464,8 +473,8 @@ impl K8sSparkApplication {
     }
 
     fn part<'py>(&self, py: Python<'py>, key: &str) -> PyResult<Bound<'py, PyAny>> {
-        let text = self.content.get(key).unwrap_or(&Value::Null).to_string();
-        py.import("json")?.call_method1("loads", (text,))
+        let _inside = exit::enter(py);
+        values::from_json(py, self.content.get(key).unwrap_or(&Value::Null))
     }
 }
 
@@ -513,6 +522,7 @@ impl K8sSparkJobExplanation {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         let evidence = self.evidence.bind(py).iter().map(|line| Ok(format!("  | {}\n", line.str()?)));
         let evidence = evidence.collect::<PyResult<String>>()?;
         Ok(format!("{}\n{evidence}What to do: {}", self.sentence, self.remedy))

@@ -15,6 +15,8 @@ use pyo3::{
     types::{PyIterator, PyTuple},
 };
 
+use crate::exit;
+
 /// A Spark cluster.
 ///
 /// Printed, it is one ``field: value`` a line, the documented fields in their order. Two are equal when all their
@@ -132,6 +134,7 @@ impl K8sClusterInfo {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         let values = self.values(py)?;
         let lines = Self::FIELDS.iter().zip(values.iter()).take(PRINTED);
         let lines = lines.map(|(field, value)| Ok(format!("{field}: {}", value.str()?)));
@@ -193,6 +196,7 @@ impl K8sSecret {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         let data = self.data.bind(py).str()?;
         Ok(format!("name: {}\ntype: {}\nnamespace: {}\ndata: {data}", self.name, self.r#type, self.namespace))
     }
@@ -234,6 +238,7 @@ impl K8sConfigmap {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         let data: BTreeMap<String, String> = self.data.extract(py)?;
         Ok(configmap_yaml(&data, &self.name, &self.namespace).trim_end().to_owned())
     }
@@ -269,6 +274,7 @@ impl K8sObjectNamesList {
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let _inside = exit::enter(py);
         let names: Vec<String> = self.names.extract(py)?;
         Ok(names.join("\n"))
     }
