@@ -99,8 +99,9 @@ impl MLPlatform {
             timeout,
             allow_http,
         };
-        let config = Config::resolve(given, |variable| std::env::var(variable).ok())
-            .map_err(|error| errors::raise(py, &error))?;
+        // What is not UTF-8 is set all the same: whoever reads it says so, and does not pass it over.
+        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let config = Config::resolve(given, variable).map_err(|error| errors::raise(py, &error))?;
         if config.plain_http {
             let warning = format!(
                 "tokens cross the network to {} unencrypted, as allow_http says",

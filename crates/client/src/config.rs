@@ -5,7 +5,10 @@ use std::{fmt, path::PathBuf, time::Duration};
 use mlplatform_protocol::Secret;
 use reqwest::Url;
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    proxy::{self, ProxyChoice},
+};
 
 /// One line of the table of settings.
 #[derive(Debug)]
@@ -87,6 +90,8 @@ pub struct Config {
     pub timeout: Duration,
     /// Whether the address is plain http to another machine, which the caller has allowed.
     pub plain_http: bool,
+    /// Which way requests go.
+    pub proxy: ProxyChoice,
 }
 
 /// A value that was found, and where: errors name both.
@@ -154,13 +159,9 @@ impl Config {
             .refresh_token
             .or_else(|| find(&REFRESH_TOKEN, None).map(|found| Secret::from_pasted(&found.value)))
             .filter(|token| !token.expose().is_empty());
-        Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http })
-    }
-
-    /// Whether requests stay on this machine: then no proxy is asked, whatever the environment says.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.url)
+        // What stays on this machine asks no proxy, whatever the environment says.
+        let proxy = if is_loopback(&url) { ProxyChoice::Direct } else { proxy::choose(&url, environment)? };
+        Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http, proxy })
     }
 }
 
@@ -220,7 +221,7 @@ fn address(found: &Found<'_>, allow_http: bool) -> Result<(Url, bool), Error> {
 fn is_loopback(url: &Url) -> bool {
     // An IPv6 host stands in brackets.
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
