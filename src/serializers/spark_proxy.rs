@@ -52,7 +52,7 @@ use pyo3::{
 ///     Cores that its jobs share, where the platform says so.
 /// max_memory : int or None
 ///     Bytes of memory that its jobs share, where the platform says so.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sClusterInfo {
     id: String,
@@ -174,7 +174,7 @@ impl From<ClusterInfo> for K8sClusterInfo {
 ///     Where it is.
 /// data : dict of str to str
 ///     Its keys, each with ``********`` in place of the value.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSecret {
     name: String,
@@ -216,7 +216,7 @@ impl K8sSecret {
 ///     Unique in its namespace.
 /// namespace : str
 ///     Where it is.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sConfigmap {
     data: Py<PyAny>,
@@ -253,7 +253,7 @@ impl K8sConfigmap {
 /// ----------
 /// names : tuple of str
 ///     The names, in the order of their making.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sObjectNamesList {
     names: Py<PyTuple>,
