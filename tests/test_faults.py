@@ -172,7 +172,8 @@ def test_a_break_that_lasts_is_told(stage: Stage) -> None:
         story.proxy.always(fault, on=story.line)
         error = story.run(30)
         assert isinstance(error, (ConnectionException, UnexpectedAnswerException)), error
-        assert 2 <= story.attempts == error.attempts <= 5, (story.attempts, error)
+        # One may go into a connection that the proxy is just closing.
+        assert 2 <= story.attempts <= error.attempts <= 5, (error.attempts, story.attempts, error)
 
     stage(scene, BROKEN)
 
