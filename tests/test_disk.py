@@ -25,7 +25,7 @@ SERVER = str(Path(sysconfig.get_path("scripts")) / "mlplatform-server")
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of its own, of 8 MiB."""
-    mount = [MOUNT, "-t", "tmpfs", "-o", "size=8m", "none", str(tmp_path)]
+    mount = [MOUNT, "-t", "tmpfs", "-o", "size=8m,mode=700", "none", str(tmp_path)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small disk is mounted for this, which takes root")
     yield tmp_path
