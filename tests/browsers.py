@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from mlplatform_client.local import LocalPlatform
 
@@ -27,6 +27,9 @@ FLAGS = [
 if hasattr(os, "geteuid") and os.geteuid() == 0:
     FLAGS.append("--no-sandbox")
 
+# Milliseconds; Playwright's own 5 s and 30 s are short on a busy machine.
+PATIENCE = 120_000
+expect.set_options(timeout=PATIENCE)
 
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -137,6 +140,7 @@ def open_browser(chromium: Browser, platform: LocalPlatform) -> Iterator[Open]:
 
     def open_(url: str | None = None, **options: Any) -> User:
         context = chromium.new_context(permissions=["clipboard-read", "clipboard-write"], **options)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         user = User(page, context, url or platform.url, [])
         page.on("pageerror", lambda error: user.complaints.append(str(error)))

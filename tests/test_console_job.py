@@ -75,8 +75,8 @@ def test_a_job_is_watched(platform: LocalPlatform, submit: Submit, anybody: User
     expect(page.get_by_role("link", name="Refresh", exact=True)).to_be_visible()
     page.get_by_role("link", name="Refresh every 5 seconds").click()
     gate.touch()
-    expect(page.get_by_role("region", name="Log")).to_have_text("begun\nover\n", timeout=30_000)
-    expect(page.get_by_role("heading", level=1)).to_contain_text("COMPLETED", timeout=30_000)
+    expect(page.get_by_role("region", name="Log")).to_have_text("begun\nover\n")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("COMPLETED")
     assert page.get_by_role("link", name="Stop refreshing").count() == 0
 
 

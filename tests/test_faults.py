@@ -74,7 +74,7 @@ WAITING: dict[str, Fault] = {"silence": silent, "trickle": trickle}
 
 METHODS = sorted(CALLS)
 # Beyond the deadline: what a machine under load may add.
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 
 def test_no_method_is_forgotten() -> None:
@@ -172,7 +172,8 @@ def test_a_break_that_lasts_is_told(stage: Stage) -> None:
         story.proxy.always(fault, on=story.line)
         error = story.run(30)
         assert isinstance(error, (ConnectionException, UnexpectedAnswerException)), error
-        assert 2 <= story.attempts == error.attempts <= 5, (story.attempts, error)
+        # One may go into a connection that the proxy is just closing.
+        assert 2 <= story.attempts <= error.attempts <= 5, (error.attempts, story.attempts, error)
 
     stage(scene, BROKEN)
 
@@ -208,8 +209,12 @@ def test_somebody_else_is_told_at_once(stage: Stage) -> None:
 def test_waiting_has_an_end(stage: Stage) -> None:
     def scene(story: Story, fault: Fault) -> None:
         story.proxy.always(fault, on=story.line)
-        error = story.run(1)
-        assert isinstance(error, TimeoutException), error
+        for seconds in (1, 4, 16):
+            error = story.run(seconds)
+            assert isinstance(error, TimeoutException), error
+            # On a busy machine, the time may be over before the request is sent.
+            if story.attempts:
+                break
         assert story.attempts == 1
 
     stage(scene, WAITING)

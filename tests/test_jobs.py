@@ -147,7 +147,7 @@ def test_an_empty_log_says_why(user: MLPlatform, cluster: str, script: Callable[
     user.spark_submit_job(cluster, manifest("huge", executor={"instances": 100}), script("exit 0"))
     until(lambda: user.spark_job_explain(cluster, "huge").cause == "too-large")
     with pytest.warns(UserWarning, match="the log of 'huge' is empty so far. The job 'huge' asks for more than"):
-        assert user.spark_job_logs(cluster, "huge", timeout=5).logs == ""
+        assert user.spark_job_logs(cluster, "huge", timeout=15).logs == ""
     assert user.spark_job_logs(cluster, "huge", wait=0).logs == ""
     user.spark_submit_job(cluster, manifest("silent"), script("exit 0"))
     assert user.spark_job_logs(cluster, "silent").logs == ""

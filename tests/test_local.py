@@ -39,7 +39,7 @@ def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
         admin = MLPlatform(platform.admin_token, url=platform.url)
         token = admin.create_refresh_token(admin.create_register_token("kept", "1h", token_type=MLPTokenType.USER))
         pid = platform.pid
-    assert _ends(pid, 1)
+    assert _ends(pid, 60)
     with LocalPlatform(str(tmp_path)) as platform:
         assert MLPlatform(token, url=platform.url).who_am_i().name == "kept"
         assert MLPlatform(platform.admin_token, url=platform.url).who_am_i().name == "admin"
@@ -94,7 +94,7 @@ def test_the_server_ends_with_its_parent(end: str) -> None:
             parent.kill()
         else:
             parent.communicate("\n")
-    assert _ends(pid, 10)
+    assert _ends(pid, 60)
 
 
 def test_a_second_platform_on_one_folder_is_refused(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_missing_program_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
 def test_sigterm_lets_the_server_leave_cleanly(tmp_path: Path) -> None:
     platform = LocalPlatform(tmp_path)
     os.kill(platform.pid, signal.SIGTERM)
-    assert platform._process.wait(10) == 0
+    assert platform._process.wait(60) == 0
     platform.stop()
 
 

@@ -1,4 +1,4 @@
-"""More than it can serve: a platform says so at once, and serves the rest as well as ever."""
+"""One stranger with many connections keeps nobody out. Too many requests at once: crates/server/tests/abuse.rs."""
 
 from __future__ import annotations
 
@@ -9,22 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from overload import beside_a_stranger, exchange, overload, redeem, who_am_i
+from overload import beside_a_stranger, exchange, redeem, who_am_i
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.local import LocalPlatform, _find_program
 from mlplatform_client.serializers.auth import MLPTokenType
-
-
-def test_ten_times_too_many_are_told_to_come_again() -> None:
-    with LocalPlatform() as platform:
-        seen = overload(platform, 5.0)
-    assert seen.served
-    assert seen.shed
-    assert (seen.without_retry_after, seen.others) == (0, {})
-    # Those 512 share two cores with 5,120 callers: that nobody is left waiting is what counts here.
-    assert seen.p99 < 10.0
-    assert seen.well_after < 5.0
 
 
 @pytest.mark.slow
@@ -41,13 +30,14 @@ def test_a_stranger_with_hundreds_of_connections_crowds_out_nobody(kind: str) ->
             "session": (who_am_i("nobody's"), {401}),
         }[kind]
         seen = beside_a_stranger(platform, request, strangers=500, seconds=3.0)
-        assert set(seen["stranger"].others) == refusals
+        # How many it can make decides whether it is told to wait, too.
+        assert {min(refusals)} <= set(seen["stranger"].others) <= refusals
         for honest in (seen["same"], seen["other"]):
             assert honest.served
             assert (honest.shed, honest.broken, honest.others) == (0, 0, {})
         rows = [row for row in admin.get_audit() if row.outcome != "done"]
-        # The first and, if a minute was over, a count. Sessions that are not good are nobody's act.
-        assert len(rows) in ({0} if kind == "session" else {1, 2})
+        # The first, and a count for each minute. Sessions that are not good are nobody's act.
+        assert len(rows) in ({0} if kind == "session" else range(1, 5))
 
 
 def test_one_address_leaves_half_of_the_connections_to_the_others(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import pickle
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Newcomer
+from jobs import manifest, new_cluster
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import (
@@ -178,6 +180,33 @@ def test_a_config_map_is_listed_looked_at_and_deleted(
     ):
         with pytest.raises(NotFoundException, match="there is no config map named 'conf'"):
             call()
+
+
+def test_a_config_map_with_values_that_are_no_text(
+    admin: MLPlatform, newcomer: Newcomer, platform: LocalPlatform, tmp_path: Path
+) -> None:
+    """They come back as they were given, and as in Kubernetes no job has them in its environment."""
+    cluster, (_, token) = new_cluster(admin, "binary"), newcomer()
+    anna, path, program = MLPlatform(token, url=platform.url), tmp_path / "configmap.yaml", tmp_path / "job.py"
+    path.write_text(
+        "kind: ConfigMap\nmetadata: {name: conf}\ndata: {LEVEL: info}\n"
+        "binaryData:\n  key.jks: |\n    /u3+\n    7Q==\n  HIDDEN: b25l\n"
+    )
+    made = admin.create_configmap_from_yaml(cluster, path)
+    assert (made.data, made.binary_data) == ({"LEVEL": "info"}, {"key.jks": "/u3+7Q==", "HIDDEN": "b25l"})
+    detail = anna.get_configmap_detail(cluster, "conf")
+    assert detail == made == pickle.loads(pickle.dumps(made)) != K8sConfigmap(made.data, "conf", "default")
+    assert yaml.safe_load(str(detail)) == {
+        "data": made.data, "binaryData": made.binary_data, "name": "conf", "namespace": "default",
+    }  # fmt: skip
+    program.write_text("env")
+    driver = {"memory": "512m", "envFrom": [{"configMapRef": {"name": "conf"}}]}
+    anna.spark_submit_job(cluster, manifest("env", driver=driver), program)
+    log = anna.spark_job_logs(cluster, "env").logs
+    assert "LEVEL=info\n" in log
+    assert "HIDDEN" not in log
+    anna.spark_delete_job(cluster, "env")
+    admin.delete_cluster(cluster)
 
 
 def test_names_are_a_list_of_values() -> None:

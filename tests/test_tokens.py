@@ -178,7 +178,7 @@ def test_an_expired_registration_token_is_refused(admin: MLPlatform) -> None:
 def test_an_expired_access_token_is_refused(newcomer: Newcomer, platform: LocalPlatform) -> None:
     _, token = newcomer(refresh_ttl="1s")
     with MLPlatform(token, url=platform.url) as colleague:
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 60
         while time.monotonic() < give_up:
             try:
                 colleague.who_am_i()
@@ -186,7 +186,7 @@ def test_an_expired_access_token_is_refused(newcomer: Newcomer, platform: LocalP
                 assert error.field == "Forbidden"
                 assert "lifetime has ended" in str(error.hint)
                 return
-    pytest.fail("a token with a lifetime of one second still works after ten")
+    pytest.fail("a token with a lifetime of one second still works after a minute")
 
 
 def test_names_of_living_tokens_are_unique(admin: MLPlatform, newcomer: Newcomer) -> None:

@@ -17,7 +17,7 @@ use pyo3::{IntoPyObjectExt, prelude::*, types::PyTuple};
 ///     The rule.
 /// remedy : str
 ///     What to do.
-#[pyclass(frozen, get_all, eq, hash, module = "mlplatform_client.core.manifest")]
+#[pyclass(frozen, weakref, get_all, eq, hash, module = "mlplatform_client.core.manifest")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct ManifestProblem {
     path: String,
@@ -26,6 +26,8 @@ pub(crate) struct ManifestProblem {
     rule: String,
     remedy: String,
 }
+
+crate::serializers::fields!(ManifestProblem: path, line, found, rule, remedy);
 
 #[pymethods]
 impl ManifestProblem {

@@ -14,7 +14,7 @@ use std::{
     convert::Infallible,
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -74,9 +74,10 @@ use crate::{
 /// --------
 /// >>> mlp = MLPlatform("<access token>")
 /// >>> print(mlp.who_am_i())
-#[pyclass(frozen, module = "mlplatform_client")]
+#[pyclass(frozen, subclass, weakref, dict, module = "mlplatform_client")]
 pub(crate) struct MLPlatform {
-    config: Config,
+    /// Empty until `__init__`: a subclass has one of its own, with arguments of its own.
+    config: OnceLock<Config>,
     client: ProcessLocal<Client>,
     closed: AtomicBool,
 }
@@ -84,9 +85,15 @@ pub(crate) struct MLPlatform {
 #[pymethods]
 impl MLPlatform {
     #[new]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None)")]
+    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { config: OnceLock::new(), client: ProcessLocal::new(), closed: AtomicBool::new(false) }
+    }
+
     #[pyo3(signature = (refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None))]
     #[allow(clippy::too_many_arguments, reason = "one for each setting, as keywords")]
-    fn new(
+    fn __init__(
+        &self,
         py: Python<'_>,
         refresh_token: Option<Text<'_>>,
         url: Option<Text<'_>>,
@@ -95,7 +102,7 @@ impl MLPlatform {
         client_key: Option<FilePath>,
         timeout: Option<f64>,
         allow_http: Option<bool>,
-    ) -> PyResult<Self> {
+    ) -> PyResult<()> {
         let _inside = exit::enter(py);
         let text = |name, text: Option<Text<'_>>| text.map(|text| text.read_setting(name)).transpose();
         let path = |name, path: Option<FilePath>| path.map(|path| path.read_setting(py, name)).transpose();
@@ -117,7 +124,8 @@ impl MLPlatform {
             );
             arguments::warn(py, &warning)?;
         }
-        Ok(Self { config, client: ProcessLocal::new(), closed: AtomicBool::new(false) })
+        let again = |_| PyTypeError::new_err("this MLPlatform has its settings already: make another for others");
+        self.config.set(config).map_err(again)
     }
 
     /// End this object's open connections. Calls that are under way in other threads fail with
@@ -149,9 +157,11 @@ impl MLPlatform {
         self.close(py)
     }
 
-    fn __repr__(&self) -> String {
-        let token = if self.config.refresh_token.is_some() { "given" } else { "none" };
-        format!("<MLPlatform url='{}' refresh_token={token}>", token::mask(self.config.url.as_str()))
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let name = slf.get_type().name()?;
+        let Some(config) = slf.get().config.get() else { return Ok(format!("<{name} without settings>")) };
+        let token = if config.refresh_token.is_some() { "given" } else { "none" };
+        Ok(format!("<{name} url='{}' refresh_token={token}>", token::mask(config.url.as_str())))
     }
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -175,7 +185,9 @@ impl MLPlatform {
         if self.closed.load(Ordering::SeqCst) {
             return Err(errors::raise(py, &Error::closed("this MLPlatform was closed: make another")));
         }
-        let client = self.client.get_or_try_init(py, || Client::new(&self.config));
+        let unset = "this MLPlatform has no settings: an __init__ of a subclass calls super().__init__(…) first";
+        let config = self.config.get().ok_or_else(|| Error::configuration(unset.to_owned()));
+        let client = self.client.get_or_try_init(py, || Client::new(config?));
         let client = client.map_err(|error| errors::raise(py, &error))?;
         let result = runtime::block_on(inside, verb(Arc::clone(&client)));
         if let Some(expiry) = client.expiry() {

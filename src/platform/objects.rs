@@ -198,8 +198,8 @@ impl MLPlatform {
     /// cluster_id : str
     ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
     /// configmap_yaml_path : str or os.PathLike
-    ///     A file with ``kind: ConfigMap``, values under ``data``. At most 1 MiB of values. A key
-    ///     that lost its indentation is accepted where it can belong to one place only.
+    ///     A file with ``kind: ConfigMap``, texts under ``data``, other values in base64 under ``binaryData``. At
+    ///     most 1 MiB of values. A key that lost its indentation is accepted where it can belong to one place only.
     /// namespace : str, optional
     ///     Default: ``"default"``, which every cluster has.
     /// timeout : float, optional

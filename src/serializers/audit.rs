@@ -34,7 +34,7 @@ use crate::{exit, values};
 ///     The request's id, which exceptions show too.
 /// detail : dict
 ///     More, such as the ``reason`` of a refusal; ``count`` says that the row stands for so many of them.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.audit")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.audit")]
 #[derive(Debug)]
 pub(crate) struct MLPAuditEntry {
     seq: u64,

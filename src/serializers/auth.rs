@@ -35,7 +35,7 @@ use crate::exit;
 ///     When a request was last made with it (aware, UTC); ``None``: never yet.
 /// last_used_address : str or None
 ///     From which address.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.auth")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.auth")]
 #[derive(Debug)]
 pub(crate) struct MLPTokenInfo {
     id: String,
@@ -137,7 +137,7 @@ impl MLPTokenInfo {
 ///     How often somebody tried to redeem it again.
 /// last_replay_at : datetime.datetime or None
 ///     When that was tried last.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.auth")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.auth")]
 #[derive(Debug)]
 pub(crate) struct MLPRegisterTokenInfo {
     id: String,

@@ -7,9 +7,8 @@ use pyo3::{PyClass, prelude::*, pyclass_init::PyClassInitializer, sync::PyOnceLo
 
 use crate::errors;
 
-/// What makes a class a value: its fields, in the order of its constructor, are what `repr` shows, what equality and
-/// hash are of, and what is pickled.
-macro_rules! value {
+/// What shows the fields of a class, in the order of its constructor: `to_dict()`, `vars()`, `dataclasses`.
+macro_rules! fields {
     ($class:ident: $($field:ident),* $(,)?) => {
         impl $class {
             const FIELDS: &[&str] = &[$(stringify!($field),)*];
@@ -20,6 +19,50 @@ macro_rules! value {
                 pyo3::types::PyTuple::new(py, values)
             }
         }
+
+        #[pymethods]
+        impl $class {
+            /// The attributes as a new ``dict``, in their order.
+            fn to_dict<'py>(&self, py: pyo3::Python<'py>) -> pyo3::PyResult<pyo3::Bound<'py, pyo3::types::PyDict>> {
+                use pyo3::types::{PyDictMethods, PyTupleMethods};
+                let dict = pyo3::types::PyDict::new(py);
+                for (field, value) in Self::FIELDS.iter().zip(self.values(py)?.iter()) {
+                    dict.set_item(field.trim_start_matches("r#"), value)?;
+                }
+                Ok(dict)
+            }
+
+            #[getter]
+            fn __dict__<'py>(&self, py: pyo3::Python<'py>) -> pyo3::PyResult<pyo3::Bound<'py, pyo3::types::PyDict>> {
+                self.to_dict(py)
+            }
+
+            #[classattr]
+            const fn __dataclass_fields__() -> $crate::serializers::dataclass::DataclassAttribute {
+                $crate::serializers::dataclass::DataclassAttribute::new(
+                    "__dataclass_fields__",
+                    stringify!($class),
+                    Self::FIELDS,
+                )
+            }
+
+            #[classattr]
+            const fn __dataclass_params__() -> $crate::serializers::dataclass::DataclassAttribute {
+                $crate::serializers::dataclass::DataclassAttribute::new(
+                    "__dataclass_params__",
+                    stringify!($class),
+                    Self::FIELDS,
+                )
+            }
+        }
+    };
+}
+pub(crate) use fields;
+
+/// What makes a class a value: its fields are what `repr` shows, what equality and hash are of, and what is pickled.
+macro_rules! value {
+    ($class:ident: $($field:ident),* $(,)?) => {
+        $crate::serializers::fields!($class: $($field),*);
 
         #[pymethods]
         impl $class {
@@ -63,6 +106,7 @@ macro_rules! value {
 }
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod dataclass;
 pub(crate) mod spark_jobs;
 pub(crate) mod spark_proxy;
 

@@ -31,7 +31,7 @@ fn rfc3339(at: Timestamp) -> String {
 ///     When it was submitted: RFC 3339, UTC.
 /// ui_url : str
 ///     A page of the platform with its state and its log.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkJobInfo {
     job_name: String,
@@ -84,7 +84,7 @@ impl From<JobInfo> for K8sSparkJobInfo {
 ///     ``Completed``, ``Error`` or ``OOMKilled``.
 /// pod_state_reason_message : str or None
 ///     More, where there is more to say.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkJobInfoDetail {
     job_name: String,
@@ -185,7 +185,7 @@ impl From<JobDetail> for K8sSparkJobInfoDetail {
 ///     One word: ``Scheduled``, ``FailedScheduling`` …
 /// message : str
 ///     For people.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkEvent {
     time: Py<PyAny>,
@@ -229,7 +229,7 @@ impl K8sSparkEvent {
 macro_rules! list {
     ($(#[$doc:meta])* $class:ident) => {
         $(#[$doc])*
-        #[pyclass(frozen, sequence, module = "mlplatform_client.serializers.spark_proxy")]
+        #[pyclass(frozen, weakref, sequence, module = "mlplatform_client.serializers.spark_proxy")]
         #[derive(Debug)]
         pub(crate) struct $class {
             items: Py<PyList>,
@@ -347,7 +347,7 @@ impl K8sSparkEventsList {
 /// ----------
 /// logs : str
 ///     What the job wrote to standard output and standard error. Bytes that are no UTF-8 are shown as ``\xNN``.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkJobLogs {
     logs: Py<PyAny>,
@@ -392,7 +392,7 @@ impl K8sSparkJobLogs {
 ///     What was submitted, and what became of it. Secrets are named and never shown.
 /// events : list of dict
 ///     The newest events of the job, oldest first.
-#[pyclass(frozen, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkApplication {
     content: Value,
@@ -436,6 +436,11 @@ impl K8sSparkApplication {
     #[getter]
     fn events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.part(py, "events")
+    }
+
+    /// All of it as a new ``dict``.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        py.import("json")?.call_method1("loads", (self.content.to_string(),))
     }
 
     /// All of it as YAML text: what ``print()`` shows.
@@ -494,7 +499,7 @@ impl K8sSparkApplication {
 ///     Lines of the log, events, the exit code.
 /// remedy : str
 ///     What to do.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkJobExplanation {
     job_name: String,

@@ -12,7 +12,7 @@ use mlplatform_client::{
 use pyo3::{
     IntoPyObjectExt,
     prelude::*,
-    types::{PyIterator, PyTuple},
+    types::{PyDict, PyIterator, PyTuple},
 };
 
 use crate::exit;
@@ -54,7 +54,7 @@ use crate::exit;
 ///     Cores that its jobs share, where the platform says so.
 /// max_memory : int or None
 ///     Bytes of memory that its jobs share, where the platform says so.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sClusterInfo {
     id: String,
@@ -177,7 +177,7 @@ impl From<ClusterInfo> for K8sClusterInfo {
 ///     Where it is.
 /// data : dict of str to str
 ///     Its keys, each with ``********`` in place of the value.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSecret {
     name: String,
@@ -220,33 +220,41 @@ impl K8sSecret {
 ///     Unique in its namespace.
 /// namespace : str
 ///     Where it is.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+/// binary_data : dict of str to str
+///     What its manifest had under ``binaryData``: other keys, and their values in base64.
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sConfigmap {
     data: Py<PyAny>,
     name: String,
     namespace: String,
+    binary_data: Py<PyAny>,
 }
 
-value!(K8sConfigmap: data, name, namespace);
+value!(K8sConfigmap: data, name, namespace, binary_data);
 
 #[pymethods]
 impl K8sConfigmap {
     #[new]
-    fn new(data: Py<PyAny>, name: String, namespace: String) -> Self {
-        Self { data, name, namespace }
+    #[pyo3(signature = (data, name, namespace, binary_data=None))]
+    fn new(py: Python<'_>, data: Py<PyAny>, name: String, namespace: String, binary_data: Option<Py<PyAny>>) -> Self {
+        let binary_data = binary_data.unwrap_or_else(|| PyDict::new(py).into_any().unbind());
+        Self { data, name, namespace, binary_data }
     }
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
         let _inside = exit::enter(py);
-        let data: BTreeMap<String, String> = self.data.extract(py)?;
-        Ok(configmap_yaml(&data, &self.name, &self.namespace).trim_end().to_owned())
+        let Self { data, name, namespace, binary_data } = self;
+        let (data, binary_data): (BTreeMap<_, _>, BTreeMap<_, _>) = (data.extract(py)?, binary_data.extract(py)?);
+        let info = ConfigmapInfo { data, binary_data, name: name.clone(), namespace: namespace.clone() };
+        Ok(configmap_yaml(&info).trim_end().to_owned())
     }
 }
 
 impl K8sConfigmap {
     pub(crate) fn from_protocol(py: Python<'_>, info: ConfigmapInfo) -> PyResult<Self> {
-        Ok(Self { data: info.data.into_py_any(py)?, name: info.name, namespace: info.namespace })
+        let ConfigmapInfo { data, binary_data, name, namespace } = info;
+        Ok(Self { data: data.into_py_any(py)?, name, namespace, binary_data: binary_data.into_py_any(py)? })
     }
 }
 
@@ -258,7 +266,7 @@ impl K8sConfigmap {
 /// ----------
 /// names : tuple of str
 ///     The names, in the order of their making.
-#[pyclass(frozen, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sObjectNamesList {
     names: Py<PyTuple>,

@@ -18,6 +18,8 @@ from mlplatform_client.core.exceptions import MLPlatformException
 from mlplatform_client.local import LocalPlatform
 
 AT_A_TIME = 8
+# What a call that gets no answer takes; far more than one that gets one.
+TIMEOUT = 10
 _FAULTS = [reset, swallow, portal, garbage, half_close(40), cut_answer(300), endless_head, silent]
 
 
@@ -39,7 +41,7 @@ class Footprint:
 
 def calls(platform: LocalPlatform, number: int) -> tuple[int, int]:
     """So many calls, each tenth through a fault, some with an own client; gives how many succeeded and failed."""
-    with FaultProxy(platform.url) as proxy, MLPlatform(platform.admin_token, url=proxy.url, timeout=2) as shared:
+    with FaultProxy(platform.url) as proxy, MLPlatform(platform.admin_token, url=proxy.url, timeout=TIMEOUT) as shared:
 
         def call(index: int) -> bool:
             if index % 10 == 9:
@@ -50,7 +52,7 @@ def calls(platform: LocalPlatform, number: int) -> tuple[int, int]:
                     redeemed(shared, name)
                     shared.delete_token(name)
                 elif index % 7 == 0:
-                    with MLPlatform(platform.admin_token, url=proxy.url, timeout=2) as own:
+                    with MLPlatform(platform.admin_token, url=proxy.url, timeout=TIMEOUT) as own:
                         own.who_am_i()
                 else:
                     shared.who_am_i()

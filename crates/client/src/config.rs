@@ -5,7 +5,10 @@ use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 use mlplatform_protocol::Secret;
 use reqwest::Url;
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    proxy::{self, ProxyChoice},
+};
 
 /// One line of the table of settings.
 #[derive(Debug)]
@@ -87,6 +90,8 @@ pub struct Config {
     pub timeout: Duration,
     /// Whether the address is plain http to another machine, which the caller has allowed.
     pub plain_http: bool,
+    /// Which way requests go.
+    pub proxy: ProxyChoice,
 }
 
 /// A value that was found, and where: errors name both.
@@ -156,13 +161,11 @@ impl Config {
             None => find(&REFRESH_TOKEN, None)?.map(|found| Secret::from_pasted(&found.value)),
         };
         let refresh_token = refresh_token.filter(|token| !token.expose().is_empty());
-        Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http })
-    }
-
-    /// Whether requests stay on this machine: then no proxy is asked, whatever the environment says.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.url)
+        // What stays on this machine asks no proxy, whatever the environment says. A variable that is not UTF-8 is set all
+        // the same: whoever reads it says so, and does not pass it over.
+        let variable = |name: &str| environment(name).map(|value| value.to_string_lossy().into_owned());
+        let proxy = if is_loopback(&url) { ProxyChoice::Direct } else { proxy::choose(&url, variable)? };
+        Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http, proxy })
     }
 }
 
@@ -238,7 +241,7 @@ fn address(found: &Found<'_>, allow_http: bool) -> Result<(Url, bool), Error> {
 fn is_loopback(url: &Url) -> bool {
     // An IPv6 host stands in brackets.
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 use mlplatform_protocol::{ErrorBody, ErrorCode, Route, headers, token};
 use serde_json::Value;
 
-use crate::{config, failure::Problem};
+use crate::{config, failure::Problem, proxy::Proxy};
 
 /// An error of a call. Cheap to clone: callers that waited for one exchange share its error.
 #[derive(Clone)]
@@ -195,9 +195,13 @@ impl Error {
         })
     }
 
-    pub(crate) fn connection(address: &str, problem: Problem, causes: Vec<String>) -> Self {
+    pub(crate) fn connection(address: &str, problem: Problem, proxy: Option<&Proxy>, causes: Vec<String>) -> Self {
+        let hint = match proxy.filter(|_| problem.is_of_proxy()) {
+            Some(proxy) => format!("{} names the proxy {}: {}", proxy.variable, proxy.address(), problem.hint()),
+            None => problem.hint(),
+        };
         Self::new(Kind::Connection, &format!("{address}: {}", problem.text()))
-            .hinting(problem.hint())
+            .hinting(hint)
             .with(|inner| inner.causes = causes)
     }
 

@@ -33,16 +33,19 @@ pub(crate) enum Problem {
 
 impl Problem {
     /// Reads it off an error of reqwest, which wraps those of hyper, of rustls and of the system.
-    pub(crate) fn of(problem: &reqwest::Error, causes: &[String]) -> Self {
+    ///
+    /// `is_forwarded`: a proxy passes the request on, and the connection is to the proxy.
+    pub(crate) fn of(problem: &reqwest::Error, causes: &[String], is_forwarded: bool) -> Self {
         let says = |text: &str| causes.iter().any(|cause| cause.contains(text));
-        if let Some(tls) = chain(problem).find_map(|error| error.downcast_ref::<rustls::Error>())
+        if says("proxy authorization required") {
+            Self::ProxyCredentials
+        } else if says("tunnel error") || (is_forwarded && problem.is_connect()) {
+            // Before TLS, which may be with the proxy.
+            Self::Proxy
+        } else if let Some(tls) = chain(problem).find_map(|error| error.downcast_ref::<rustls::Error>())
             && let Some(found) = Self::of_tls(tls, problem.is_connect())
         {
             found
-        } else if says("proxy authorization required") {
-            Self::ProxyCredentials
-        } else if says("tunnel error") || says("proxy") {
-            Self::Proxy
         } else if problem.is_dns() {
             Self::Name
         } else if says("invalid HTTP") {
@@ -104,6 +107,11 @@ impl Problem {
                 Outcome::NotConnected
             }
         }
+    }
+
+    /// Whether it is the proxy's.
+    pub(crate) fn is_of_proxy(self) -> bool {
+        matches!(self, Self::Proxy | Self::ProxyCredentials)
     }
 
     /// What happened, to be read after the address.

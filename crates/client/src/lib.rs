@@ -3,7 +3,8 @@
 //! A call goes through four layers, each in its file and each ignorant of the next:
 //! a verb ([`tokens`], [`clusters`], [`objects`]) says what is asked; [`Client`] lends it a [`session`] and heals one that the server
 //! no longer knows; [`transport`] sends it, as often as is safe ([`retry`]), until the deadline;
-//! reqwest speaks HTTP, with the certificates of [`tls`]. Where a value of a setting comes from is [`config`]'s business, what can go wrong and
+//! reqwest speaks HTTP, with the certificates of [`tls`],
+//! through the proxy that the environment names ([`proxy`]). Where a value of a setting comes from is [`config`]'s business, what can go wrong and
 //! what to do about it is [`error`]'s, for the network [`failure`]'s.
 
 pub mod audit;
@@ -16,6 +17,7 @@ mod failure;
 pub mod jobs;
 mod object_form;
 pub mod objects;
+mod proxy;
 mod retry;
 mod session;
 mod tls;
@@ -27,6 +29,7 @@ pub use config::{Config, Given};
 pub use error::{Error, Kind};
 pub use expiry::Expiry;
 pub use mlplatform_protocol as protocol;
+pub use proxy::{Proxy, ProxyChoice};
 
 /// The version of this package, sent as `User-Agent: mlplatform-client/VERSION`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -14,6 +14,8 @@ use secrecy::SecretString;
 
 /// What stands at the top of a manifest of either kind.
 const TOP: [&str; 8] = ["apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData", "binaryData"];
+/// The mappings of a manifest.
+const CONTAINERS: [&str; 4] = ["metadata", "data", "stringData", "binaryData"];
 /// What else than the name stands in `metadata`: read by nobody here.
 const METADATA: [&str; 4] = ["name", "namespace", "labels", "annotations"];
 
@@ -30,6 +32,8 @@ pub(crate) struct SecretForm {
 pub(crate) struct ConfigmapForm {
     pub(crate) name: ObjectName,
     pub(crate) data: BTreeMap<DataKey, String>,
+    /// In base64.
+    pub(crate) binary_data: BTreeMap<DataKey, String>,
 }
 
 /// What is wrong, beginning with the line where there is one. No value of a secret is in it.
@@ -44,18 +48,12 @@ pub(crate) fn secret(yaml: &[u8], namespace: &str) -> Result<SecretForm, Problem
         None => OPAQUE.to_owned(),
         Some(entry) => text(entry, "type")?.to_owned(),
     };
+    if let Some(entry) = parts.top("binaryData") {
+        return Err(format!("line {}: a Secret has no binaryData: put values in base64 under data", entry.line));
+    }
     let mut data = BTreeMap::new();
     for entry in parts.values("data")? {
-        let key = data_key(entry, "data")?;
-        // Long values are folded over several lines; white space means nothing in base64.
-        let mut value = text(entry, "data")?.to_owned();
-        value.retain(|c| !c.is_ascii_whitespace());
-        if BASE64_STANDARD.decode(&value).is_err() {
-            let line = entry.line;
-            return Err(format!(
-                "line {line}: the value of data.{key} is not base64: encode it (printf %s value | base64), or put it as it is under stringData"
-            ));
-        }
+        let (key, value) = encoded(entry, "data", "stringData")?;
         data.insert(key, Secret::from(SecretString::from(value)));
     }
     for entry in parts.values("stringData")? {
@@ -73,9 +71,6 @@ pub(crate) fn configmap(yaml: &[u8], namespace: &str) -> Result<ConfigmapForm, P
     let root = yaml::read_bytes(yaml).map_err(|error| error.to_string())?;
     let parts = Parts::of(&root, "ConfigMap")?;
     let name = parts.name(namespace)?;
-    if let Some(entry) = parts.top("binaryData").filter(|entry| !entry.value.is_null()) {
-        return Err(format!("line {}: binaryData cannot be kept here: put text into data", entry.line));
-    }
     for key in ["stringData", "type"] {
         if let Some(entry) = parts.top(key) {
             return Err(format!("line {}: a ConfigMap has no {key}: its values are text, under data", entry.line));
@@ -85,8 +80,33 @@ pub(crate) fn configmap(yaml: &[u8], namespace: &str) -> Result<ConfigmapForm, P
     for entry in parts.values("data")? {
         data.insert(data_key(entry, "data")?, text(entry, "data")?.to_owned());
     }
-    check_size(data.iter().map(|(key, value)| key.as_str().len() + value.len()).sum())?;
-    Ok(ConfigmapForm { name, data })
+    let mut binary_data = BTreeMap::new();
+    for entry in parts.values("binaryData")? {
+        let (key, value) = encoded(entry, "binaryData", "data")?;
+        if data.contains_key(&key) {
+            let line = entry.line;
+            return Err(format!("line {line}: '{key}' is in data and in binaryData: remove one of the two"));
+        }
+        binary_data.insert(key, value);
+    }
+    let texts: usize = data.iter().map(|(key, value)| key.as_str().len() + value.len()).sum();
+    let bytes: usize = binary_data.iter().map(|(key, value)| key.as_str().len() + decoded_len(value)).sum();
+    check_size(texts + bytes)?;
+    Ok(ConfigmapForm { name, data, binary_data })
+}
+
+/// A value in base64. Long ones are folded over several lines: white space means nothing in them.
+fn encoded(entry: &Entry, container: &str, plain: &str) -> Result<(DataKey, String), Problem> {
+    let key = data_key(entry, container)?;
+    let mut value = text(entry, container)?.to_owned();
+    value.retain(|c| !c.is_ascii_whitespace());
+    if BASE64_STANDARD.decode(&value).is_err() {
+        let line = entry.line;
+        return Err(format!(
+            "line {line}: the value of {container}.{key} is not base64: encode it (printf %s value | base64), or put it as it is under {plain}"
+        ));
+    }
+    Ok((key, value))
 }
 
 /// How many bytes whole base64 stands for.
@@ -152,7 +172,7 @@ impl<'a> Parts<'a> {
 
     /// Puts each key where it belongs.
     fn sort(&mut self) -> Result<(), Problem> {
-        for container in ["metadata", "data", "stringData"] {
+        for container in CONTAINERS {
             let Some(entry) = self.top(container) else { continue };
             let inside = match entry.value.as_mapping() {
                 Some(mapping) => mapping.iter().collect(),
@@ -169,7 +189,7 @@ impl<'a> Parts<'a> {
         for entry in self.root {
             let key = entry.key.as_str();
             if TOP.contains(&key) {
-                above = ["metadata", "data", "stringData"].into_iter().find(|c| *c == key && entry.value.is_null());
+                above = CONTAINERS.into_iter().find(|c| *c == key && entry.value.is_null());
                 continue;
             }
             let of_metadata = METADATA.contains(&key) && !self.has("metadata", key);
@@ -326,6 +346,7 @@ mod tests {
             (format!("{head}colour: red\n"), "line 4: 'colour' belongs to nothing here"),
             (format!("{head}data:\n  a: b25l\nb: b25l\n"), "line 6: 'b' belongs to nothing here"),
             (format!("{head}data: []\n"), "line 4: data is a list"),
+            (format!("{head}binaryData: {{a: b25l}}\n"), "line 4: a Secret has no binaryData"),
             (format!("{head}data:\n  a: 'hunter 2!'\n"), "line 5: the value of data.a is not base64"),
             (format!("{head}data:\n  a: [x]\n"), "line 5: data.a is a list, and should be a text"),
             (format!("{head}data:\n  'a b': b25l\n"), "line 5: data: 'a b' is not a key"),
@@ -351,11 +372,22 @@ mod tests {
         assert_eq!(form.name.as_str(), "conf");
         let data: Vec<_> = form.data.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(data, [("a", "010"), ("log4j.properties", "x=1\ny=2\n")]);
+        assert!(form.binary_data.is_empty());
         let head = "kind: ConfigMap\nmetadata: {name: conf}\n";
+        for more in ["binaryData: {key.jks: /u3+ 7Q==}\n", "data:\n  a: b\nbinaryData:\nkey.jks: |\n  /u3+\n  7Q==\n"] {
+            let form = configmap(format!("{head}{more}").as_bytes(), "default").unwrap();
+            let data: Vec<_> = form.binary_data.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            assert_eq!(data, [("key.jks", "/u3+7Q==")], "{more}");
+        }
+        let large = "QUFB".repeat(MAX_OBJECT / 3 + 1);
+        let problem = configmap(format!("{head}binaryData: {{a: {large}}}\n").as_bytes(), "default").unwrap_err();
+        assert!(problem.contains("at most 1048576"), "{problem}");
         for (more, why) in [
             ("stringData: {a: b}\n", "line 3: a ConfigMap has no stringData"),
             ("type: Opaque\n", "line 3: a ConfigMap has no type"),
-            ("binaryData: {a: b25l}\n", "line 3: binaryData"),
+            ("binaryData: [a]\n", "line 3: binaryData is a list"),
+            ("binaryData: {a: 'no!'}\n", "line 3: the value of binaryData.a is not base64"),
+            ("data: {a: b}\nbinaryData: {a: b25l}\n", "line 4: 'a' is in data and in binaryData"),
         ] {
             let problem = configmap(format!("{head}{more}").as_bytes(), "default").unwrap_err();
             assert!(problem.contains(why), "{problem}");

@@ -57,7 +57,8 @@ impl Client {
         let (cluster_id, deadline) = (cluster_id(cluster)?, self.deadline(timeout));
         let yaml = file(ARGUMENT, &path).await?;
         let form = object_form::configmap(&yaml, &namespace).map_err(|problem| told(ARGUMENT, &path, problem))?;
-        let request = CreateConfigmapRequest { cluster_id, namespace, name: form.name, data: form.data };
+        let object_form::ConfigmapForm { name, data, binary_data } = form;
+        let request = CreateConfigmapRequest { cluster_id, namespace, name, data, binary_data };
         self.call::<CreateConfigmapFromYaml>(&request, deadline).await
     }
 
@@ -156,13 +157,21 @@ impl Client {
 
 /// A config map as it is printed.
 #[must_use]
-pub fn configmap_yaml(data: &BTreeMap<String, String>, name: &str, namespace: &str) -> String {
-    let (mut all, mut inside) = (Node::mapping(), Node::mapping());
-    if let (Some(all), Some(inside)) = (all.as_mapping_mut(), inside.as_mapping_mut()) {
-        for (key, value) in data {
-            inside.set(key, Node::text(value));
+pub fn configmap_yaml(info: &ConfigmapInfo) -> String {
+    let ConfigmapInfo { data, binary_data, name, namespace } = info;
+    let texts = |values: &BTreeMap<String, String>| {
+        let mut texts = yaml::Mapping::default();
+        for (key, value) in values {
+            texts.set(key, Node::text(value));
         }
-        all.set("data", Node::made(yaml::Value::Mapping(std::mem::take(inside))));
+        Node::made(yaml::Value::Mapping(texts))
+    };
+    let mut all = Node::mapping();
+    if let Some(all) = all.as_mapping_mut() {
+        all.set("data", texts(data));
+        if !binary_data.is_empty() {
+            all.set("binaryData", texts(binary_data));
+        }
         all.set("name", Node::text(name));
         all.set("namespace", Node::text(namespace));
     }

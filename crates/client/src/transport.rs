@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     error::Error,
     failure::{Problem, causes},
+    proxy::{Proxy, ProxyChoice},
     retry::{Decision, Outcome, decide},
     tls,
 };
@@ -40,6 +41,7 @@ const LARGEST_STREAM: usize = 512 * 1024 * 1024;
 pub(crate) struct Transport {
     http: Http,
     base: Url,
+    proxy: Option<Proxy>,
 }
 
 /// A call's time: when it ends, and what it was, for the error.
@@ -132,6 +134,11 @@ impl Transport {
             Some(path) => Some(tls::identity(path, config.client_key.as_deref())?),
             None => None,
         };
+        let proxy = match &config.proxy {
+            ProxyChoice::Through(proxy) => Some(proxy.clone()),
+            ProxyChoice::Direct | ProxyChoice::Unset => None,
+        };
+        let through = proxy.as_ref().map(Proxy::to_reqwest).transpose().map_err(cannot_be_set_up)?;
         let builder = || {
             let mut builder = Http::builder()
                 .user_agent(concat!("mlplatform-client/", env!("CARGO_PKG_VERSION")))
@@ -143,20 +150,21 @@ impl Transport {
             if let Some(identity) = &identity {
                 builder = builder.identity(identity.clone());
             }
-            if config.is_loopback() { builder.no_proxy() } else { builder }
+            match &through {
+                Some(proxy) => builder.proxy(proxy.clone()),
+                // There reqwest asks the operating system.
+                None if cfg!(any(windows, target_os = "macos")) && matches!(config.proxy, ProxyChoice::Unset) => {
+                    builder
+                }
+                None => builder.no_proxy(),
+            }
         };
         let http = match &config.ca_bundle {
             Some(path) => builder().tls_certs_only(tls::authorities(path)?).build(),
             // Machines without a store of authorities exist (slim containers): the bundled ones serve there.
             None => builder().build().or_else(|_| builder().tls_certs_only(tls::bundled_authorities()).build()),
         };
-        let http = http.map_err(|problem| {
-            Error::configuration(format!(
-                "the HTTP client cannot be set up: {}",
-                causes(&problem.without_url()).join(": ")
-            ))
-        })?;
-        Ok(Self { http, base: config.url.clone() })
+        Ok(Self { http: http.map_err(cannot_be_set_up)?, base: config.url.clone(), proxy })
     }
 
     /// Sends until there is an answer that is final, or no time.
@@ -324,8 +332,11 @@ impl Transport {
     fn failure(&self, problem: reqwest::Error) -> Attempt {
         let problem = problem.without_url();
         let causes = causes(&problem);
-        let what = Problem::of(&problem, &causes);
-        Attempt::Failure { outcome: what.outcome(), error: Error::connection(&self.address(), what, causes) }
+        // Plain http is forwarded by a proxy: the connection is to the proxy, and no other is seen from here.
+        let is_forwarded = self.proxy.is_some() && self.base.scheme() == "http";
+        let what = Problem::of(&problem, &causes, is_forwarded);
+        let error = Error::connection(&self.address(), what, self.proxy.as_ref(), causes);
+        Attempt::Failure { outcome: what.outcome(), error }
     }
 
     fn read<E: Endpoint>(
@@ -359,7 +370,7 @@ impl Transport {
         let what = if (300..400).contains(&status) {
             "it redirects elsewhere (a portal, a sign-in page or a missing 's' in http); redirects are not followed, because a token would go along"
         } else if status == 407 {
-            "a proxy wants a user name and password (write them into HTTPS_PROXY, or name the host in NO_PROXY)"
+            "a proxy wants a user name and password (write them into the variable that names it, HTTPS_PROXY or HTTP_PROXY, or name the host in NO_PROXY)"
         } else if matches!(status, 502..=504) {
             "a proxy or load balancer in front of it says that the platform behind is out of reach; try again later"
         } else if kind.starts_with("text/html") || body.trim_ascii_start().starts_with(b"<") {
@@ -394,6 +405,11 @@ impl Transport {
     fn address(&self) -> String {
         self.base.origin().ascii_serialization()
     }
+}
+
+fn cannot_be_set_up(problem: reqwest::Error) -> Error {
+    let causes = causes(&problem.without_url()).join(": ");
+    Error::configuration(format!("the HTTP client cannot be set up: {causes}"))
 }
 
 /// Another attempt would get the same.

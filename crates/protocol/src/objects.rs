@@ -155,6 +155,9 @@ pub struct CreateConfigmapRequest {
     /// Keys and their values.
     #[serde(default)]
     pub data: BTreeMap<DataKey, String>,
+    /// Other keys, and their values in base64.
+    #[serde(default, rename = "binaryData", skip_serializing_if = "BTreeMap::is_empty")]
+    pub binary_data: BTreeMap<DataKey, String>,
 }
 
 /// `list_secrets` and `list_configmaps`.
@@ -225,6 +228,9 @@ pub struct SecretInfo {
 pub struct ConfigmapInfo {
     /// Keys and their values.
     pub data: BTreeMap<String, String>,
+    /// Other keys, and their values in base64.
+    #[serde(default, rename = "binaryData", skip_serializing_if = "BTreeMap::is_empty")]
+    pub binary_data: BTreeMap<String, String>,
     /// Unique in its namespace.
     pub name: String,
     /// Where it is.

@@ -25,7 +25,7 @@ use tokio::{
 
 const LONG: Duration = Duration::from_secs(3_600);
 /// Far more than anything here takes.
-const LATE: Duration = Duration::from_secs(8);
+const LATE: Duration = Duration::from_secs(60);
 
 fn strict() -> Limits {
     Limits { refusals: 3, refusals_every: LONG, late: Duration::ZERO, ..Limits::default() }
@@ -193,33 +193,45 @@ async fn one_address_leaves_half_of_the_places_to_the_others() {
     let platform = Arc::new(behind_a_proxy(Limits { requests: 8, ..Limits::default() }).await);
     let admin = platform.admin_session().await;
     let writing = platform.hold_the_writer().await;
-    let mut crowd: JoinSet<u16> = (0..10)
+    // Ten times as many as there are places for.
+    let mut crowd: JoinSet<Answer> = (0..40)
         .map(|n| {
             let platform = platform.clone();
             async move {
                 let ask = platform.ask::<CreateSession>(json!({"refresh_token": platform.admin}));
                 // Another address of the same /64.
-                ask.header("x-forwarded-for", &format!("2001:db8::{n}")).send().await.status
+                ask.header("x-forwarded-for", &format!("2001:db8::{n}")).send().await
             }
         })
         .collect();
-    for _ in 0..6 {
-        assert_eq!(timeout(LATE, crowd.join_next()).await.unwrap().unwrap().unwrap(), 503);
+    for _ in 0..36 {
+        let refused = timeout(LATE, crowd.join_next()).await.unwrap().unwrap().unwrap();
+        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     }
     let from = |address| platform.ask::<WhoAmI>(json!({})).session(&admin).header("x-forwarded-for", address).send();
     assert_eq!(from("2001:db8::7").await.status, 503);
     assert_eq!(from("2001:db8:0:1::7").await.status, 200);
     drop(writing);
-    assert_eq!(crowd.join_all().await, [201; 4]);
-    assert_eq!(from("2001:db8::7").await.status, 200);
+    assert_eq!(crowd.join_all().await.iter().map(|answer| answer.status).collect::<Vec<_>>(), [201; 4]);
+    for _ in 0..20 {
+        assert_eq!(from("2001:db8::7").await.status, 200);
+    }
 }
 
 #[tokio::test]
 async fn retry_after_is_right() {
     let limits = Limits { refusals: 1, refusals_every: Duration::from_millis(1_500), ..strict() };
     let platform = Platform::start_with(limits).await;
-    assert_eq!(platform.exchange("nobody's").await.status, 403);
-    let refused = platform.exchange("nobody's").await;
+    let refused = timeout(LATE, async {
+        loop {
+            // On a busy machine, one may take as long as the wait.
+            let answer = platform.exchange("nobody's").await;
+            if answer.status != 403 {
+                break answer;
+            }
+        }
+    });
+    let refused = refused.await.expect("nobody is told to wait");
     is_told_to_wait(&refused, 1..=2);
     sleep(Duration::from_secs(refused.header("retry-after").unwrap().parse().unwrap())).await;
     assert_eq!(platform.exchange("nobody's").await.status, 403);
@@ -227,7 +239,7 @@ async fn retry_after_is_right() {
 
 #[tokio::test]
 async fn strangers_do_not_fill_the_audit() {
-    let mut platform = Platform::start().await;
+    let mut platform = Platform::start_with(Limits { tally: LONG, ..Limits::default() }).await;
     for _ in 0..300 {
         assert_eq!(platform.exchange("nobody's").await.status, 403);
     }
@@ -273,7 +285,7 @@ async fn a_count_is_written_when_its_time_is_over() {
         platform.exchange("nobody's").await;
     }
     let total = "SELECT sum(coalesce(detail ->> 'count', 1)) FROM audit WHERE action = 'create_session'";
-    timeout(Duration::from_secs(20), async {
+    timeout(LATE, async {
         while platform.rows(total).await != ["20"] {
             sleep(Duration::from_millis(20)).await;
         }

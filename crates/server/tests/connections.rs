@@ -27,7 +27,7 @@ use tokio::{
 
 const SOON: Duration = Duration::from_millis(300);
 /// Far more than anything here takes.
-const LATE: Duration = Duration::from_secs(20);
+const LATE: Duration = Duration::from_secs(60);
 
 fn impatient() -> Limits {
     Limits { head: SOON, body: SOON, ..Limits::default() }
@@ -65,7 +65,7 @@ async fn silence_and_half_a_head_are_not_waited_for() {
 
 #[tokio::test]
 async fn a_slow_body_is_told() {
-    let platform = Platform::start_with(impatient()).await;
+    let platform = Platform::start_with(Limits { body: SOON, ..Limits::default() }).await;
     let mut stream = connect(&platform).await;
     stream.write_all(head(20).as_bytes()).await.unwrap();
     let answer = to_the_end(stream).await;
@@ -142,11 +142,15 @@ async fn requests_in_flight_are_finished() {
     let mut platform = Platform::start().await;
     let body = json!({"refresh_token": platform.admin}).to_string();
     let mut stream = connect(&platform).await;
-    stream.write_all(head(body.len()).as_bytes()).await.unwrap();
-    sleep(SOON).await;
+    let head = head(body.len()).replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // It is said when the body is wanted.
+    let mut said = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    let _ = timeout(LATE, stream.read_exact(&mut said)).await.unwrap().unwrap();
+    assert!(said.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&said));
     platform.begin_to_stop();
-    sleep(SOON).await;
-    assert!(TcpStream::connect(platform.url.strip_prefix("http://").unwrap()).await.is_err(), "no new ones");
+    let closed = async { while TcpStream::connect(platform.url.strip_prefix("http://").unwrap()).await.is_ok() {} };
+    timeout(LATE, closed).await.expect("new ones are taken");
     stream.write_all(body.as_bytes()).await.unwrap();
     let answer = to_the_end(stream).await;
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
@@ -188,8 +192,11 @@ impl Certified {
 #[tokio::test]
 async fn https_with_both_versions_of_http() {
     let certified = Certified::new();
-    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    let mut platform = Platform::start_in(folder, impatient(), Some(certified.files())).await;
+    let start = async |limits| {
+        let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+        Platform::start_in(folder, limits, Some(certified.files())).await
+    };
+    let mut platform = start(Limits::default()).await;
     assert!(platform.url.starts_with("https://127.0.0.1:"));
     let builder = || Client::builder().no_proxy().tls_certs_only([certified.authority.clone()]);
     let body: Value = json!({"refresh_token": platform.admin});
@@ -202,7 +209,9 @@ async fn https_with_both_versions_of_http() {
         assert_eq!(response.version(), version);
         assert_eq!(Answer::of(response).await.status, 201);
     }
+    platform.stop().await;
     // Plain text, and a handshake that never comes.
+    let mut platform = start(impatient()).await;
     let mut plain = TcpStream::connect(platform.url.strip_prefix("https://").unwrap()).await.unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut said = Vec::new();

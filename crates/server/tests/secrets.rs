@@ -76,7 +76,7 @@ async fn a_secret_s_life() {
     // In the clear for a job alone.
     let app = App::beside(platform.folder.path(), platform.clock.clone()).await.unwrap();
     let opened = values(&app, Kind::Secret, &id, "default", "s3").await.unwrap();
-    assert_eq!(opened["password"], VALUE.as_bytes());
+    assert_eq!(opened["password"].bytes, VALUE.as_bytes());
     assert!(values(&app, Kind::Configmap, &id, "default", "s3").await.is_err());
 
     let folder = Arc::clone(&platform.folder);
@@ -125,9 +125,37 @@ async fn a_config_map_s_life() {
     let secrets = platform.ask::<ListSecrets>(json!({"cluster_id": id})).session(&anna).send().await;
     assert_eq!(secrets.body["items"], json!([]), "kinds have names of their own");
     let app = App::beside(platform.folder.path(), platform.clock.clone()).await.unwrap();
-    assert_eq!(values(&app, Kind::Configmap, &id, "default", "conf").await.unwrap()["a"], b"");
+    assert_eq!(values(&app, Kind::Configmap, &id, "default", "conf").await.unwrap()["a"].bytes, b"");
     assert_eq!(platform.ask::<DeleteConfigmap>(which.clone()).session(&admin).send().await.status, 204);
     assert_eq!(platform.ask::<DeleteConfigmap>(which).session(&admin).send().await.status, 404);
+}
+
+#[tokio::test]
+async fn a_config_map_with_values_that_are_no_text() {
+    let (platform, admin, anna, id) = set().await;
+    let create = |name: &str, data: serde_json::Value, binary: serde_json::Value| json!({"cluster_id": id, "name": name, "data": data, "binaryData": binary});
+    let (data, binary) = (json!({"a": "text"}), json!({"key.jks": "/u3+7Q==", "text": "b25l"}));
+    let ask = |request| platform.ask::<CreateConfigmapFromYaml>(request).session(&admin).send();
+    let whole = json!({"data": data, "binaryData": binary, "name": "conf", "namespace": "default"});
+    let made = ask(create("conf", data.clone(), binary)).await;
+    assert_eq!((made.status, &made.body), (201, &whole));
+    let which = json!({"cluster_id": id, "configmap_name": "conf"});
+    let detail = platform.ask::<GetConfigmapDetail>(which).session(&anna).send().await;
+    assert_eq!((detail.status, &detail.body), (200, &whole));
+    let app = App::beside(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let stored = values(&app, Kind::Configmap, &id, "default", "conf").await.unwrap();
+    let stored: Vec<_> = stored.iter().map(|(key, value)| (key.as_str(), &*value.bytes, value.is_binary)).collect();
+    let bytes: &[u8] = &[0xfe, 0xed, 0xfe, 0xed];
+    assert_eq!(stored, [("a", &b"text"[..], false), ("key.jks", bytes, true), ("text", &b"one"[..], true)]);
+    for (binary, why) in [
+        (json!({"b": "no!"}), "binaryData.b: the value is not base64"),
+        (json!({"a": "b25l"}), "binaryData.a: the key stands in data, too"),
+        (json!({"b": "QUFB".repeat(400_000)}), "at most 1048576 are kept"),
+    ] {
+        let refused = ask(create("other", data.clone(), binary)).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.field().contains(why), "{}", refused.field());
+    }
 }
 
 #[tokio::test]
@@ -240,7 +268,7 @@ async fn a_restart_keeps_them_and_a_lost_key_file_is_told() {
     platform.stop().await;
     let mut platform = Platform::start_in(Arc::clone(&folder), Limits::default(), None).await;
     let app = App::beside(folder.path(), platform.clock.clone()).await.unwrap();
-    assert_eq!(values(&app, Kind::Secret, &id, "default", "s3").await.unwrap()["password"], VALUE.as_bytes());
+    assert_eq!(values(&app, Kind::Secret, &id, "default", "s3").await.unwrap()["password"].bytes, VALUE.as_bytes());
     drop(app);
     platform.stop().await;
     std::fs::remove_file(folder.path().join("secrets-key")).unwrap();

@@ -1,7 +1,7 @@
 //! Secrets and config maps of a cluster: what its jobs are configured with. A secret's values go in, and come out for
 //! a job alone ([`values`]); nobody is ever shown one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use mlplatform_protocol::{
@@ -67,6 +67,28 @@ impl Kind {
     }
 }
 
+/// What stands under a key.
+#[derive(Clone)]
+pub struct Value {
+    /// In the clear, or as it is stored.
+    pub bytes: Vec<u8>,
+    /// It stood under `binaryData` of a config map: as in Kubernetes, no job has it in its environment.
+    pub is_binary: bool,
+}
+
+/// Of a secret, the bytes are nobody's business.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Value").field("is_binary", &self.is_binary).finish_non_exhaustive()
+    }
+}
+
+impl Value {
+    fn text(bytes: Vec<u8>) -> Self {
+        Self { bytes, is_binary: false }
+    }
+}
+
 /// Which object.
 #[derive(Clone, Copy, Debug)]
 struct Which<'a> {
@@ -110,7 +132,7 @@ pub async fn create_secret(
         // The value is not repeated, and neither is what is wrong with it.
         let value = BASE64_STANDARD.decode(value.expose());
         let value = value.map_err(|_| bad(format!("data.{key}: the value is not base64: encode it")))?;
-        values.insert(key.as_str(), value);
+        values.insert(key.as_str(), Value::text(value));
     }
     let (namespace, name) = (request.namespace.as_str(), request.name.as_str());
     let which = Which { kind: Kind::Secret, cluster: &request.cluster_id, namespace, name };
@@ -134,11 +156,18 @@ pub async fn create_configmap(
 ) -> Result<ConfigmapInfo> {
     let (namespace, name) = (request.namespace.as_str(), request.name.as_str());
     let which = Which { kind: Kind::Configmap, cluster: &request.cluster_id, namespace, name };
-    let values = request.data.iter().map(|(key, value)| (key.as_str(), value.clone().into_bytes())).collect();
+    let texts = request.data.iter().map(|(key, value)| (key.as_str(), Value::text(value.clone().into_bytes())));
+    let mut values: BTreeMap<_, _> = texts.collect();
+    for (key, value) in &request.binary_data {
+        let bytes = BASE64_STANDARD.decode(value);
+        let bytes = bytes.map_err(|_| bad(format!("binaryData.{key}: the value is not base64: encode it")))?;
+        if values.insert(key.as_str(), Value { bytes, is_binary: true }).is_some() {
+            return Err(bad(format!("binaryData.{key}: the key stands in data, too: remove one of the two")));
+        }
+    }
     let plain = |_: &str, value: &[u8]| Ok(value.to_vec());
     create(app, visit, caller, key, "create_configmap_from_yaml", which, None, &values, plain).await?;
-    let data = request.data.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
-    Ok(ConfigmapInfo { data, name: name.to_owned(), namespace: namespace.to_owned() })
+    Ok(shown(which, values.into_iter().map(|(key, value)| (key.to_owned(), value))))
 }
 
 /// `list_secrets`, `list_configmaps`: their names, in the order of their making.
@@ -196,8 +225,21 @@ pub async fn get_configmap_detail(app: &App, request: ConfigmapRequest) -> Resul
     let ConfigmapRequest { cluster_id, configmap_name, namespace } = request;
     let which = Which { kind: Kind::Configmap, cluster: &cluster_id, namespace: &namespace, name: &configmap_name };
     let (_, stored) = read(app, which).await?;
-    let data = stored.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value).into_owned())).collect();
-    Ok(ConfigmapInfo { data, name: configmap_name, namespace })
+    Ok(shown(which, stored.into_iter()))
+}
+
+/// A config map with its values.
+fn shown(which: Which<'_>, values: impl Iterator<Item = (String, Value)>) -> ConfigmapInfo {
+    let (name, namespace) = (which.name.to_owned(), which.namespace.to_owned());
+    let mut info = ConfigmapInfo { data: BTreeMap::new(), binary_data: BTreeMap::new(), name, namespace };
+    for (key, Value { bytes, is_binary }) in values {
+        if is_binary {
+            info.binary_data.insert(key, BASE64_STANDARD.encode(bytes));
+        } else {
+            info.data.insert(key, String::from_utf8_lossy(&bytes).into_owned());
+        }
+    }
+    info
 }
 
 /// The values of an object in the clear: for a job that names it, and for nobody else.
@@ -210,16 +252,16 @@ pub async fn values(
     cluster: &str,
     namespace: &str,
     name: &str,
-) -> Result<BTreeMap<String, Vec<u8>>> {
+) -> Result<BTreeMap<String, Value>> {
     let which = Which { kind, cluster, namespace, name };
     let (_, stored) = read(app, which).await?;
     match kind {
         Kind::Configmap => Ok(stored.into_iter().collect()),
         Kind::Secret => {
             let vault = Vault::open(app.dir())?;
-            let open = |(key, sealed): (String, Vec<u8>)| {
-                let value = vault.unseal(which.place(&key), &sealed)?;
-                Ok((key, value))
+            let open = |(key, sealed): (String, Value)| {
+                let bytes = vault.unseal(which.place(&key), &sealed.bytes)?;
+                Ok((key, Value::text(bytes)))
             };
             stored.into_iter().map(open).collect()
         }
@@ -293,16 +335,17 @@ async fn create(
     action: &'static str,
     which: Which<'_>,
     kind: Option<&str>,
-    values: &BTreeMap<&str, Vec<u8>>,
+    values: &BTreeMap<&str, Value>,
     seal: impl Fn(&str, &[u8]) -> Result<Vec<u8>>,
 ) -> Result<()> {
-    let size: usize = values.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let size: usize = values.iter().map(|(key, value)| key.len() + value.bytes.len()).sum();
     if size > MAX_OBJECT {
         let text = format!("data: it holds {size} bytes altogether: at most {MAX_OBJECT} are kept in one object");
         return Err(bad(text));
     }
     // Before the transaction: encrypting a mebibyte takes longer than writing it.
-    let sealed = values.iter().map(|(key, value)| Ok((*key, seal(key, value)?))).collect::<Result<Vec<_>>>()?;
+    let sealed = values.iter().map(|(key, value)| Ok((*key, seal(key, &value.bytes)?, value.is_binary)));
+    let sealed = sealed.collect::<Result<Vec<_>>>()?;
     settle(app).await?;
     let mut change = app.change_by(visit, caller).await?;
     if let Some(key) = key {
@@ -341,12 +384,13 @@ async fn create(
         );
     }
     let object = inserted.last_insert_rowid();
-    for (position, (key, value)) in (0_i64..).zip(sealed) {
-        sqlx::query("INSERT INTO object_values (object, position, key, value) VALUES (?, ?, ?, ?)")
+    for (position, (key, value, is_binary)) in (0_i64..).zip(sealed) {
+        sqlx::query("INSERT INTO object_values (object, position, key, value, is_binary) VALUES (?, ?, ?, ?, ?)")
             .bind(object)
             .bind(position)
             .bind(key)
             .bind(value)
+            .bind(is_binary)
             .execute(change.connection())
             .await?;
     }
@@ -413,16 +457,17 @@ struct Stored {
     r#type: Option<String>,
     key: Option<String>,
     value: Option<Vec<u8>>,
+    is_binary: Option<bool>,
 }
 
 /// Its type, and its values as they are stored.
-async fn read(app: &App, which: Which<'_>) -> Result<(Option<String>, Vec<(String, Vec<u8>)>)> {
+async fn read(app: &App, which: Which<'_>) -> Result<(Option<String>, Vec<(String, Value)>)> {
     settle(app).await?;
     let mut connection = app.read().await?;
     at_home(app, &mut connection, which.cluster, which.namespace).await?;
     // One statement, so that what a deleting takes away in between is not half there.
     let rows: Vec<Stored> = sqlx::query_as(
-        "SELECT o.type, v.key, v.value FROM objects o LEFT JOIN object_values v ON v.object = o.seq \
+        "SELECT o.type, v.key, v.value, v.is_binary FROM objects o LEFT JOIN object_values v ON v.object = o.seq \
          WHERE o.cluster_id = ? AND o.kind = ? AND o.namespace = ? AND o.name = ? AND o.deleted_at IS NULL \
          ORDER BY v.position",
     )
@@ -433,7 +478,8 @@ async fn read(app: &App, which: Which<'_>) -> Result<(Option<String>, Vec<(Strin
     .fetch_all(&mut *connection)
     .await?;
     let kind = rows.first().ok_or_else(|| which.unknown())?.r#type.clone();
-    let values = rows.into_iter().filter_map(|row| Some((row.key?, row.value?))).collect();
+    let value = |row: Stored| Some((row.key?, Value { bytes: row.value?, is_binary: row.is_binary? }));
+    let values = rows.into_iter().filter_map(value).collect();
     Ok((kind, values))
 }
 

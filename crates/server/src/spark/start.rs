@@ -156,8 +156,8 @@ pub(crate) async fn values_of(
     };
     match objects::values(app, kind, cluster, &plan.namespace, &object.name).await {
         Ok(values) => {
-            let text = |(key, value): (String, Vec<u8>)| Some((key, String::from_utf8(value).ok()?));
-            Ok(Some(values.into_iter().filter_map(text).collect()))
+            let texts = values.into_iter().filter(|(_, value)| !value.is_binary);
+            Ok(Some(texts.filter_map(|(key, value)| Some((key, String::from_utf8(value.bytes).ok()?))).collect()))
         }
         Err(Error::Refused { code: ErrorCode::NotFound, .. }) => Ok(None),
         Err(error) => Err(error),
