@@ -60,7 +60,7 @@ pub(crate) struct Inside<'py>(Python<'py>);
 /// Lets this thread in; once the interpreter ends, it does not return.
 pub(crate) fn enter(py: Python<'_>) -> Inside<'_> {
     if DEPTH.get() == 0 && !ENDS.get() && !step_in() {
-        #[allow(clippy::disallowed_methods, reason = "it does not come back")]
+        #[expect(clippy::disallowed_methods, reason = "it does not come back")]
         py.detach(|| -> () { stay_away() });
     }
     DEPTH.set(DEPTH.get() + 1);
@@ -74,7 +74,7 @@ impl<'py> Inside<'py> {
 
     /// Does something without the GIL. If the interpreter ends meanwhile, it does not return.
     pub(crate) fn detached<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        #[allow(clippy::disallowed_methods, reason = "this is the place")]
+        #[expect(clippy::disallowed_methods, reason = "this is the place")]
         self.0.detach(|| {
             let _outside = Outside::new();
             work()
@@ -166,7 +166,7 @@ fn close(py: Python<'_>) {
     let somebody_inside = || GATE.load(Ordering::SeqCst) & THREADS != 0;
     if somebody_inside() {
         // They need the GIL to get out.
-        #[allow(clippy::disallowed_methods, reason = "the thread that ends the interpreter comes back")]
+        #[expect(clippy::disallowed_methods, reason = "the thread that ends the interpreter comes back")]
         py.detach(|| {
             let end = Instant::now() + PATIENCE;
             while somebody_inside() && Instant::now() < end {
