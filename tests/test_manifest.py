@@ -292,7 +292,9 @@ def test_what_the_operator_takes_is_a_warning_at_most(manifest: Manifest) -> Non
     with pytest.warns(UserWarning, match=r"spec\.") as caught:
         manifest.validate()
     told = [str(warning.message) for warning in caught]
-    assert told[0].startswith('spec.sparkConf["spark.executor.instances"]: \'5\'; spec.executor.instances is 1 and wins')
+    assert told[0].startswith(
+        "spec.sparkConf[\"spark.executor.instances\"]: '5'; spec.executor.instances is 1 and wins"
+    )
     assert told[1].startswith("spec.executor.cores: the number 2; without coreRequest")
     assert told[1].endswith('raise coreLimit to "2000m", remove it, or set coreRequest')
 

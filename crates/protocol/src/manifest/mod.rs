@@ -66,6 +66,16 @@ fn at_line(line: u32) -> String {
     if line == 0 { String::new() } else { format!(" (line {line})") }
 }
 
+/// Every field that the operator knows in `spec` (`""`), `driver` and `executor`, with its section.
+pub fn known_fields() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = |section: &'static str, fields: &'static [&'static [schema::Field]]| {
+        fields.iter().flat_map(|fields| fields.iter()).map(move |field| (section, field.name))
+    };
+    of("", &[schema::SPEC])
+        .chain(of("driver", schema::settings(Part::Driver)))
+        .chain(of("executor", schema::settings(Part::Executor)))
+}
+
 /// The two kinds of pods that a job has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {

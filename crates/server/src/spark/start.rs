@@ -19,11 +19,12 @@ use tokio::{
 use super::{
     files,
     launch::{self, Context},
+    mounts::{self, Tree},
     places::{Place, Places},
     plan::{Object, ObjectKind, Plan},
     run::RunFolder,
     run_job::Launch,
-    supervisor,
+    supervisor, trash,
 };
 use crate::{
     App, Error,
@@ -96,7 +97,7 @@ fn runner(app: &App) -> io::Result<PathBuf> {
 /// Makes everything ready for the next run of a job.
 pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Result<Prepared, Refusal> {
     let plan = supervisor::plan(job).map_err(Refusal::Job)?;
-    let mut values: Vec<(Object, Option<BTreeMap<String, String>>)> = Vec::new();
+    let mut values: Vec<(Object, Option<BTreeMap<String, Vec<u8>>>)> = Vec::new();
     for object in plan.objects() {
         values.push((object.clone(), values_of(app, &cluster.id, &plan, object).await?));
     }
@@ -130,36 +131,36 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
             values: &find,
         };
         let (launch, conf) = launch::launch(&plan, &context).map_err(Refusal::Job)?;
-        let log_from = lay_out(&folder, &run, &conf, user)?;
+        let tree = mounts::tree(&plan, &find).map_err(Refusal::Job)?;
+        // Of the run before: what it wrote there may be of any size and depth.
+        trash::discard(&app, &mounts::folder(&folder));
+        let log_from = lay_out(&folder, &run, &conf, &tree, user)?;
         let runner = runner(&app)?;
         Ok(Prepared { launch, runner, run: RunFolder::at(run), namespace: plan.namespace, log_from })
     });
     prepared.await.map_err(|_| Refusal::Platform(Error::Fault("the preparing of a run panicked")))?
 }
 
-/// What a secret or a config map holds; `None`: there is none of that name. A value that is no text is no variable.
+/// What a secret or a config map holds; `None`: there is none of that name.
 pub(crate) async fn values_of(
     app: &App,
     cluster: &str,
     plan: &Plan,
     object: &Object,
-) -> crate::Result<Option<BTreeMap<String, String>>> {
+) -> crate::Result<Option<BTreeMap<String, Vec<u8>>>> {
     let kind = match object.kind {
         ObjectKind::Secret => objects::Kind::Secret,
         ObjectKind::ConfigMap => objects::Kind::Configmap,
     };
     match objects::values(app, kind, cluster, &plan.namespace, &object.name).await {
-        Ok(values) => {
-            let text = |(key, value): (String, Vec<u8>)| Some((key, String::from_utf8(value).ok()?));
-            Ok(Some(values.into_iter().filter_map(text).collect()))
-        }
+        Ok(values) => Ok(Some(values)),
         Err(Error::Refused { code: ErrorCode::NotFound, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// The folders and files of a run, for nobody but the one that it runs as; gives where its part of the log begins.
-fn lay_out(folder: &Path, run: &Path, conf: &str, user: Option<(u32, u32)>) -> io::Result<u64> {
+fn lay_out(folder: &Path, run: &Path, conf: &str, tree: &Tree, user: Option<(u32, u32)>) -> io::Result<u64> {
     // What a run that did not begin left behind.
     let _ = fs::remove_dir_all(run);
     let mode = if user.is_some() { 0o711 } else { 0o700 };
@@ -172,6 +173,9 @@ fn lay_out(folder: &Path, run: &Path, conf: &str, user: Option<(u32, u32)>) -> i
         if let Some((user, group)) = user {
             chown(&path, Some(user), Some(group))?;
         }
+    }
+    if !tree.is_empty() {
+        tree.write(&mounts::folder(folder), user)?;
     }
     let properties = launch::properties(run);
     private(OpenOptions::new().write(true).create_new(true)).open(&properties)?.write_all(conf.as_bytes())?;
