@@ -12,8 +12,10 @@ pub(crate) const LONGEST: usize = 128 * 1024;
 /// All of them together: Linux takes a quarter of the stack's limit, 2 MiB unless it was changed; a part is Spark's.
 const LARGEST: usize = 3 * 512 * 1024;
 
+/// What an object holds.
+pub(crate) type Held = BTreeMap<String, Vec<u8>>;
 /// What the objects hold that a plan names; `None`: there is no such object.
-pub(crate) type Values<'a> = &'a dyn Fn(&Object) -> Option<BTreeMap<String, Vec<u8>>>;
+pub(crate) type Values<'a> = &'a dyn Fn(&Object) -> Option<Held>;
 type Variables = BTreeMap<String, String>;
 
 /// What a manifest gives to a job's process.

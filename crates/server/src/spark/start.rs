@@ -1,7 +1,6 @@
 //! The start of a run: its folder, its launch, and the process that becomes its parent.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown},
@@ -17,6 +16,7 @@ use tokio::{
 };
 
 use super::{
+    environment::Held,
     files,
     launch::{self, Context},
     mounts::{self, Tree},
@@ -97,7 +97,7 @@ fn runner(app: &App) -> io::Result<PathBuf> {
 /// Makes everything ready for the next run of a job.
 pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Result<Prepared, Refusal> {
     let plan = supervisor::plan(job).map_err(Refusal::Job)?;
-    let mut values: Vec<(Object, Option<BTreeMap<String, Vec<u8>>>)> = Vec::new();
+    let mut values: Vec<(Object, Option<Held>)> = Vec::new();
     for object in plan.objects() {
         values.push((object.clone(), values_of(app, &cluster.id, &plan, object).await?));
     }
@@ -142,12 +142,7 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
 }
 
 /// What a secret or a config map holds; `None`: there is none of that name.
-pub(crate) async fn values_of(
-    app: &App,
-    cluster: &str,
-    plan: &Plan,
-    object: &Object,
-) -> crate::Result<Option<BTreeMap<String, Vec<u8>>>> {
+pub(crate) async fn values_of(app: &App, cluster: &str, plan: &Plan, object: &Object) -> crate::Result<Option<Held>> {
     let kind = match object.kind {
         ObjectKind::Secret => objects::Kind::Secret,
         ObjectKind::ConfigMap => objects::Kind::Configmap,
