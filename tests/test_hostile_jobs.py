@@ -230,3 +230,44 @@ def test_a_start_that_would_give_the_platform_away_is_refused(flags: list[str], 
     assert done.returncode == 2
     assert why in done.stderr
     assert not (tmp_path / "elsewhere").exists()
+
+
+MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata:\n  app.conf: of-c\n"
+
+# The first run puts links to a folder outside where the platform put its files, and leaves a deep folder behind.
+RELINKER = """
+cd "$MLP_MOUNTS" && id -un && stat -c '%%U %%a' . m m/app.conf
+if [ -e "$HOME/once" ]; then cat m/app.conf; ls -A scratch; exit 0; fi
+: > "$HOME/once"
+rm -rf m; ln -s %(outside)s m; ln -s %(outside)s "$HOME/mounts"
+cd scratch && for n in 1 2 3 4 5 6 7 8 9; do mkdir d && cd d && : > file && ln -s %(outside)s link; done
+exit 1
+"""
+
+
+def test_mounts_are_the_job_s_own_and_follow_no_link(
+    admin: MLPlatform, user: MLPlatform, platform: LocalPlatform, cluster: str, folder: Path
+) -> None:
+    outside = folder / "outside"
+    outside.mkdir()
+    (outside / "app.conf").write_text("still here")
+    (folder / "map.yaml").write_text(MAP)
+    admin.create_configmap_from_yaml(cluster, folder / "map.yaml")
+    program = folder / "job.py"
+    program.write_text(RELINKER % {"outside": outside})
+    driver = {
+        "memory": "64m",
+        "configMaps": [{"name": "c", "path": "/m"}],
+        "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+    }
+    restart = {"type": "OnFailure", "onFailureRetries": 1, "onFailureRetryInterval": 1}
+    spec = manifest("mounts", driver=driver, volumes=[{"name": "scratch"}], restartPolicy=restart)
+    user.spark_submit_job(cluster, spec, str(program))
+    assert _ended(user, cluster, "mounts") == "COMPLETED"
+    run = "nobody\nnobody 700\nnobody 700\nnobody 600\n"
+    assert user.spark_job_logs(cluster, "mounts").logs == f"{run}{run}of-c"
+    assert [path.name for path in outside.iterdir()] == ["app.conf"]
+    assert (outside / "app.conf").read_text() == "still here"
+    assert (outside / "app.conf").stat().st_uid == 0
+    data = Path(platform.data_dir)
+    until(lambda: not list(data.glob("jobs/*/mounts")) and not list(data.glob("trash/*")))

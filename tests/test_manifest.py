@@ -282,8 +282,28 @@ def test_validate_lists_every_problem(manifest: Manifest) -> None:
     assert (again.problems, str(again)) == (error.problems, str(error))
 
 
+def test_what_the_operator_takes_is_a_warning_at_most(manifest: Manifest) -> None:
+    manifest.set_executor_settings({"cores": 2})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        manifest.validate()
+    manifest.set_executor_settings({"coreLimit": "1200m"})
+    manifest.set_spark_conf({"spark.executor.instances": 5})
+    with pytest.warns(UserWarning, match=r"spec\.") as caught:
+        manifest.validate()
+    told = [str(warning.message) for warning in caught]
+    assert told[0].startswith(
+        "spec.sparkConf[\"spark.executor.instances\"]: '5'; spec.executor.instances is 1 and wins"
+    )
+    assert told[1].startswith("spec.executor.cores: the number 2; without coreRequest")
+    assert told[1].endswith('raise coreLimit to "2000m", remove it, or set coreRequest')
+
+
 def test_validate_names_lines_and_slips() -> None:
-    text = str(Manifest.default("job")).replace("coreLimit", "coreLimt").replace("type: Python", "typ: Python")
+    default = Manifest.default("job")
+    default.set_driver_settings({"coreLimit": "1200m"})
+    default.set_executor_settings({"coreLimit": "1200m"})
+    text = str(default).replace("coreLimit", "coreLimt").replace("type: Python", "typ: Python")
     with pytest.warns(UserWarning, match="is not a setting") as warned, pytest.raises(ManifestException) as caught:
         Manifest(text).validate()
     assert [str(warning.message).split(" ")[0] for warning in warned] == [

@@ -84,8 +84,18 @@ print("seen:", {
     "module": helper.NAME,
     "read": [row.asDict() for row in rows],
     "written": spark.read.parquet("s3a://spark-local/out.parquet").count(),
+    "properties": [spark._jvm.System.getProperty(name) for name in ("of.default", "of.conf", "of.driver")],
+    "class path": spark._jvm.System.getProperty("java.class.path").split(":")[0],
+    "mounted": Path(os.environ["MLP_MOUNTS"] + "/etc/app/key").read_text(),
 })
 """
+
+
+def spark_home() -> Path:
+    package = importlib.util.find_spec("pyspark")
+    assert package is not None
+    assert package.origin is not None
+    return Path(package.origin).parent
 
 
 def test_what_a_manifest_says_is_what_the_job_sees(
@@ -95,15 +105,29 @@ def test_what_a_manifest_says_is_what_the_job_sees(
     (bucket / "in.csv").write_text("a,b\n1,x\n")
     (bucket / "notes.txt").write_text("noted")
     (bucket / "helper.py").write_text("NAME = 'helped'\n")
+    (tmp_path / "map.yaml").write_text(
+        OBJECT.format(kind="ConfigMap", values="data", name="app-map", key="key", value="of the map")
+    )
+    mlp.create_configmap_from_yaml(cluster, tmp_path / "map.yaml")
     program = tmp_path / "everything.py"
     program.write_text(USES_EVERYTHING)
     spec = manifest(
         "everything",
         arguments=["one", "$(two); *"],
-        sparkConf={"spark.sql.shuffle.partitions": "3"},
+        sparkConf={
+            "spark.sql.shuffle.partitions": "3",
+            "spark.driver.defaultJavaOptions": "-Dof.default='a b'",
+            "spark.driver.extraJavaOptions": "-Dof.conf=c",
+            "spark.driver.extraClassPath": "/opt/spark/extra",
+        },
         hadoopConf={"some.key": "some value"},
         deps={"files": ["s3a://spark-local/notes.txt"], "pyFiles": ["s3a://spark-local/helper.py"]},
-        driver={"memory": "512m", "env": [{"name": "DRIVER", "value": "of the driver"}]},
+        driver={
+            "memory": "512m",
+            "env": [{"name": "DRIVER", "value": "of the driver"}],
+            "javaOptions": "-Dof.driver=\"two words\" -XX:OnOutOfMemoryError='kill -9 %p'",
+            "configMaps": [{"name": "app-map", "path": "/etc/app"}],
+        },
         executor={"memory": "512m", "instances": 1, "cores": 1, "env": [{"name": "EXECUTOR", "value": "of all"}]},
     )
     mlp.spark_submit_job(cluster, spec, program)
@@ -120,6 +144,9 @@ def test_what_a_manifest_says_is_what_the_job_sees(
         "module": "helped",
         "read": [{"a": "1", "b": "x"}],
         "written": 1,
+        "properties": ["a b", "c", "two words"],
+        "class path": str(spark_home() / "extra"),
+        "mounted": "of the map",
     }
     assert seen == f"seen: {expected}"
 
@@ -248,10 +275,7 @@ def test_every_method_of_a_manifest_on_a_job_that_runs(
 
 
 def test_a_java_program(mlp: MLPlatform, cluster: str) -> None:
-    package = importlib.util.find_spec("pyspark")
-    assert package is not None
-    assert package.origin is not None
-    archive = next(Path(package.origin).parent.glob("jars/hadoop-client-api-*.jar")).name
+    archive = next(spark_home().glob("jars/hadoop-client-api-*.jar")).name
     spec = mlp.get_default_manifest(cluster, "java-1")
     spec.spec_type = "Java"
     spec.main_class = "org.apache.hadoop.util.VersionInfo"

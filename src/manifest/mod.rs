@@ -439,8 +439,9 @@ impl Manifest {
 
     /// Check the manifest against the operator's rules, before it is submitted.
     ///
-    /// A key that looks like a slip of a known one, which the operator would ignore without a word, is told with a
-    /// ``UserWarning``.
+    /// What the operator takes, and what then goes wrong or counts for nothing, is told with a ``UserWarning``: a key that
+    /// looks like a slip of a known one, more ``cores`` than ``coreLimit`` allows, a key of ``sparkConf`` that a field
+    /// overrides.
     ///
     /// Raises
     /// ------
@@ -461,7 +462,11 @@ impl Manifest {
         for slip in self.inner.likely_slips() {
             warn_unknown(py, &slip)?;
         }
-        let problems = self.inner.validate();
+        let (warnings, problems): (Vec<_>, Vec<_>) =
+            self.inner.validate().into_iter().partition(|problem| problem.is_harmless);
+        for warning in warnings {
+            arguments::warn(py, &warning.to_string())?;
+        }
         if problems.is_empty() {
             return Ok(());
         }

@@ -6,6 +6,7 @@
 mod problem;
 mod quantity;
 mod schema;
+mod together;
 mod validate;
 
 pub use problem::Problem;
@@ -63,6 +64,16 @@ pub enum ManifestError {
 
 fn at_line(line: u32) -> String {
     if line == 0 { String::new() } else { format!(" (line {line})") }
+}
+
+/// Every field that the operator knows in `spec` (`""`), `driver` and `executor`, with its section.
+pub fn known_fields() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = |section: &'static str, fields: &'static [&'static [schema::Field]]| {
+        fields.iter().flat_map(|fields| fields.iter()).map(move |field| (section, field.name))
+    };
+    of("", &[schema::SPEC])
+        .chain(of("driver", schema::settings(Part::Driver)))
+        .chain(of("executor", schema::settings(Part::Executor)))
 }
 
 /// The two kinds of pods that a job has.
@@ -170,7 +181,8 @@ impl Manifest {
         let text = |text: &str| Node::text(text);
         let pod = |more: Vec<(&str, Node)>| {
             let mut fields = more;
-            fields.extend([("cores", Node::int(1)), ("coreLimit", text("1200m")), ("memory", text("512m"))]);
+            // No coreLimit: more `cores` than that would be refused by Kubernetes, and whoever sets cores forgets it.
+            fields.extend([("cores", Node::int(1)), ("memory", text("512m"))]);
             mapping(fields)
         };
         let labels = || ("labels", mapping(vec![("version", text(SPARK_VERSION))]));
@@ -286,7 +298,7 @@ impl Manifest {
             }
             let mut value = entry.value.clone();
             match field.map(|field| &field.ty) {
-                Some(schema::Type::Cpu | schema::Type::Text) => make_text(&mut value),
+                Some(schema::Type::Cpu | schema::Type::MemoryLimit | schema::Type::Text) => make_text(&mut value),
                 Some(schema::Type::Env) => make_env_text(&mut value),
                 Some(schema::Type::TextMap | schema::Type::Labels) => make_values_text(&mut value),
                 _ => {}

@@ -59,7 +59,7 @@ impl FromStr for Memory {
         let power = UNITS.iter().find(|(name, _)| *name == if letter.is_empty() { "m" } else { letter });
         let Some((name, power)) = power else { return Err(NotAQuantity { suggestion: None }) };
         let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1024_u64.checked_pow(*power)?));
-        match bytes.filter(|bytes| *bytes > 0) {
+        match bytes {
             Some(_) if unit.contains('i') => Err(NotAQuantity { suggestion: Some(format!("{number}{name}")) }),
             Some(bytes) => Ok(Self { bytes }),
             // One and a half of something is a whole number of the next smaller.
@@ -71,4 +71,12 @@ impl FromStr for Memory {
             }
         }
     }
+}
+
+/// Whether Kubernetes takes it for an amount of memory (`2Gi`, `500M`, `1e9`, `128974848`), more than none.
+pub(super) fn is_kubernetes_memory(text: &str) -> bool {
+    const SUFFIXES: [&str; 14] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "k", "M", "G", "T", "P", "E", "m", ""];
+    let number = SUFFIXES.iter().find_map(|suffix| text.strip_suffix(suffix)).unwrap_or(text);
+    number.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && number.parse::<f64>().is_ok_and(|number| number > 0.0 && number.is_finite())
 }

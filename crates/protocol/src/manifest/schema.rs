@@ -1,10 +1,15 @@
-//! The fields of a `SparkApplication` and their types, as the operator's CRD has them.
+//! The fields of a `SparkApplication`: one table of what the operator takes.
 //!
-//! What is not in these tables is not refused: a newer operator may know it.
+//! It states the CRD `sparkoperator.k8s.io/v1beta2` and the admission rules of kubeflow/spark-operator v2 at commit
+//! 0c707ad05f0d (2026), which knows `memoryLimit`, `driverPodDisruptionBudget` and the refused keys of `sparkConf`. A row is
+//! a field's name, its type with its bounds, and whether it is required ([`must`]). A null is an absent field, as the API
+//! server drops it. Rules about several fields are in [`super::together`].
+//!
+//! What is not in the table is not refused: a newer operator may know it.
 
 use super::{Part, RESTART_TYPES, SPEC_TYPES};
 
-/// A field that is known.
+/// A row of the table.
 #[derive(Debug)]
 pub(super) struct Field {
     pub(super) name: &'static str,
@@ -12,36 +17,58 @@ pub(super) struct Field {
     pub(super) required: bool,
 }
 
-/// What a field holds.
+/// What a field holds. Where the CRD says no more than "a string", an empty text is one: [`Type::Text`].
 #[derive(Debug)]
 pub(super) enum Type {
+    /// Any text, the empty one included.
     Text,
+    /// A text that Kubernetes or Spark refuses empty.
+    Filled,
     OneOf(&'static [&'static str]),
-    /// A whole number, at least that.
-    Int(i64),
+    /// A whole number between the two.
+    Int(i64, i64),
     Bool,
+    /// A list of texts, which may be empty.
     Texts,
-    /// Maven coordinates of that many parts.
+    /// Maven coordinates of that many parts; Spark refuses others.
     Coordinates(usize),
     TextMap,
     /// Labels of Kubernetes: their values have a grammar.
     Labels,
+    /// Without the keys that admission refuses.
     SparkConf,
-    Memory,
+    /// An amount of memory as Spark reads it, with the least number.
+    Memory(u64),
+    /// An amount of CPU as Kubernetes reads it.
     Cpu,
-    /// A positive number, written as a text.
+    /// An amount of memory of Kubernetes (`2Gi`), or of Spark (`2g`), which the operator translates.
+    MemoryLimit,
+    /// A positive number, written as a text; Spark refuses others.
     Factor,
-    /// A label of DNS (RFC 1035): begins with a letter.
+    /// A label of DNS (RFC 1035), which begins with a letter: admission refuses others.
     Name1035,
-    /// A label of DNS (RFC 1123): may begin with a digit.
+    /// A label of DNS (RFC 1123), which may begin with a digit: Kubernetes refuses others.
     Name1123,
+    /// The CRD's pattern of `podName`, which is not anchored: at least one of a-z and 0-9.
+    PodName,
     Env,
     EnvFrom,
     Fields(&'static [&'static [Field]]),
     ListOf(&'static [&'static [Field]]),
-    /// Kubernetes' own structures are left to it.
+    /// Any keys, each with these fields.
+    MapOf(&'static [&'static [Field]]),
+    /// A mapping of Kubernetes' own, left to it.
     Map,
+    /// A list of Kubernetes' own mappings, left to it.
     List,
+}
+
+const INT32: Type = Type::Int(i32::MIN as i64, i32::MAX as i64);
+const INT64: Type = Type::Int(i64::MIN, i64::MAX);
+const PORT: Type = Type::Int(1, 65_535);
+
+const fn from(least: i64) -> Type {
+    Type::Int(least, i32::MAX as i64)
 }
 
 const fn may(name: &'static str, ty: Type) -> Field {
@@ -67,39 +94,41 @@ const METADATA: &[Field] = &[
     may("annotations", Type::TextMap),
 ];
 
-const SPEC: &[Field] = &[
+pub(super) const SPEC: &[Field] = &[
     must("type", Type::OneOf(&SPEC_TYPES)),
     must("sparkVersion", Type::Text),
     may("mode", Type::OneOf(&["cluster", "client"])),
+    may("suspend", Type::Bool),
     may("proxyUser", Type::Text),
     may("image", Type::Text),
+    // The CRD takes any text, Spark only these.
     may("imagePullPolicy", Type::OneOf(&["Always", "IfNotPresent", "Never"])),
     may("imagePullSecrets", Type::Texts),
     may("mainClass", Type::Text),
-    must("mainApplicationFile", Type::Text),
+    must("mainApplicationFile", Type::Filled),
     may("arguments", Type::Texts),
     may("sparkConf", Type::SparkConf),
     may("hadoopConf", Type::TextMap),
-    may("sparkConfigMap", Type::Text),
-    may("hadoopConfigMap", Type::Text),
+    may("sparkConfigMap", Type::Filled),
+    may("hadoopConfigMap", Type::Filled),
     may("volumes", Type::ListOf(&[&[must("name", Type::Name1123)]])),
     must("driver", Type::Fields(&[POD, DRIVER])),
     must("executor", Type::Fields(&[POD, EXECUTOR])),
     may("deps", Type::Fields(&[DEPS])),
     may("restartPolicy", Type::Fields(&[RESTART])),
     may("nodeSelector", Type::TextMap),
-    may("failureRetries", Type::Int(0)),
-    may("retryInterval", Type::Int(1)),
+    may("failureRetries", INT32),
+    may("retryInterval", INT64),
     may("pythonVersion", Type::OneOf(&["2", "3"])),
     may("memoryOverheadFactor", Type::Factor),
-    may("monitoring", Type::Map),
+    may("monitoring", Type::Fields(&[MONITORING])),
     may("batchScheduler", Type::Text),
-    may("timeToLiveSeconds", Type::Int(0)),
-    may("batchSchedulerOptions", Type::Map),
-    may("sparkUIOptions", Type::Map),
-    may("driverIngressOptions", Type::ListOf(&[&[must("servicePort", Type::Int(1))]])),
+    may("timeToLiveSeconds", INT64),
+    may("batchSchedulerOptions", Type::Fields(&[BATCH_SCHEDULER])),
+    may("sparkUIOptions", Type::Fields(&[UI])),
+    may("driverIngressOptions", Type::ListOf(&[INGRESS])),
     may("dynamicAllocation", Type::Fields(&[DYNAMIC_ALLOCATION])),
-    may("suspend", Type::Bool),
+    may("driverPodDisruptionBudget", Type::Bool),
 ];
 
 const DEPS: &[Field] = &[
@@ -114,39 +143,94 @@ const DEPS: &[Field] = &[
 
 const RESTART: &[Field] = &[
     may("type", Type::OneOf(&RESTART_TYPES)),
-    may("onFailureRetries", Type::Int(0)),
-    may("onFailureRetryInterval", Type::Int(1)),
-    may("onSubmissionFailureRetries", Type::Int(0)),
-    may("onSubmissionFailureRetryInterval", Type::Int(1)),
+    may("onFailureRetries", from(0)),
+    may("onFailureRetryInterval", Type::Int(1, i64::MAX)),
+    may("onSubmissionFailureRetries", from(0)),
+    may("onSubmissionFailureRetryInterval", Type::Int(1, i64::MAX)),
 ];
 
 const DYNAMIC_ALLOCATION: &[Field] = &[
     may("enabled", Type::Bool),
-    may("initialExecutors", Type::Int(0)),
-    may("minExecutors", Type::Int(0)),
-    may("maxExecutors", Type::Int(1)),
+    may("initialExecutors", INT32),
+    may("minExecutors", INT32),
+    may("maxExecutors", INT32),
     may("shuffleTrackingEnabled", Type::Bool),
-    may("shuffleTrackingTimeout", Type::Int(0)),
+    may("shuffleTrackingTimeout", INT64),
 ];
 
-const MOUNT: &[Field] = &[must("name", Type::Text), must("mountPath", Type::Text)];
-const CONFIG_MAP: &[Field] = &[must("name", Type::Text), must("path", Type::Text)];
-const SECRET: &[Field] = &[must("name", Type::Text), must("path", Type::Text), must("secretType", Type::Text)];
+const MONITORING: &[Field] = &[
+    must("exposeDriverMetrics", Type::Bool),
+    must("exposeExecutorMetrics", Type::Bool),
+    may("metricsProperties", Type::Text),
+    may("metricsPropertiesFile", Type::Text),
+    may("prometheus", Type::Fields(&[PROMETHEUS])),
+];
+
+const PROMETHEUS: &[Field] = &[
+    must("jmxExporterJar", Type::Text),
+    may("port", Type::Int(1024, 49_151)),
+    may("portName", Type::Text),
+    may("configFile", Type::Text),
+    may("configuration", Type::Text),
+];
+
+const BATCH_SCHEDULER: &[Field] =
+    &[may("queue", Type::Text), may("priorityClassName", Type::Text), may("resources", Type::Map)];
+
+const TLS: &[Field] = &[may("hosts", Type::Texts), may("secretName", Type::Text)];
+
+const UI: &[Field] = &[
+    may("servicePort", PORT),
+    may("servicePortName", Type::Text),
+    may("serviceType", Type::Text),
+    may("serviceAnnotations", Type::TextMap),
+    may("serviceLabels", Type::Labels),
+    may("ingressAnnotations", Type::TextMap),
+    may("ingressTLS", Type::ListOf(&[TLS])),
+];
+
+const INGRESS: &[Field] = &[
+    must("servicePort", PORT),
+    must("servicePortName", Type::Text),
+    may("serviceType", Type::Text),
+    may("serviceAnnotations", Type::TextMap),
+    may("serviceLabels", Type::Labels),
+    // Optional in the CRD, required by admission.
+    must("ingressURLFormat", Type::Filled),
+    may("ingressAnnotations", Type::TextMap),
+    may("ingressTLS", Type::ListOf(&[TLS])),
+];
+
+const MOUNT: &[Field] = &[
+    must("name", Type::Filled),
+    must("mountPath", Type::Filled),
+    may("subPath", Type::Text),
+    may("subPathExpr", Type::Text),
+    may("readOnly", Type::Bool),
+    may("mountPropagation", Type::Text),
+];
+const CONFIG_MAP: &[Field] = &[must("name", Type::Filled), must("path", Type::Filled)];
+const SECRET: &[Field] = &[must("name", Type::Filled), must("path", Type::Filled), must("secretType", Type::Text)];
+const NAME_KEY: &[Field] = &[must("name", Type::Filled), must("key", Type::Filled)];
+const CONTAINER_PORT: &[Field] = &[must("name", Type::Text), must("protocol", Type::Text), must("containerPort", PORT)];
+// The operator refuses a job that asks for none.
+const GPU: &[Field] = &[must("name", Type::Filled), must("quantity", Type::Int(1, i64::MAX))];
 
 const POD: &[Field] = &[
-    may("cores", Type::Int(1)),
+    may("cores", from(1)),
     may("coreRequest", Type::Cpu),
     may("coreLimit", Type::Cpu),
-    may("memory", Type::Memory),
-    may("memoryOverhead", Type::Memory),
-    may("gpu", Type::Fields(&[&[must("name", Type::Text), must("quantity", Type::Int(1))]])),
+    may("memory", Type::Memory(1)),
+    may("memoryLimit", Type::MemoryLimit),
+    may("memoryOverhead", Type::Memory(0)),
+    may("gpu", Type::Fields(&[GPU])),
     may("image", Type::Text),
     may("configMaps", Type::ListOf(&[CONFIG_MAP])),
     may("secrets", Type::ListOf(&[SECRET])),
     may("env", Type::Env),
     may("envVars", Type::TextMap),
     may("envFrom", Type::EnvFrom),
-    may("envSecretKeyRefs", Type::Map),
+    may("envSecretKeyRefs", Type::MapOf(&[NAME_KEY])),
     may("labels", Type::Labels),
     may("annotations", Type::TextMap),
     may("volumeMounts", Type::ListOf(&[MOUNT])),
@@ -160,25 +244,25 @@ const POD: &[Field] = &[
     may("hostNetwork", Type::Bool),
     may("nodeSelector", Type::TextMap),
     may("dnsConfig", Type::Map),
-    may("terminationGracePeriodSeconds", Type::Int(0)),
+    may("terminationGracePeriodSeconds", Type::Int(0, i64::MAX)),
     may("serviceAccount", Type::Text),
     may("hostAliases", Type::List),
     may("shareProcessNamespace", Type::Bool),
     may("template", Type::Map),
     may("javaOptions", Type::Text),
     may("lifecycle", Type::Map),
-    may("ports", Type::List),
+    may("ports", Type::ListOf(&[CONTAINER_PORT])),
     may("priorityClassName", Type::Text),
 ];
 
 const DRIVER: &[Field] = &[
-    may("podName", Type::Text),
+    may("podName", Type::PodName),
     may("kubernetesMaster", Type::Text),
     may("serviceAnnotations", Type::TextMap),
     may("serviceLabels", Type::Labels),
 ];
 
-const EXECUTOR: &[Field] = &[may("instances", Type::Int(1)), may("deleteOnTermination", Type::Bool)];
+const EXECUTOR: &[Field] = &[may("instances", from(1)), may("deleteOnTermination", Type::Bool)];
 
 /// The settings of the driver, or of the executors.
 pub(super) const fn settings(part: Part) -> &'static [&'static [Field]] {

@@ -1,10 +1,8 @@
 //! The operator's rules, told to somebody who does not know them.
 
-use std::collections::HashSet;
-
 use super::{
-    API_VERSION, Cpu, KIND, Manifest, Memory, Part, Problem,
-    quantity::NotAQuantity,
+    API_VERSION, Cpu, KIND, Manifest, Memory, Problem,
+    quantity::{self, NotAQuantity},
     schema::{self, Field, Type},
 };
 use crate::yaml::{Kind, Mapping, Node, Scalar, Value};
@@ -12,38 +10,24 @@ use crate::yaml::{Kind, Mapping, Node, Scalar, Value};
 /// The most problems that are told at once: whoever has more than that has one, and it is another.
 const MOST: usize = 50;
 
-/// Keys of `sparkConf` that the operator refuses, with what to do instead.
-const REFUSED: [(&str, &str); 17] = [
+/// The credentials are the operator's own.
+const CREDENTIALS: &str = "remove it: the operator has credentials of its own";
+
+/// Keys of `sparkConf` that admission refuses, with what to do instead.
+pub(super) const REFUSED: [(&str, &str); 13] = [
     ("spark.master", "remove it: the operator says where the job runs"),
-    ("spark.submit.deployMode", "set spec.mode"),
     ("spark.kubernetes.driver.master", "remove it: the operator says where the job runs"),
     ("spark.kubernetes.container.image", "set spec.image"),
     ("spark.kubernetes.driver.container.image", "set spec.driver.image"),
     ("spark.kubernetes.executor.container.image", "set spec.executor.image"),
     ("spark.kubernetes.authenticate.driver.serviceAccountName", "set spec.driver.serviceAccount"),
     ("spark.kubernetes.authenticate.executor.serviceAccountName", "set spec.executor.serviceAccount"),
-    ("spark.kubernetes.authenticate.oauthToken", "remove it: the operator has credentials of its own"),
-    ("spark.kubernetes.authenticate.oauthTokenFile", "remove it: the operator has credentials of its own"),
-    ("spark.kubernetes.authenticate.driver.oauthToken", "remove it: the operator has credentials of its own"),
-    ("spark.kubernetes.authenticate.driver.oauthTokenFile", "remove it: the operator has credentials of its own"),
-    ("spark.kubernetes.authenticate.executor.oauthToken", "remove it: the operator has credentials of its own"),
-    ("spark.kubernetes.authenticate.executor.oauthTokenFile", "remove it: the operator has credentials of its own"),
-    ("spark.kubernetes.driver.podTemplateFile", "set spec.driver.template"),
-    ("spark.kubernetes.executor.podTemplateFile", "set spec.executor.template"),
-    ("spark.kubernetes.driver.pod.name", "remove it: the operator names the pods"),
-];
-
-/// Keys of `sparkConf` that a field overrides: two different values mean that one is forgotten.
-const OVERRIDDEN: [(&str, &[&str]); 9] = [
-    ("spark.app.name", &["metadata", "name"]),
-    ("spark.driver.cores", &["spec", "driver", "cores"]),
-    ("spark.driver.memory", &["spec", "driver", "memory"]),
-    ("spark.driver.memoryOverhead", &["spec", "driver", "memoryOverhead"]),
-    ("spark.executor.instances", &["spec", "executor", "instances"]),
-    ("spark.executor.cores", &["spec", "executor", "cores"]),
-    ("spark.executor.memory", &["spec", "executor", "memory"]),
-    ("spark.executor.memoryOverhead", &["spec", "executor", "memoryOverhead"]),
-    ("spark.kubernetes.namespace", &["metadata", "namespace"]),
+    ("spark.kubernetes.authenticate.oauthToken", CREDENTIALS),
+    ("spark.kubernetes.authenticate.oauthTokenFile", CREDENTIALS),
+    ("spark.kubernetes.authenticate.driver.oauthToken", CREDENTIALS),
+    ("spark.kubernetes.authenticate.driver.oauthTokenFile", CREDENTIALS),
+    ("spark.kubernetes.authenticate.executor.oauthToken", CREDENTIALS),
+    ("spark.kubernetes.authenticate.executor.oauthTokenFile", CREDENTIALS),
 ];
 
 impl Manifest {
@@ -87,13 +71,13 @@ fn join(prefix: &str, key: &str) -> String {
     if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
-struct Check<'a> {
-    manifest: &'a Manifest,
-    problems: Vec<Problem>,
+pub(super) struct Check<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Check<'_> {
-    fn say(
+    pub(super) fn say(
         &mut self,
         path: &str,
         line: u32,
@@ -104,6 +88,12 @@ impl Check<'_> {
         let (path, found) = (path.to_owned(), found.into());
         let (rule, remedy) = (rule.into(), remedy.into());
         self.problems.push(Problem { path, line, found, rule, remedy, is_harmless: false });
+    }
+
+    /// The operator takes it all the same.
+    pub(super) fn warn(&mut self, path: &str, node: &Node, rule: String, remedy: String) {
+        let (path, line, found) = (path.to_owned(), node.line, found(node));
+        self.problems.push(Problem { path, line, found, rule, remedy, is_harmless: true });
     }
 
     fn fields(&mut self, prefix: &str, mapping: &Mapping, known: &'static [&'static [Field]], line: u32) {
@@ -130,6 +120,15 @@ impl Check<'_> {
                 Some(mapping) => check.fields(path, mapping, known, item.line),
                 None => check.shape(path, item, "it must be a mapping", "write its fields below the dash"),
             }),
+            Type::MapOf(known) => match node.as_mapping() {
+                Some(mapping) => {
+                    for entry in mapping.iter().filter(|entry| !entry.value.is_null()) {
+                        let path = format!("{path}[\"{}\"]", shorten(entry.key.as_str()));
+                        self.value(&path, &entry.value, &Type::Fields(known));
+                    }
+                }
+                None => self.shape(path, node, "it must be a mapping", "write its keys below it, indented"),
+            },
             Type::Texts => self.each(path, node, |check, path, item| {
                 check.text(path, item);
             }),
@@ -138,13 +137,15 @@ impl Check<'_> {
             }
             Type::Env => self.each(path, node, Self::variable),
             Type::EnvFrom => self.each(path, node, Self::source),
-            Type::List if node.as_sequence().is_none() => {
-                self.shape(path, node, "it must be a list", "write each item after a dash");
-            }
+            Type::List => self.each(path, node, |check, path, item| {
+                if item.as_mapping().is_none() {
+                    check.shape(path, item, "it must be a mapping", "write its fields below the dash");
+                }
+            }),
             Type::Map if node.as_mapping().is_none() => {
                 self.shape(path, node, "it must be a mapping", "write its fields below it, indented");
             }
-            Type::List | Type::Map => {}
+            Type::Map => {}
             Type::TextMap | Type::Labels | Type::SparkConf => self.text_map(path, node, ty),
             _ => self.scalar(path, node, ty),
         }
@@ -166,38 +167,46 @@ impl Check<'_> {
         }
     }
 
-    /// The text that must stand there.
+    /// The text that must stand there; the empty one is a text.
     fn text<'n>(&mut self, path: &str, node: &'n Node) -> Option<&'n str> {
         let text = node.as_str();
-        match text {
-            Some("") => {
-                self.say(path, node.line, "an empty text", "it must not be empty", "write it, or remove the key")
-            }
-            Some(_) => {}
-            None => {
-                let remedy = match node.as_scalar() {
-                    Some(scalar) => format!("put it in quotes: \"{}\"", shorten(scalar.as_str())),
-                    None => "write a text".to_owned(),
-                };
-                self.say(path, node.line, found(node), "it must be a text", remedy);
-            }
+        if text.is_none() {
+            let remedy = match node.as_scalar() {
+                Some(scalar) => format!("put it in quotes: \"{}\"", shorten(scalar.as_str())),
+                None => "write a text".to_owned(),
+            };
+            self.say(path, node.line, found(node), "it must be a text", remedy);
         }
-        text.filter(|text| !text.is_empty())
+        text
+    }
+
+    fn filled<'n>(&mut self, path: &str, node: &'n Node) -> Option<&'n str> {
+        let text = self.text(path, node)?;
+        if text.is_empty() {
+            self.say(path, node.line, "an empty text", "it must not be empty", "write it, or remove the key");
+            return None;
+        }
+        Some(text)
     }
 
     fn scalar(&mut self, path: &str, node: &Node, ty: &Type) {
         match ty {
-            Type::Int(least) => self.int(path, node, *least),
+            Type::Int(least, most) => self.int(path, node, *least, *most),
             Type::Bool => self.bool(path, node),
-            Type::Memory => self.memory(path, node),
+            Type::Memory(least) => self.memory(path, node, *least),
+            Type::Text => drop(self.text(path, node)),
             _ => {
-                let Some(text) = self.text(path, node) else { return };
+                let Some(text) = self.filled(path, node) else { return };
                 match ty {
                     Type::OneOf(names) => self.one_of(path, node, text, names),
                     Type::Cpu => self.cpu(path, node, text),
+                    Type::MemoryLimit => self.memory_limit(path, node, text),
                     Type::Factor => self.factor(path, node, text),
                     Type::Name1035 => self.name(path, node, text, true),
                     Type::Name1123 => self.name(path, node, text, false),
+                    Type::PodName if !text.contains(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()) => {
+                        self.say(path, node.line, found(node), "it must have one of a-z and 0-9", "choose another");
+                    }
                     _ => {}
                 }
             }
@@ -211,17 +220,23 @@ impl Check<'_> {
         }
     }
 
-    fn int(&mut self, path: &str, node: &Node, least: i64) {
-        let number = node.as_scalar().and_then(Scalar::as_i128);
-        if number.is_some_and(|number| number >= i128::from(least) && number <= i128::from(i32::MAX)) {
+    fn int(&mut self, path: &str, node: &Node, least: i64, most: i64) {
+        let fits = |number: i128| number >= i128::from(least) && number <= i128::from(most);
+        if node.as_scalar().and_then(Scalar::as_i128).is_some_and(fits) {
             return;
         }
-        let plain = node.as_str().and_then(|text| text.parse::<i64>().ok()).filter(|number| *number >= least);
+        let plain = node.as_str().and_then(|text| text.parse::<i64>().ok()).filter(|number| fits(i128::from(*number)));
         let remedy = plain.map_or_else(
             || format!("write {}, for example", least.max(1)),
             |number| format!("write {number}, without quotes"),
         );
-        self.say(path, node.line, found(node), format!("it must be a whole number, at least {least}"), remedy);
+        let rule = match (least, most) {
+            (i64::MIN, _) => "it must be a whole number of 64 bits".to_owned(),
+            _ if least == i64::from(i32::MIN) => "it must be a whole number of 32 bits".to_owned(),
+            _ if most >= i64::from(i32::MAX) => format!("it must be a whole number, at least {least}"),
+            _ => format!("it must be a whole number from {least} to {most}"),
+        };
+        self.say(path, node.line, found(node), rule, remedy);
     }
 
     fn bool(&mut self, path: &str, node: &Node) {
@@ -238,17 +253,27 @@ impl Check<'_> {
         self.say(path, node.line, found(node), "it must be true or false", remedy);
     }
 
-    fn memory(&mut self, path: &str, node: &Node) {
+    fn memory(&mut self, path: &str, node: &Node, least: u64) {
         const RULE: &str = "it must be a whole number with one of the letters k, m, g, t (times 1024)";
         if let Some(number) = node.as_scalar().filter(|scalar| scalar.kind() == Kind::Int) {
             let remedy = format!("say which unit, and write it as a text: \"{}m\" for MiB", shorten(number.as_str()));
             return self.say(path, node.line, found(node), RULE, remedy);
         }
-        let Some(text) = self.text(path, node) else { return };
-        if let Err(NotAQuantity { suggestion }) = text.parse::<Memory>() {
-            let remedy =
-                suggestion.map_or_else(|| "write 512m or 2g, for example".to_owned(), |right| format!("write {right}"));
-            self.say(path, node.line, found(node), RULE, remedy);
+        let Some(text) = self.filled(path, node) else { return };
+        let suggestion = match text.parse::<Memory>() {
+            Ok(memory) if memory.bytes >= least => return,
+            Ok(_) => None,
+            Err(NotAQuantity { suggestion }) => suggestion,
+        };
+        let remedy =
+            suggestion.map_or_else(|| "write 512m or 2g, for example".to_owned(), |right| format!("write {right}"));
+        self.say(path, node.line, found(node), RULE, remedy);
+    }
+
+    fn memory_limit(&mut self, path: &str, node: &Node, text: &str) {
+        if !quantity::is_kubernetes_memory(text) && !text.parse::<Memory>().is_ok_and(|memory| memory.bytes > 0) {
+            let rule = "it must be an amount of memory";
+            self.say(path, node.line, found(node), rule, "write 2g or 2Gi, for example");
         }
     }
 
@@ -297,7 +322,7 @@ impl Check<'_> {
     }
 
     fn coordinates(&mut self, path: &str, node: &Node, parts: usize) {
-        let Some(text) = self.text(path, node) else { return };
+        let Some(text) = self.filled(path, node) else { return };
         let split: Vec<&str> = text.split(':').collect();
         if split.len() != parts || split.iter().any(|part| part.is_empty() || part.contains(char::is_whitespace)) {
             let (rule, example) = if parts == 3 {
@@ -325,11 +350,11 @@ impl Check<'_> {
                 self.say(&here, entry.line, "this key", "the operator refuses it in sparkConf", *instead);
                 continue;
             }
-            if entry.value.as_str() == Some("") {
+            if entry.value.is_null() {
                 continue;
             }
             let text = self.text(&here, &entry.value);
-            if matches!(ty, Type::Labels) && text.is_some_and(|text| !is_label(text)) {
+            if matches!(ty, Type::Labels) && text.is_some_and(|text| !text.is_empty() && !is_label(text)) {
                 let rule = "a label's value has at most 63 of letters, digits, '-', '_' and '.', a letter or digit first and last";
                 self.say(&here, entry.value.line, found(&entry.value), rule, "shorten it, or make it an annotation");
             }
@@ -351,18 +376,45 @@ impl Check<'_> {
             Some(_) => {}
         }
         let value = mapping.get("value").filter(|value| !value.is_null());
-        if value.is_some() && mapping.get("valueFrom").is_some() {
+        let from = mapping.get("valueFrom").filter(|from| !from.is_null());
+        if value.is_some_and(|value| value.as_str() != Some("")) && from.is_some() {
             self.say(path, node.line, "both value and valueFrom", "a variable has one of them", "remove one");
         }
         if let Some(value) = value.filter(|value| value.as_str().is_none()) {
             let path = format!("{path}.value");
             self.say(&path, value.line, value.what(), "a variable's value must be a text", "put it in quotes");
         }
+        if let Some(from) = from {
+            self.value_from(&format!("{path}.valueFrom"), from);
+        }
+    }
+
+    fn value_from(&mut self, path: &str, node: &Node) {
+        const SOURCES: [(&str, &str); 4] = [
+            ("secretKeyRef", "key"),
+            ("configMapKeyRef", "key"),
+            ("fieldRef", "fieldPath"),
+            ("resourceFieldRef", "resource"),
+        ];
+        const EXAMPLE: &str = "write secretKeyRef: and below it name: my-secret and key: KEY, for example";
+        let source = |name: &str| node.get(name).filter(|node| !node.is_null());
+        let mut given = SOURCES.iter().filter_map(|(name, field)| Some((*name, *field, source(name)?)));
+        let (Some((name, field, source)), None) = (given.next(), given.next()) else {
+            let rule = "it names one source: secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef";
+            return self.say(path, node.line, found(node), rule, EXAMPLE);
+        };
+        let needed = if name.ends_with("KeyRef") { ["name", field] } else { [field; 2] };
+        if let Some(missing) =
+            needed.iter().find(|key| source.get(key).and_then(Node::as_str).is_none_or(str::is_empty))
+        {
+            let path = format!("{path}.{name}.{missing}");
+            self.say(&path, source.line, "", "it is required, and a text", EXAMPLE);
+        }
     }
 
     fn source(&mut self, path: &str, node: &Node) {
         const EXAMPLE: &str = "write - secretRef: and below it name: my-secret, for example";
-        let named = |key: &str| node.get(key).is_some();
+        let named = |key: &str| node.get(key).is_some_and(|node| !node.is_null());
         if named("secretRef") == named("configMapRef") {
             let what = if named("secretRef") {
                 "both secretRef and configMapRef"
@@ -371,139 +423,12 @@ impl Check<'_> {
             };
             return self.say(path, node.line, what, "a source names one secret or one config map", EXAMPLE);
         }
+        if let Some(prefix) = node.get("prefix").filter(|prefix| !prefix.is_null()) {
+            self.text(&format!("{path}.prefix"), prefix);
+        }
         let key = if named("secretRef") { "secretRef" } else { "configMapRef" };
         if node.at(&[key, "name"]).and_then(Node::as_str).is_none_or(str::is_empty) {
             self.say(&format!("{path}.{key}.name"), node.line, "", "the secret or config map has a name", EXAMPLE);
-        }
-    }
-}
-
-/// What each field alone cannot tell.
-impl Check<'_> {
-    fn together(&mut self) {
-        self.program();
-        self.conf_and_fields();
-        self.executors();
-        self.ingresses();
-        let shared = self.manifest.at(&["spec", "nodeSelector"]).filter(|node| !node.is_null()).is_some();
-        let cluster = self.manifest.text_at(&["spec", "mode"]).is_none_or(|mode| mode == "cluster");
-        let old = self
-            .manifest
-            .text_at(&["spec", "sparkVersion"])
-            .is_some_and(|v| v.starts_with("1.") || v.starts_with("2."));
-        for part in [Part::Driver, Part::Executor] {
-            let key = part.key();
-            let pod = |name: &str| self.manifest.at(&["spec", key, name]).filter(|node| !node.is_null());
-            let path = |name: &str| format!("spec.{key}.{name}");
-            if let Some(node) = pod("nodeSelector").filter(|_| shared) {
-                let rule = "nodeSelector stands in spec, or in driver and executor, not in both";
-                self.say(&path("nodeSelector"), node.line, "a second nodeSelector", rule, "remove spec.nodeSelector");
-            }
-            if let Some(node) = pod("podName").filter(|_| cluster) {
-                let rule = "in cluster mode the operator names the pods";
-                self.say(&path("podName"), node.line, found(node), rule, "remove it");
-            }
-            if let Some(node) = pod("template").filter(|_| old) {
-                let rule = "pod templates need Spark 3.0.0 or later";
-                self.say(&path("template"), node.line, "a pod template", rule, "remove it, or set spec.sparkVersion");
-            }
-            let amount =
-                |name: &str| self.manifest.text_at(&["spec", key, name]).and_then(|text| text.parse::<Cpu>().ok());
-            if let (Some(request), Some(limit), Some(node)) =
-                (amount("coreRequest"), amount("coreLimit"), pod("coreRequest"))
-                && request > limit
-            {
-                let limit = pod("coreLimit").map(found).unwrap_or_default();
-                let rule = format!("no pod may ask for more than its limit, and coreLimit is {limit}");
-                self.say(&path("coreRequest"), node.line, found(node), rule, "lower it, or raise coreLimit");
-            }
-            self.mounts(key);
-        }
-    }
-
-    fn mounts(&mut self, part: &str) {
-        let names: HashSet<&str> = self
-            .manifest
-            .at(&["spec", "volumes"])
-            .and_then(Node::as_sequence)
-            .into_iter()
-            .flatten()
-            .filter_map(|volume| volume.get("name")?.as_str())
-            .collect();
-        let mounts = self.manifest.at(&["spec", part, "volumeMounts"]).and_then(Node::as_sequence);
-        for (index, mount) in mounts.into_iter().flatten().enumerate() {
-            if let Some(node) = mount.get("name")
-                && let Some(name) = node.as_str().filter(|name| !names.contains(name))
-            {
-                let path = format!("spec.{part}.volumeMounts[{index}].name");
-                let remedy = format!("add a volume named {} there", shorten(name));
-                self.say(&path, node.line, found(node), "no volume in spec.volumes has that name", remedy);
-            }
-        }
-    }
-
-    fn program(&mut self) {
-        let (Some(kind), Some(file)) =
-            (self.manifest.text_at(&["spec", "type"]), self.manifest.at(&["spec", "mainApplicationFile"]))
-        else {
-            return;
-        };
-        let Some(name) = file.as_str() else { return };
-        let name = name.split(['?', '#']).next().unwrap_or(name).to_ascii_lowercase();
-        let language = [(".py", "Python"), (".jar", "Java or Scala"), (".r", "R")];
-        let Some((ending, right)) = language.iter().find(|(ending, _)| name.ends_with(ending)) else { return };
-        if super::SPEC_TYPES.contains(&kind) && !right.contains(kind) {
-            let rule = format!("spec.type is {kind}, and a file that ends in {ending} is {right}");
-            self.say(
-                "spec.mainApplicationFile",
-                file.line,
-                found(file),
-                rule,
-                format!("set spec.type to {right}, or name another file"),
-            );
-        }
-    }
-
-    fn conf_and_fields(&mut self) {
-        let Some(conf) = self.manifest.at(&["spec", "sparkConf"]).and_then(Node::as_mapping) else { return };
-        for (key, path) in OVERRIDDEN {
-            let (Some(entry), Some(wins)) = (conf.entry(key), self.manifest.text_at(path)) else { continue };
-            if entry.value.as_scalar().is_some_and(|value| value.as_str() != wins) {
-                let here = format!("spec.sparkConf[\"{key}\"]");
-                let field = path.join(".");
-                let rule = format!("{field} is {} and wins", shorten(wins));
-                let (found, remedy) = (found(&entry.value), format!("remove it, or set {field}"));
-                self.problems.push(Problem { path: here, line: entry.line, found, rule, remedy, is_harmless: true });
-            }
-        }
-    }
-
-    fn executors(&mut self) {
-        let path = ["spec", "dynamicAllocation"];
-        let Some(dynamic) = self.manifest.at(&path) else { return };
-        let number = |key: &str| dynamic.get(key)?.as_scalar()?.as_i128();
-        for (low, high) in [("minExecutors", "maxExecutors"), ("initialExecutors", "maxExecutors")] {
-            if let (Some(least), Some(most), Some(node)) = (number(low), number(high), dynamic.get(low))
-                && least > most
-            {
-                let rule = format!("{high} is {most}, which is less");
-                let remedy = format!("lower it, or raise {high}");
-                self.say(&format!("spec.dynamicAllocation.{low}"), node.line, least.to_string(), rule, remedy);
-            }
-        }
-    }
-
-    fn ingresses(&mut self) {
-        let mut ports = HashSet::new();
-        let ingresses = self.manifest.at(&["spec", "driverIngressOptions"]).and_then(Node::as_sequence);
-        for (index, ingress) in ingresses.into_iter().flatten().enumerate() {
-            if let Some(node) = ingress.get("servicePort")
-                && let Some(port) = node.as_scalar().and_then(Scalar::as_i128)
-                && !ports.insert(port)
-            {
-                let path = format!("spec.driverIngressOptions[{index}].servicePort");
-                self.say(&path, node.line, port.to_string(), "another ingress has that port", "choose another");
-            }
         }
     }
 }
@@ -526,7 +451,7 @@ fn required(path: &str, field: &Field) -> (String, String) {
 }
 
 /// What stands there, for a message.
-fn found(node: &Node) -> String {
+pub(super) fn found(node: &Node) -> String {
     match &node.value {
         Value::Scalar(scalar) => match scalar.kind() {
             Kind::Str => format!("'{}'", shorten(scalar.as_str())),
@@ -537,7 +462,7 @@ fn found(node: &Node) -> String {
     }
 }
 
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     const LONGEST: usize = 80;
     let short: String = text.chars().take(LONGEST).collect();
     let dots = if short.len() < text.len() { "…" } else { "" };

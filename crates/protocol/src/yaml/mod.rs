@@ -9,6 +9,7 @@
 //! Files come from strangers: [`read`] works within fixed bounds of size, depth and expansion, and names the line of
 //! whatever it refuses.
 
+mod characters;
 mod node;
 mod read;
 mod scalar;

@@ -4,7 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::{Entry, Mapping, Node, Scalar, Value};
+use super::{
+    Entry, Mapping, Node, Scalar, Value,
+    characters::{self, Pairs},
+};
 
 /// The largest document. Kubernetes keeps no object above 1.5 MiB.
 pub const MAX_BYTES: usize = 2 << 20;
@@ -57,7 +60,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Node, YamlError> {
 /// Reads one document.
 ///
 /// Anchors, aliases and merge keys (`<<`) are expanded: what a merge brings comes first, what the mapping says itself
-/// wins. Comments are not kept.
+/// wins. Comments are not kept. A document with nothing in it, as `---` at the end makes one, is none.
 ///
 /// # Errors
 /// [`YamlError`], which names the line: when it is no YAML, or breaks a bound, has a key twice, holds several
@@ -65,11 +68,12 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Node, YamlError> {
 pub fn read(text: &str) -> Result<Node, YamlError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_characters(text)?;
+    let pairs = Pairs::of(text);
     let mut builder = Builder::default();
-    let mut parser = Parser::new_from_str(text);
+    let mut parser = Parser::new_from_str(&pairs.text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| scan_error(text, &error))?;
-        if builder.take(event, span)? {
+        if builder.take(event, span, &pairs)? {
             break;
         }
     }
@@ -101,7 +105,7 @@ fn line(span: Span) -> u32 {
     u32::try_from(span.start.line()).unwrap_or(u32::MAX)
 }
 
-/// The parser's words, and the two causes that they never name.
+/// The parser's words, and the causes that they never name.
 fn scan_error(text: &str, error: &ScanError) -> YamlError {
     let number = error.marker().line().max(1);
     let source = text.lines().nth(number - 1).unwrap_or_default();
@@ -113,6 +117,12 @@ fn scan_error(text: &str, error: &ScanError) -> YamlError {
     let mut problem = format!("this is not YAML: {}", error.info());
     if indentation.contains('\t') || error.info().contains("found a tab") {
         problem.push_str("; a line is indented with a tab: use spaces");
+    } else if let Some((line, name)) = characters::suspect(text, number) {
+        problem.push_str(&format!("; line {line} has {name} in it, which neither indents nor separates nor quotes"));
+    } else if error.info().contains("invalid Unicode character escape") {
+        problem.push_str(
+            "; one half of a surrogate pair (\\ud83d) is no character: write both halves, or \\U and eight digits",
+        );
     } else if error.info().contains("mapping values") {
         problem.push_str("; check the indentation, and quote a text that holds ': '");
     }
@@ -153,28 +163,41 @@ struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, (Node, Size)>,
     root: Option<Node>,
+    /// Where another document began.
+    another: Option<u32>,
     spent: Size,
 }
 
 impl Builder {
     /// Takes the next event; `true`: it was the last.
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<bool, YamlError> {
+    fn take(&mut self, event: Event<'_>, span: Span, pairs: &Pairs<'_>) -> Result<bool, YamlError> {
         let line = line(span);
         match event {
             Event::Nothing | Event::StreamStart | Event::DocumentEnd => {}
             Event::StreamEnd => return Ok(true),
-            Event::DocumentStart(_) if self.root.is_some() => {
-                return Err(YamlError::new(line, "a second document begins here: put each into a file of its own"));
+            Event::DocumentStart(_) => {
+                if self.root.is_some() {
+                    self.another.get_or_insert(line);
+                }
             }
-            Event::DocumentStart(_) => {}
+            // A document with nothing in it.
+            Event::Scalar(text, ScalarStyle::Plain, 0, None) if text.is_empty() && self.open.is_empty() => {}
             Event::Scalar(text, style, anchor, tag) => {
+                let text = match style {
+                    ScalarStyle::DoubleQuoted => pairs.decoded(text.into_owned()),
+                    _ => pairs.restored(text.into_owned()),
+                };
+                if style == ScalarStyle::Plain
+                    && let Some(problem) = characters::problem(&text)
+                {
+                    return Err(YamlError::new(line, problem));
+                }
                 if text.len() > MAX_SCALAR {
                     let problem = format!("this text has {} bytes; at most {MAX_SCALAR} are read", text.len());
                     return Err(YamlError::new(line, problem));
                 }
                 let plain = scalar_is_plain(&text, style, tag.as_deref(), line)?;
                 let size = Size { nodes: 1, text: text.len(), height: 0 };
-                let text = text.into_owned();
                 let scalar = if plain { Scalar::plain(text) } else { Scalar::text(text) };
                 self.complete(Node { value: Value::Scalar(scalar), line }, anchor, size, true)?;
             }
@@ -210,7 +233,16 @@ impl Builder {
         Ok(false)
     }
 
+    /// Something comes, which must not be in a second document.
+    fn only_one(&self) -> Result<(), YamlError> {
+        match self.another {
+            Some(line) => Err(YamlError::new(line, "a second document begins here: put each into a file of its own")),
+            None => Ok(()),
+        }
+    }
+
     fn begin(&mut self, value: Value, anchor: usize, line: u32) -> Result<(), YamlError> {
+        self.only_one()?;
         if self.open.len() >= MAX_DEPTH {
             return Err(too_deep(line));
         }
@@ -239,6 +271,7 @@ impl Builder {
     /// A value is complete: it goes to where it belongs.
     fn complete(&mut self, node: Node, anchor: usize, size: Size, pay: bool) -> Result<(), YamlError> {
         let line = node.line;
+        self.only_one()?;
         if pay {
             self.pay(size, line)?;
         }

@@ -159,6 +159,85 @@ fn refusals_name_the_line() {
 }
 
 #[test]
+fn surrogate_pairs_are_one_character_where_json_has_them() {
+    for (text, value) in [
+        (r#"{"a": "\ud83d\ude00"}"#, "\u{1f600}"),
+        (r#"a: "x\uD83D\uDE00y\ud83d\ude01""#, "x\u{1f600}y\u{1f601}"),
+        (r#"a: "\\ud83d\\ude00""#, r"\ud83d\ude00"),
+        (r#"a: "\\\ud83d\ude00""#, "\\\u{1f600}"),
+        (r"a: \ud83d\uDE00", r"\ud83d\uDE00"),
+        (r"a: '\ud83d\ude00'", r"\ud83d\ude00"),
+        ("a: |-\n  \\ud83d\\ude00 \\\\ud83d\\ude00", r"\ud83d\ude00 \\ud83d\ude00"),
+        ("# \\ud83d\\ude00\na: \"\\ud83d\\ude00\u{e000}\"", "\u{1f600}\u{e000}"),
+        (r#"a: "\ud7ff\ue000""#, "\u{d7ff}\u{e000}"),
+    ] {
+        assert_eq!(read(text).unwrap().get("a").unwrap().as_str(), Some(value), "{text}");
+    }
+    let key = read(r#"{"\ud83d\ude00": 1}"#).unwrap();
+    assert!(key.get("\u{1f600}").is_some());
+    for text in [r#"{"a": "\ud83d"}"#, r#"a: "\ud83dx\ude00""#, r#"a: "\ude00\ud83d""#] {
+        assert!(problem(text).contains("one half of a surrogate pair"), "{text}: {}", problem(text));
+    }
+    let many = format!("[{}]", r#""\ud83d\ude00","#.repeat(40_000));
+    assert_eq!(read(&many).unwrap().as_sequence().unwrap().len(), 40_000);
+}
+
+#[test]
+fn a_document_with_nothing_in_it_is_none() {
+    for text in
+        ["a: 1\n---\n", "a: 1\n---\n...\n", "a: 1\n---\n# c\n---\n", "---\n# c\n---\na: 1\n", "---\na: 1\n---\n"]
+    {
+        assert_eq!(read(text), read("a: 1"), "{text}");
+    }
+    for (text, line) in
+        [("a: 1\n---\n---\nb: 2\n", 2), ("a: 1\n--- {}\n", 2), ("a: 1\n---\nnull\n", 2), ("a: 1\n---\n''\n", 2)]
+    {
+        assert_eq!(
+            problem(text),
+            format!("line {line}: a second document begins here: put each into a file of its own")
+        );
+    }
+    assert!(problem("---\n---\n").starts_with("line 1: there is nothing here"));
+}
+
+#[test]
+fn characters_that_look_like_others_are_named() {
+    for (text, expected) in [
+        ("a:\n\u{a0}\u{a0}b: 1\n", "line 2: here is U+00A0 NO-BREAK SPACE, which neither indents nor separates"),
+        ("a:\n  b: 1\n\u{a0} c: 2\n", "line 3: here is U+00A0 NO-BREAK SPACE"),
+        ("a:\n\u{200b}  b: 1\n", "line 2: here is U+200B ZERO WIDTH SPACE"),
+        ("a:\n  \u{200b}b: 1\n", "line 2: here is U+200B ZERO WIDTH SPACE"),
+        ("a:\n\u{3000}b: 1\n", "line 2: here is U+3000 IDEOGRAPHIC SPACE"),
+        ("a:\n  - \u{2003}b\n", "line 2: here is U+2003 EM SPACE"),
+        ("a: \u{201c}x\u{201d}\n", "line 1: here is U+201C LEFT DOUBLE QUOTATION MARK, which quotes nothing in YAML"),
+        ("\u{201e}a\u{201d}: 1\n", "line 1: here is U+201E DOUBLE LOW-9 QUOTATION MARK"),
+        ("a: [\u{2018}x\u{2019}, 1]\n", "line 1: here is U+2018 LEFT SINGLE QUOTATION MARK"),
+        ("a:\n  - b\n \u{2003}- c\n", "; line 3 has U+2003 EM SPACE in it"),
+        ("a:\n\u{a0} t: x\n  b: 1\n", "U+00A0 NO-BREAK SPACE"),
+        ("a:\u{a0}1\nb: 2\n", "; line 1 has U+00A0 NO-BREAK SPACE in it"),
+        ("a:\n  \u{feff}b: 1\n", "; line 2 has U+FEFF ZERO WIDTH NO-BREAK SPACE in it"),
+        ("a: [\u{201c}x, y\n", "; line 1 has U+201C LEFT DOUBLE QUOTATION MARK in it"),
+        ("a:\n\tb: 1\n", "line 2: this is not YAML: "),
+        ("a:\n\tb: 1\n", "a line is indented with a tab: use spaces"),
+    ] {
+        assert!(problem(text).contains(expected), "{text:?}: {}", problem(text));
+    }
+    for text in [
+        "a: x\u{a0}y",
+        "a: \"\u{a0}x\"",
+        "a: '\u{201c}x\u{201d}'",
+        "a: |\n  \u{a0}x\n",
+        "a: \u{201c}x\u{201d} y",
+        "a: \u{2019}",
+        "a: it\u{2019}s",
+        "a: \u{ab}x\u{bb}",
+    ] {
+        let node = read(text).unwrap();
+        assert_eq!(read(&write(&node)).unwrap(), node, "{text}");
+    }
+}
+
+#[test]
 fn bombs_are_refused_at_once() {
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..40 {

@@ -16,7 +16,12 @@ use super::{
     job_rows::JobRow,
     secret::{Digest, digest_of},
 };
-use crate::{Error, Result, app::App, clock::timestamp, spark::end_text};
+use crate::{
+    Error, Result,
+    app::App,
+    clock::timestamp,
+    spark::{self, end_text},
+};
 
 /// Of a name that was refused, and is remembered: a job's may be as long as a label of Kubernetes.
 const LONGEST_NAME: usize = 100;
@@ -69,6 +74,36 @@ pub(crate) fn check(manifest: &Value) -> Result<Vec<Problem>> {
     }
 }
 
+/// Spark knows a program's language by the end of its name alone; what it does not know, it takes for a jar.
+pub(crate) fn check_program(manifest: &Value) -> Result<()> {
+    let text = |key: &str| manifest.pointer(key).and_then(Value::as_str).unwrap_or_default();
+    let file = text("/spec/mainApplicationFile").split('#').next().unwrap_or_default();
+    let name = file.rsplit('/').next().unwrap_or_default();
+    let (language, ending) = match text("/spec/type") {
+        "Python" => ("Python", ".py"),
+        "R" if !name.ends_with(".r") => ("R", ".R"),
+        _ => return Ok(()),
+    };
+    if file.is_empty() || name.ends_with(ending) {
+        return Ok(());
+    }
+    let (stem, extension) = name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).unwrap_or((name, ""));
+    let remedy = match extension {
+        "ipynb" => format!(
+            "make a script of the notebook with 'jupyter nbconvert --to script {name}', take out what only a notebook knows \
+             (lines with % or !), and submit {stem}{ending}"
+        ),
+        _ if stem.is_empty() => format!("name the program's file, such as job{ending}"),
+        "jar" | "java" | "scala" | "r" | "R" | "py" => {
+            format!("set spec.type to its language, or name a {ending} file")
+        }
+        _ => format!("rename it to {stem}{ending}"),
+    };
+    Err(bad(format!(
+        "spec.mainApplicationFile: '{name}' is no name of a program in {language}, which for Spark ends in {ending}: {remedy}"
+    )))
+}
+
 /// Whether somebody may ask what became of a job of that name, valid or not.
 pub(crate) fn can_be_asked_for(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.chars().count())
@@ -105,6 +140,7 @@ pub(crate) fn pycode(pycode: &Pycode) -> Result<Vec<u8>> {
 pub(crate) fn as_its_owner_knows_it(log: String, job: &JobRow, folder: &Path, uploads: &Path) -> String {
     let work = folder.join("work");
     let uploads = uploads.join(&job.id);
+    let log = log.replace(&spark::mounts_of(folder).display().to_string(), &format!("${}", spark::MOUNTS));
     [format!("file:{}/", work.display()), format!("{}/", work.display()), format!("{}/", uploads.display())]
         .iter()
         .fold(log, |log, path| log.replace(path, ""))
@@ -214,6 +250,36 @@ mod tests {
             "{text}"
         );
         assert!(matches!(with(LARGEST_MANIFEST - 100), Error::Refused { code: ErrorCode::BadRequest, .. }));
+    }
+
+    #[test]
+    fn what_spark_would_take_for_a_jar() {
+        let check =
+            |kind: &str, main: &str| check_program(&json!({"spec": {"type": kind, "mainApplicationFile": main}}));
+        for (kind, main) in [
+            ("Python", "s3a://b/job.py"),
+            ("Python", "local:///a b/job.v2.py#x"),
+            ("Python", ""),
+            ("R", "local:///job.R"),
+            ("R", "local:///job.r"),
+            ("Java", "local:///opt/spark/jars"),
+            ("Scala", "s3a://b/app.jar"),
+        ] {
+            assert!(check(kind, main).is_ok(), "{main}");
+        }
+        for (kind, main, remedy) in [
+            ("Python", "s3a://b/eda.ipynb", "'jupyter nbconvert --to script eda.ipynb'"),
+            ("Python", "s3a://b/job.txt", ": rename it to job.py"),
+            ("Python", "s3a://b/job", ": rename it to job.py"),
+            ("Python", "s3a://b/JOB.PY", "which for Spark ends in .py: rename it to JOB.py"),
+            ("Python", "s3a://b/.py.swp", ": rename it to .py.py"),
+            ("Python", "s3a://b/", "name the program's file, such as job.py"),
+            ("Python", "s3a://b/app.jar", "set spec.type to its language"),
+            ("R", "s3a://b/job.py", "set spec.type to its language"),
+        ] {
+            let problem = check(kind, main).unwrap_err().to_string();
+            assert!(problem.contains(remedy), "{problem}");
+        }
     }
 
     #[test]

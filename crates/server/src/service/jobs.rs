@@ -92,6 +92,7 @@ async fn submit(
         upload = Some(written.map_err(|error| Error::File("writing the job's program", error))?);
     }
     let passed_over = job_form::check(&manifest)?;
+    job_form::check_program(&manifest)?;
     let plan = Plan::read(&manifest).map_err(bad)?;
     check(app, &cluster, &plan).await?;
 
@@ -147,8 +148,7 @@ async fn submit(
     let job = job_rows::by_id(change.connection(), &id).await?.ok_or(Error::Fault("a new job is not there"))?;
     let message = format!("SparkApplication {} was added, enqueuing it for submission", job.name);
     note(change.connection(), &job, now, EventKind::Normal, "SparkApplicationAdded", &message).await?;
-    for problem in passed_over {
-        let message = problem.to_string();
+    for message in passed_over.iter().map(ToString::to_string).chain(plan.told) {
         note(change.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
     }
     for (key, value) in plan.conf.iter().filter(|(_, value)| spark::is_for_object_stores(value)) {
@@ -205,11 +205,19 @@ async fn check(app: &App, cluster: &Cluster, plan: &Plan) -> Result<()> {
     })?;
     let places = spark::places_of(app, cluster, installation.spark_home.clone());
     spark::check_files(app, plan, &places).await?.map_or(Ok(()), |problem| Err(bad(problem)))?;
-    for object in plan.objects().into_iter().filter(|object| !object.optional) {
-        if spark::values_of(app, &cluster.id, plan, object).await?.is_none() {
+    let mut values = Vec::new();
+    for object in plan.objects() {
+        let found = spark::values_of(app, &cluster.id, plan, object).await?;
+        if found.is_none() && !object.optional {
             return Err(bad(spark::missing(object)));
         }
+        values.push((object, found));
     }
+    let find = |object: &spark::Object| values.iter().find(|(known, _)| *known == object).and_then(|(_, v)| v.clone());
+    spark::driver_options(plan).map_err(bad)?;
+    // Where they will be is not known before the job is; its length is close.
+    spark::given(plan, app.dir().path(), &find).map_err(bad)?;
+    spark::mounts(plan, &find).map_err(bad)?;
     Ok(())
 }
 

@@ -66,6 +66,15 @@ pub(crate) enum Start {
     Program(PathBuf),
 }
 
+/// What a job adds to Spark's class path.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClassPath {
+    pub(crate) extra: Vec<String>,
+    /// Instead of Spark's own `conf`.
+    pub(crate) spark_conf: Option<String>,
+    pub(crate) hadoop_conf: Option<String>,
+}
+
 #[derive(Default, Deserialize)]
 struct Packages {
     pyspark: Option<PathBuf>,
@@ -101,7 +110,7 @@ impl Installation {
     }
 
     /// The program and the arguments that come before those of Spark.
-    pub(crate) fn command(&self, heap_mib: u64, options: &[String]) -> (PathBuf, Vec<String>) {
+    pub(crate) fn command(&self, heap_mib: u64, options: &[String], path: &ClassPath) -> (PathBuf, Vec<String>) {
         let Start::Java { program, version } = &self.start else {
             let Start::Program(program) = &self.start else { return Default::default() };
             return (program.clone(), Vec::new());
@@ -115,8 +124,12 @@ impl Installation {
         }
         arguments.extend(OPTIONS.iter().map(|option| (*option).to_owned()));
         arguments.extend(options.iter().cloned());
-        let path = format!("{0}/conf:{0}/jars/*", self.spark_home.display());
-        arguments.extend(["-cp".to_owned(), path, "org.apache.spark.deploy.SparkSubmit".to_owned()]);
+        let home = self.spark_home.display();
+        let mut entries = path.extra.clone();
+        entries.push(path.spark_conf.clone().unwrap_or_else(|| format!("{home}/conf")));
+        entries.push(format!("{home}/jars/*"));
+        entries.extend(path.hadoop_conf.clone());
+        arguments.extend(["-cp".to_owned(), entries.join(":"), "org.apache.spark.deploy.SparkSubmit".to_owned()]);
         (program.clone(), arguments)
     }
 

@@ -7,10 +7,13 @@ use std::{
 };
 
 use super::{
-    installation::Installation,
+    environment::{self, Given, Values},
+    installation::{ClassPath, Installation},
+    java_options,
     log::Room,
+    mounts,
     places::Places,
-    plan::{Object, Plan, Variable},
+    plan::{Object, Plan},
     proxy,
     quantity::LEAST_HEAP,
     run_job::Launch,
@@ -39,7 +42,7 @@ pub(crate) struct Context<'a> {
     /// Shared by all jobs, so that a package is fetched once.
     pub(crate) ivy: PathBuf,
     /// The values of the objects that the plan names; `None`: there is no such object.
-    pub(crate) values: &'a dyn Fn(&Object) -> Option<BTreeMap<String, String>>,
+    pub(crate) values: Values<'a>,
 }
 
 /// The launch, and the text of the properties file that belongs at [`properties`].
@@ -47,24 +50,24 @@ pub(crate) fn launch(plan: &Plan, context: &Context<'_>) -> Result<(Launch, Stri
     let conf = conf(plan, context)?;
     let main = main(plan, context.places)?;
     let heap = heap(plan, context.memory_mib);
-    let split = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let mut options = split(plan.driver.java_options.as_deref().unwrap_or_default());
-    for (_, value) in plan.conf.iter().filter(|(key, _)| key == "spark.driver.extraJavaOptions") {
-        options.extend(split(value));
-    }
+    let mut options = driver_options(plan)?;
     options.push(format!("-Dderby.system.home={}", context.folder.join("work").display()));
     options.push(format!("-Djava.io.tmpdir={}", context.folder.join("tmp").display()));
-    let (program, mut arguments) = context.installation.command(heap, &options);
+    let Given { variables, arguments: given } =
+        environment::given(plan, &mounts::folder(context.folder), context.values)?;
+    let environment = environment(plan, context, variables);
+    let class_path = class_path(plan, context.places, &environment);
+    let (program, mut arguments) = context.installation.command(heap, &options, &class_path);
     arguments.extend(["--properties-file".to_owned(), properties(context.folder).display().to_string()]);
     if let Some(class) = &plan.main_class {
         arguments.extend(["--class".to_owned(), class.clone()]);
     }
     arguments.push(main);
-    arguments.extend(plan.arguments.iter().cloned());
+    arguments.extend(given);
     let launch = Launch {
         program,
         arguments,
-        environment: environment(plan, context)?,
+        environment,
         folder: context.folder.join("work"),
         log: context.folder.join("log"),
         room: context.room,
@@ -151,7 +154,7 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
     Ok(conf)
 }
 
-fn environment(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, String> {
+fn environment(plan: &Plan, context: &Context<'_>, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, String> =
         INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect();
     for name in proxy::VARIABLES {
@@ -178,33 +181,45 @@ fn environment(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, St
     if let Some(home) = context.installation.java_home() {
         all.insert("JAVA_HOME".to_owned(), path(home));
     }
-    // The driver's last: what runs is first of all a driver.
-    for variable in plan.executor.environment.iter().chain(&plan.driver.environment) {
-        match variable {
-            Variable::Plain { name, value } => drop(all.insert(name.clone(), value.clone())),
-            Variable::Key { name, object, key } => match values(context, object)? {
-                None => {}
-                Some(mut values) => match values.remove(key) {
-                    Some(value) => drop(all.insert(name.clone(), value)),
-                    None if object.optional => {}
-                    None => return Err(format!("the {} '{}' has no key '{key}'", object.kind.name(), object.name)),
-                },
-            },
-            Variable::All { prefix, object } => {
-                let values = values(context, object)?.into_iter().flatten();
-                all.extend(values.map(|(key, value)| (format!("{prefix}{key}"), value)));
-            }
-        }
+    all.extend(given);
+    let libraries = conf_values(plan, "extraLibraryPath").map(str::to_owned);
+    let libraries: Vec<String> = libraries.chain(all.get("LD_LIBRARY_PATH").cloned()).collect();
+    if !libraries.is_empty() {
+        all.insert("LD_LIBRARY_PATH".to_owned(), libraries.join(":"));
     }
-    // No system takes them, and one bad key of a config map must not hide the others.
-    all.retain(|name, value| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0'));
-    Ok(all)
+    all
 }
 
-fn values(context: &Context<'_>, object: &Object) -> Result<Option<BTreeMap<String, String>>, String> {
-    match (context.values)(object) {
-        None if !object.optional => Err(missing(object)),
-        values => Ok(values),
+/// A property of the driver, then of the executors: one process is both.
+fn conf_values<'a>(plan: &'a Plan, key: &str) -> impl Iterator<Item = &'a str> {
+    let find = |part: &str| {
+        let key = format!("spark.{part}.{key}");
+        plan.conf.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str())
+    };
+    [find("driver"), find("executor")].into_iter().flatten().filter(|value| !value.is_empty())
+}
+
+/// The driver's Java options, in the order of Spark's launcher; the text says which it would refuse.
+pub(crate) fn driver_options(plan: &Plan) -> Result<Vec<String>, String> {
+    let conf = |key: &str| plan.conf.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+    let mut options = Vec::new();
+    for key in ["spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions"] {
+        options.extend(java_options::read(&format!("spec.sparkConf[\"{key}\"]"), conf(key).unwrap_or_default())?);
+    }
+    let own = plan.driver.java_options.as_deref().unwrap_or_default();
+    options.extend(java_options::read("spec.driver.javaOptions", own)?);
+    Ok(options)
+}
+
+/// What comes before and after Spark's own jars, as its launcher has it.
+fn class_path(plan: &Plan, places: &Places, environment: &BTreeMap<String, String>) -> ClassPath {
+    // As in an image: /opt/spark is Spark's folder.
+    let here = |path: &str| if path.starts_with('/') { places.resolve(path).ok() } else { None };
+    let extra = conf_values(plan, "extraClassPath").flat_map(|paths| paths.split(':'));
+    ClassPath {
+        extra: extra.map(|path| here(path).unwrap_or_else(|| path.to_owned())).collect(),
+        spark_conf: environment.get("SPARK_CONF_DIR").cloned(),
+        hadoop_conf: environment.get("HADOOP_CONF_DIR").cloned(),
     }
 }
 
@@ -271,7 +286,7 @@ mod tests {
             uploads: "/uploads".into(),
         };
         let values = |object: &Object| {
-            let values = BTreeMap::from([("KEY".to_owned(), "hidden".to_owned())]);
+            let values = BTreeMap::from([("KEY".to_owned(), b"hidden".to_vec().into())]);
             (object.name == "s").then_some(values)
         };
         let context = Context {
@@ -318,6 +333,43 @@ mod tests {
         assert!(!conf.contains("k8s://") && !conf.contains("=other"));
         assert_eq!((launch.environment["A"].as_str(), launch.environment["KEY"].as_str()), ("b", "hidden"));
         assert!(!conf.contains("hidden") && !launch.arguments.iter().any(|text| text.contains("hidden")));
+    }
+
+    #[test]
+    fn java_options_and_class_paths_are_those_of_spark_s_launcher() {
+        let spec = |driver: serde_json::Value, conf: serde_json::Value| {
+            json!({"type": "Python", "mainApplicationFile": "local:///opt/spark/bin", "driver": driver, "sparkConf": conf,
+                "sparkConfigMap": "s"})
+        };
+        let conf = json!({
+            "spark.driver.defaultJavaOptions": "-Dfirst=1 -Dx='a b'",
+            "spark.driver.extraJavaOptions": "-Dsecond=\"two words\"",
+            "spark.driver.extraClassPath": "/opt/spark/lib/a.jar:relative.jar",
+            "spark.executor.extraClassPath": "/b.jar",
+            "spark.driver.extraLibraryPath": "/native",
+        });
+        let options = "-Dthird=3 -XX:OnOutOfMemoryError='kill -9 %p'";
+        let (launch, _) = launched(spec(json!({"javaOptions": options}), conf)).unwrap();
+        let at = launch.arguments.iter().position(|argument| argument == "-Dfirst=1").unwrap();
+        let expected = ["-Dfirst=1", "-Dx=a b", "-Dsecond=two words", "-Dthird=3", "-XX:OnOutOfMemoryError=kill -9 %p"];
+        assert_eq!(launch.arguments[at..at + 5], expected);
+        let path = launch.arguments.iter().position(|argument| argument == "-cp").unwrap() + 1;
+        let conf_dir = "/j/mounts/etc/spark/conf";
+        assert_eq!(launch.arguments[path], format!("/usr/lib/a.jar:relative.jar:/b.jar:{conf_dir}:/usr/jars/*"));
+        assert_eq!(launch.environment["SPARK_CONF_DIR"], conf_dir);
+        assert!(launch.environment["LD_LIBRARY_PATH"].starts_with("/native"));
+        for (driver, conf, text) in [
+            (json!({"javaOptions": "-Dx=\"a"}), json!({}), "spec.driver.javaOptions: a quote is not closed"),
+            (json!({"javaOptions": "-Xmx4g"}), json!({}), "spec.driver.javaOptions: Spark takes no '-Xmx4g'"),
+            (
+                json!({}),
+                json!({"spark.driver.defaultJavaOptions": "'"}),
+                "spec.sparkConf[\"spark.driver.defaultJavaOptions\"]: a quote",
+            ),
+        ] {
+            let error = launched(spec(driver, conf)).unwrap_err();
+            assert!(error.starts_with(text), "{error}");
+        }
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //!
 //! ```text
 //! plan, quantity   what a manifest asks for
+//! fields           what becomes of each field of it here
+//! environment      the variables and arguments of a job
+//! java_options     Java options as Spark's launcher reads them
+//! mounts           config maps, secrets and folders that a job mounts, as files
 //! places           where the files are that it names
 //! files            whether they are there, asked with the rights of the job
 //! job_user         the user that jobs run as
@@ -24,14 +28,18 @@
 mod cgroup;
 mod disk;
 mod end;
+mod environment;
 mod explain;
+mod fields;
 mod files;
 mod findings;
 mod gateway;
 mod installation;
+mod java_options;
 mod job_user;
 mod launch;
 mod log;
+mod mounts;
 mod places;
 mod plan;
 mod processes;
@@ -52,12 +60,14 @@ pub use log::LogLimit;
 pub use run_job::run_job;
 
 pub(crate) use end::text as end_text;
+pub(crate) use environment::given;
 pub(crate) use explain::explain;
 pub(crate) use gateway::Gateway;
-pub(crate) use launch::missing;
+pub(crate) use launch::{driver_options, missing};
 pub(crate) use log::{JobLog, Piece};
+pub(crate) use mounts::{folder as mounts_of, tree as mounts};
 pub(crate) use places::upload_uri;
-pub(crate) use plan::{Plan, Pod};
+pub(crate) use plan::{MOUNTS, Object, Plan, Pod};
 pub(crate) use quantity::{cores_text, memory_text};
 pub(crate) use run::{End, RunFolder};
 pub(crate) use s3a::is_for_object_stores;

@@ -1,7 +1,6 @@
 //! The start of a run: its folder, its launch, and the process that becomes its parent.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, fchown},
@@ -17,14 +16,17 @@ use tokio::{
 };
 
 use super::{
-    disk, files,
+    disk,
+    environment::Held,
+    files,
     launch::{self, Context},
     log::{JobLog, Room},
+    mounts::{self, Tree},
     places::{Place, Places},
     plan::{Object, ObjectKind, Plan},
     run::RunFolder,
     run_job::Launch,
-    supervisor,
+    supervisor, trash,
 };
 use crate::{
     App, Error,
@@ -102,7 +104,7 @@ fn runner(app: &App) -> io::Result<PathBuf> {
 /// Makes everything ready for the next run of a job.
 pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Result<Prepared, Refusal> {
     let plan = supervisor::plan(job).map_err(Refusal::Job)?;
-    let mut values: Vec<(Object, Option<BTreeMap<String, String>>)> = Vec::new();
+    let mut values: Vec<(Object, Option<Held>)> = Vec::new();
     for object in plan.objects() {
         values.push((object.clone(), values_of(app, &cluster.id, &plan, object).await?));
     }
@@ -136,36 +138,31 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
             values: &find,
         };
         let (launch, conf) = launch::launch(&plan, &context).map_err(Refusal::Job)?;
-        let log_from = lay_out(&folder, &run, &conf, user)?;
+        let tree = mounts::tree(&plan, &find).map_err(Refusal::Job)?;
+        // Of the run before: what it wrote there may be of any size and depth.
+        trash::discard(&app, &mounts::folder(&folder));
+        let log_from = lay_out(&folder, &run, &conf, &tree, user)?;
         let runner = runner(&app)?;
         Ok(Prepared { launch, runner, run: RunFolder::at(run), namespace: plan.namespace, log_from })
     });
     prepared.await.map_err(|_| Refusal::Platform(Error::Fault("the preparing of a run panicked")))?
 }
 
-/// What a secret or a config map holds; `None`: there is none of that name. A value that is no text is no variable.
-pub(crate) async fn values_of(
-    app: &App,
-    cluster: &str,
-    plan: &Plan,
-    object: &Object,
-) -> crate::Result<Option<BTreeMap<String, String>>> {
+/// What a secret or a config map holds; `None`: there is none of that name.
+pub(crate) async fn values_of(app: &App, cluster: &str, plan: &Plan, object: &Object) -> crate::Result<Option<Held>> {
     let kind = match object.kind {
         ObjectKind::Secret => objects::Kind::Secret,
         ObjectKind::ConfigMap => objects::Kind::Configmap,
     };
     match objects::values(app, kind, cluster, &plan.namespace, &object.name).await {
-        Ok(values) => {
-            let texts = values.into_iter().filter(|(_, value)| !value.is_binary);
-            Ok(Some(texts.filter_map(|(key, value)| Some((key, String::from_utf8(value.bytes).ok()?))).collect()))
-        }
+        Ok(values) => Ok(Some(values)),
         Err(Error::Refused { code: ErrorCode::NotFound, .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// The folders and files of a run; gives where its part of the log begins. Modes are set, and not left to the umask.
-fn lay_out(folder: &Path, run: &Path, conf: &str, user: Option<(u32, u32)>) -> io::Result<u64> {
+fn lay_out(folder: &Path, run: &Path, conf: &str, tree: &Tree, user: Option<(u32, u32)>) -> io::Result<u64> {
     // What a run that did not begin left behind.
     let _ = fs::remove_dir_all(run);
     // Another user passes through to its own files, and cannot list the folder.
@@ -179,6 +176,9 @@ fn lay_out(folder: &Path, run: &Path, conf: &str, user: Option<(u32, u32)>) -> i
     match fs::remove_file(&properties) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
+    }
+    if !tree.is_empty() {
+        tree.write(&mounts::folder(folder), user)?;
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&properties)?;
     file.write_all(conf.as_bytes())?;

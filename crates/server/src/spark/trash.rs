@@ -38,15 +38,15 @@ const TURN: Duration = Duration::from_millis(100);
 /// Distinguishes what was thrown away at the same moment.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Throws away what nobody needs of a job that is over: its working folder, and once it is deleted the program that came
+/// Throws away what nobody needs of a job that is over: its working folder, its mounts, and once it is deleted the program that came
 /// along with it. Its log stays.
 pub(crate) async fn tidy(app: &App, job: &JobRow, deleted: bool) {
     let folder = job.folder(app);
-    let (work, tmp) = (folder.join("work"), folder.join("tmp"));
+    let (work, tmp, mounts) = (folder.join("work"), folder.join("tmp"), super::mounts::folder(&folder));
     let upload = deleted.then(|| app.dir().uploads().join(&job.id));
     let app = app.clone();
     let done = spawn_blocking(move || {
-        for path in [work, tmp].into_iter().chain(upload) {
+        for path in [work, tmp, mounts].into_iter().chain(upload) {
             discard(&app, &path);
         }
     });
@@ -77,7 +77,7 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
 }
 
 /// Moves a file or folder into the trash, and has it emptied.
-fn discard(app: &App, path: &Path) {
+pub(super) fn discard(app: &App, path: &Path) {
     if let Err(error) = throw_away(app.dir(), path) {
         tracing::error!("'{}' cannot be removed: {error}", path.display());
     }

@@ -1,3 +1,5 @@
+mod mutations;
+
 use super::*;
 
 const SMALL: &str = "apiVersion: sparkoperator.k8s.io/v1beta2
@@ -43,7 +45,10 @@ fn every_rule_says_where_what_and_what_would_be_right() {
         ("  mode: Cluster\n", "spec.mode (line 11): 'Cluster'; it must be one of cluster, client; write cluster"),
         ("  image: 3\n", "spec.image (line 11): the number 3; it must be a text; put it in quotes: \"3\""),
         ("  image: []\n", "spec.image (line 11): a list; it must be a text; write a text"),
-        ("  image: \"\"\n", "spec.image (line 11): an empty text; it must not be empty; write it, or remove the key"),
+        (
+            "  sparkConfigMap: \"\"\n",
+            "spec.sparkConfigMap (line 11): an empty text; it must not be empty; write it, or remove the key",
+        ),
         (
             "  imagePullPolicy: sometimes\n",
             "spec.imagePullPolicy (line 11): 'sometimes'; it must be one of Always, IfNotPresent, Never; choose one of them",
@@ -73,7 +78,7 @@ fn every_rule_says_where_what_and_what_would_be_right() {
         ),
         (
             "  failureRetries: many\n",
-            "spec.failureRetries (line 11): 'many'; it must be a whole number, at least 0; write 1, for example",
+            "spec.failureRetries (line 11): 'many'; it must be a whole number of 32 bits; write 1, for example",
         ),
         (
             "  restartPolicy: {type: on-failure}\n",
@@ -127,8 +132,32 @@ fn every_rule_says_where_what_and_what_would_be_right() {
              a letter or digit; write my-disk, for example",
         ),
         (
-            "  driverIngressOptions: [{servicePort: 1}, {servicePort: 1}]\n",
+            "  driverIngressOptions: [{servicePort: 1, servicePortName: a, ingressURLFormat: a.b}, \
+             {servicePort: 1, servicePortName: b, ingressURLFormat: b.b}]\n",
             "spec.driverIngressOptions[1].servicePort (line 11): 1; another ingress has that port; choose another",
+        ),
+        (
+            "  driverIngressOptions: [{servicePort: 1, servicePortName: a, ingressURLFormat: a.b}, \
+             {servicePort: 2, servicePortName: b, ingressURLFormat: a.b}]\n",
+            "spec.driverIngressOptions[1].ingressURLFormat (line 11): 'a.b'; another ingress has that URL format; \
+             choose another",
+        ),
+        (
+            "  driverIngressOptions: [{servicePort: 1, servicePortName: a}]\n",
+            "spec.driverIngressOptions[0].ingressURLFormat (line 11): missing; it is required; add ingressURLFormat",
+        ),
+        (
+            "  monitoring: {exposeDriverMetrics: true}\n",
+            "spec.monitoring.exposeExecutorMetrics (line 11): missing; it is required; add exposeExecutorMetrics",
+        ),
+        (
+            "  sparkUIOptions: {servicePort: \"x\"}\n",
+            "spec.sparkUIOptions.servicePort (line 11): 'x'; it must be a whole number from 1 to 65535; write 1, for example",
+        ),
+        (
+            "  sparkConf: {spark.kubernetes.namespace: other}\n",
+            "spec.sparkConf[\"spark.kubernetes.namespace\"] (line 11): 'other'; the operator takes no other than \
+             metadata.namespace, which is default; remove it, or set metadata.namespace",
         ),
     ];
     for (more, expected) in table {
@@ -178,9 +207,21 @@ fn rules_of_the_driver_and_the_executors() {
             "spec.driver.coreRequest (line 9): '2'; no pod may ask for more than its limit, and coreLimit is '1200m'; \
              lower it, or raise coreLimit",
         ),
+        ("podName: \"-\"", "spec.driver.podName (line 9): '-'; it must have one of a-z and 0-9; choose another"),
         (
-            "podName: mine",
-            "spec.driver.podName (line 9): 'mine'; in cluster mode the operator names the pods; remove it",
+            "memoryLimit: lots",
+            "spec.driver.memoryLimit (line 9): 'lots'; it must be an amount of memory; write 2g or 2Gi, for example",
+        ),
+        (
+            "cores: 2, coreLimit: 1200m",
+            "spec.driver.cores (line 9): the number 2; without coreRequest a pod asks for so many cores, and Kubernetes \
+             starts none that asks for more than its coreLimit, which is '1200m'; raise coreLimit to \"2000m\", remove it, \
+             or set coreRequest",
+        ),
+        (
+            "env: [{name: A, valueFrom: {secretKeyRef: {name: s}}}]",
+            "spec.driver.env[0].valueFrom.secretKeyRef.key (line 9): missing; it is required, and a text; \
+             write secretKeyRef: and below it name: my-secret and key: KEY, for example",
         ),
         (
             "labels: {a: \"x y\"}",
@@ -207,7 +248,7 @@ fn rules_of_the_driver_and_the_executors() {
             "spec.driver.env[0].value (line 9): a number; a variable's value must be a text; put it in quotes",
         ),
         (
-            "env: [{name: A, value: x, valueFrom: {}}]",
+            "env: [{name: A, value: x, valueFrom: {fieldRef: {fieldPath: metadata.name}}}]",
             "spec.driver.env[0] (line 9): both value and valueFrom; a variable has one of them; remove one",
         ),
         (
@@ -303,8 +344,58 @@ fn rules_of_the_whole() {
         Manifest::read(&old).unwrap().validate()[0].to_string().contains("pod templates need Spark 3.0.0 or later")
     );
     assert_eq!(Manifest::read("{}").unwrap().validate().len(), 4);
+    let undated = SMALL.replace("4.3.0", "latest").replace("cores: 1", "template: {}");
+    assert_eq!(Manifest::read(&undated).unwrap().validate().len(), 1);
     let many = format!("{SMALL}  arguments: [{}]\n", "1,".repeat(10_000));
     assert_eq!(Manifest::read(&many).unwrap().validate().len(), 50);
+}
+
+/// What published manifests have, and the operator takes.
+#[test]
+fn what_the_operator_takes_breaks_no_rule() {
+    for more in [
+        "  arguments: [\"\"]\n",
+        "  arguments: []\n",
+        "  mainClass: \"\"\n",
+        "  image: \"\"\n",
+        "  sparkConf: {spark.kubernetes.driver.pod.name: p, spark.submit.deployMode: cluster, a: ~, b: \"\"}\n",
+        "  sparkConf: {spark.kubernetes.driver.podTemplateFile: /t.yaml, spark.kubernetes.executor.podTemplateFile: /t.yaml}\n",
+        "  sparkConf: {spark.kubernetes.namespace: default}\n",
+        "  driverPodDisruptionBudget: true\n",
+        "  timeToLiveSeconds: -1\n",
+        "  retryInterval: 0\n",
+        "  monitoring: {exposeDriverMetrics: true, exposeExecutorMetrics: false, prometheus: {jmxExporterJar: /x.jar}}\n",
+        "  dynamicAllocation: {enabled: false, minExecutors: 4, maxExecutors: 2}\n",
+    ] {
+        assert_eq!(small(more).validate(), [], "{more}");
+        assert_eq!(small(more).likely_slips(), [], "{more}");
+    }
+    for fields in [
+        "javaOptions: \"\"",
+        "podName: mine",
+        "memoryOverhead: 0m",
+        "memoryOverhead: \"384\"",
+        "memoryLimit: 2Gi",
+        "memoryLimit: 2g",
+        "cores: 2, coreRequest: 500m, coreLimit: 1200m",
+        "env: [{name: A, value: \"\", valueFrom: {fieldRef: {fieldPath: metadata.name}}}]",
+        "envFrom: [{secretRef: ~, configMapRef: {name: a}, prefix: \"\"}]",
+        "template: {spec: {volumes: [{name: v}]}}, volumeMounts: [{name: v, mountPath: /v}]",
+    ] {
+        let text = SMALL.replace("driver: {cores: 1}", &format!("driver: {{{fields}}}"));
+        let manifest = Manifest::read(&text).unwrap();
+        assert_eq!((manifest.validate(), manifest.likely_slips()), (vec![], vec![]), "{fields}");
+    }
+}
+
+#[test]
+fn more_cores_than_the_limit_are_a_warning() {
+    let mut manifest = Manifest::default_for("job");
+    manifest.set_settings(Part::Executor, settings("{cores: 2}")).unwrap();
+    assert_eq!(manifest.validate(), [], "the default manifest has no limit to walk into");
+    manifest.set_settings(Part::Executor, settings("{coreLimit: 1200m}")).unwrap();
+    let problems = manifest.validate();
+    assert!(matches!(problems.as_slice(), [problem] if problem.is_harmless), "{problems:?}");
 }
 
 #[test]
@@ -381,7 +472,8 @@ fn amounts() {
     assert_eq!(memory("1G"), Ok(1 << 30));
     assert_eq!(memory("1gb"), Ok(1 << 30));
     assert_eq!(memory("7"), Ok(7 << 20));
-    for text in ["", "0m", "-1g", "1.5g", "1Gi", "g", "1x", "99999999999p", "1 g", "..", "1i"] {
+    assert_eq!(memory("0m"), Ok(0));
+    for text in ["", "-1g", "1.5g", "1Gi", "g", "1x", "99999999999p", "1 g", "..", "1i"] {
         assert!(memory(text).is_err(), "{text}");
     }
     let cpu = |text: &str| text.parse::<Cpu>().map(|cpu| cpu.millis);
