@@ -79,6 +79,7 @@ class Server:
         script = self.folder / "spark-submit"
         script.write_text("#!/bin/sh\nexec head -c 4000000 /dev/zero\n")
         script.chmod(0o755)
+        as_myself = {} if "--job-user" in self.arguments else {"MLP_SERVER_JOBS_AS_MYSELF": "1"}
         self.process = subprocess.Popen(
             [
                 self.program,
@@ -93,7 +94,8 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "MLP_SERVER_SPARK_SUBMIT": str(script)},
+            # As a variable, since an older program does not know the flag.
+            env={**os.environ, "MLP_SERVER_SPARK_SUBMIT": str(script), **as_myself},
             user=self.user,
         )
         assert self.process.stdout is not None
@@ -103,7 +105,11 @@ class Server:
             self.cluster = admin.get_clusters()[0].id
             token = admin.create_refresh_token(admin.create_register_token("anna", "1h", token_type=MLPTokenType.USER))
         self.session = self.post("/v1_0/sessions", {"refresh_token": str(token)})["session_token"]
-        self.post(self.jobs, {"manifest": manifest("log", mainApplicationFile="local:///dev/null")}, self.session)
+        self.post(
+            self.jobs,
+            {"manifest": manifest("log", type="Scala", mainClass="None", mainApplicationFile="local:///dev/null")},
+            self.session,
+        )
         while not self.log_is_whole():
             time.sleep(0.1)
         return self

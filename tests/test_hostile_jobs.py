@@ -128,7 +128,9 @@ def test_a_job_that_swaps_folders_for_links_moves_nothing_outside(
     victim = folder / "victim"
     canary = victim / "canary"
     canary.mkdir(parents=True)
-    (canary / "file").write_text("still here")
+    kept = [canary / "file", victim / "keep.py", data / "keep.py"]
+    for path in kept:
+        path.write_text("still here")
     victim.chmod(0o700)
     before = _digests(data)
     known = {path.name for path in data.iterdir()}
@@ -140,18 +142,17 @@ def test_a_job_that_swaps_folders_for_links_moves_nothing_outside(
         number += 1
         with suppress(MLPlatformException):
             submit(f"fodder-{number}", FODDER)
-        # Refused when its program is written already: it is removed again, by the name of one of the platform's keys.
-        for name in ("secrets-key", "audit-key", "canary"):
-            try:
-                submit("racer", "exit 0", name)
-            except (BadRequestException, ConflictException):
-                refused += 1
-            except MLPlatformException:
-                pass
+        # Refused when its program is written already: it is removed again, by the name of a file where the links lead.
+        try:
+            submit("racer", "exit 0", "keep.py")
+        except (BadRequestException, ConflictException):
+            refused += 1
+        except MLPlatformException:
+            pass
     assert refused > 0
     user.spark_delete_job(cluster, "racer")
-    assert (canary / "file").read_text() == "still here"
-    assert [path.name for path in victim.iterdir()] == ["canary"]
+    assert [path.read_text() for path in kept] == ["still here"] * 3
+    assert sorted(path.name for path in victim.iterdir()) == ["canary", "keep.py"]
     assert [path.name for path in canary.iterdir()] == ["file"]
     assert _digests(data) == before
     strange = {path.name for path in data.iterdir()} - known

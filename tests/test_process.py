@@ -79,22 +79,3 @@ def test_a_job_is_no_proxy(folder: Path) -> None:
         with MLPlatform((folder / "data" / "admin-token").read_text().strip(), url=server.url) as admin:
             rows = [row for row in admin.get_audit() if row.action == "create_session"]
         assert sorted(row.address for row in rows) == ["127.0.0.1", "198.51.100.7"]
-
-
-@linux
-def test_jobs_under_the_platforms_own_user_beside_a_proxy_are_warned_of(folder: Path) -> None:
-    command = [
-        _find_program(),
-        "serve",
-        "--data-dir",
-        str(folder / "data"),
-        "--listen",
-        "127.0.0.1:0",
-        "--exit-on-stdin-eof",
-    ]
-    for more, warned in (
-        (["--trusted-proxy", "127.0.0.1"], True),
-        (["--trusted-proxy", "127.0.0.1", "--no-jobs"], False),
-    ):
-        ended = subprocess.run([*command, *more], input="", capture_output=True, text=True, timeout=60, check=True)
-        assert ("speak as the proxy" in ended.stderr) == warned

@@ -125,8 +125,9 @@ _WAITING_JOB = {
     "apiVersion": "sparkoperator.k8s.io/v1beta2",
     "kind": "SparkApplication",
     "spec": {
-        "type": "Python",
+        "type": "Scala",
         "sparkVersion": "4.3.0",
+        "mainClass": "None",
         "mainApplicationFile": "local:///",
         "driver": {},
         "executor": {"instances": 1000},

@@ -40,13 +40,13 @@ pub(crate) struct JobRow {
 }
 
 const SELECT: &str = "SELECT seq, id, cluster_id, name, manifest, millicores, memory_mib, created_at, state, runs, \
-     failed_starts, alive, due_at, waits_for, started_at, ended_at, exit_code, signal, problem, log_from, quick_ends, deleted_at \
-     FROM jobs";
+     failed_starts, alive, due_at, waits_for, started_at, ended_at, exit_code, signal, problem, log_from, quick_ends, \
+     deleted_at FROM jobs";
 
 /// The same without manifests, which are large: where there are many rows, or one is asked for often.
 const SELECT_SMALL: &str = "SELECT seq, id, cluster_id, name, '' AS manifest, millicores, memory_mib, created_at, state, \
-     runs, failed_starts, alive, due_at, waits_for, started_at, ended_at, exit_code, signal, problem, log_from, deleted_at \
-     FROM jobs";
+     runs, failed_starts, alive, due_at, waits_for, started_at, ended_at, exit_code, signal, problem, log_from, quick_ends, \
+     deleted_at FROM jobs";
 
 /// A job that somebody has to look after; the index `jobs_open` holds them.
 const OPEN: &str = "(alive = 1 OR (deleted_at IS NULL AND state NOT IN ('COMPLETED', 'FAILED')))";
