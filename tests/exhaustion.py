@@ -226,7 +226,7 @@ def unread_logs_without_streams(server: Server) -> list[Connection]:
 
 def unread_descriptions(server: Server) -> list[Connection]:
     """A User makes answers large, as manifests are, asks for them and does not take them."""
-    large = manifest("large", mainApplicationFile="local:///dev/null")
+    large = manifest("large", type="Scala", mainClass="None", mainApplicationFile="local:///dev/null")
     large["metadata"] = {"name": "large", "annotations": {"a": "x" * (250 * 1024)}}
     server.post(server.jobs, {"manifest": large}, server.session)
     path = f"{server.jobs}/large/description"

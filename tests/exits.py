@@ -97,7 +97,7 @@ def world(platform: LocalPlatform, admin: MLPlatform) -> World:
     cluster = admin.get_clusters()[0]
     register_token = admin.create_register_token(name, "1h", refresh_ttl="2d", token_type=MLPTokenType.USER)
     expiring = admin.create_refresh_token(register_token)
-    program = Path(platform.data_dir) / f"{name}.sh"
+    program = Path(platform.data_dir) / f"{name}.py"
     program.write_text("seq 1000\n")
     admin.spark_submit_job(cluster.id, manifest(name), str(program))
     until(lambda: admin.spark_job_info(cluster.id, name).status in FINAL)

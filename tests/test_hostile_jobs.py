@@ -173,7 +173,7 @@ def test_no_file_of_the_machine_is_told_of_that_jobs_cannot_see(
     def told(uri: str) -> str:
         for spec in (
             {"mainApplicationFile": uri},
-            {"mainApplicationFile": "local:///bin/true", "deps": {"jars": [uri]}},
+            {"mainApplicationFile": f"local://{folder}/seen.py", "deps": {"jars": [uri]}},
         ):
             with pytest.raises(BadRequestException) as refusal:
                 user.spark_submit_job(cluster, manifest("probe", **spec))
