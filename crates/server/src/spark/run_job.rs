@@ -44,6 +44,8 @@ const WATCH: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(250);
 /// One read of what the program prints.
 const PIECE: usize = 64 * 1024;
+/// The largest pipe that a program may make of its output (`/proc/sys/fs/pipe-max-size`).
+const LARGEST_PIPE: usize = 1 << 20;
 /// What programs expect: others may read what they make.
 const UMASK: u32 = 0o022;
 
@@ -207,10 +209,15 @@ impl Run<'_> {
             }
             let _ = timeout(LOOK, self.copy()).await;
         }
-        // Nobody is left who could add to it; that it ends is not to be relied on, since a job may have given it away.
-        let mut piece = [0; PIECE];
-        while let Some(Ok(length @ 1..)) = self.output.as_ref().map(|output| output.try_read(&mut piece)) {
+        // Read directly: what came since the runtime last looked, `try_read` would take for not there. No more than a pipe
+        // holds: nobody is left who could add to it, unless a job has given it away.
+        let (mut piece, mut left) = ([0; PIECE], LARGEST_PIPE);
+        while let Some(Ok(length @ 1..)) = self.output.as_ref().map(|output| rustix::io::read(output, &mut piece)) {
             self.log.write(piece.get(..length).unwrap_or_default());
+            left = left.saturating_sub(length);
+            if left == 0 {
+                break;
+            }
         }
     }
 
