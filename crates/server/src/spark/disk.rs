@@ -34,6 +34,10 @@ const MIB: u64 = 1 << 20;
 const WALK: Duration = Duration::from_millis(500);
 /// How deep it goes: each folder on the way is an open file.
 const DEPTH: usize = 64;
+/// With fewer files left on a disk (or 5 % of a small one's), jobs are evicted.
+const FEW_FILES: u64 = 10_000;
+/// What a file counts at least, since it can be files that a disk lacks.
+const FILE: u64 = 4096;
 /// What is no reason to evict a job before others.
 const SMALL: u64 = MIB;
 /// Between the end of pressure and its begin, so that it does not begin again at once.
@@ -69,9 +73,12 @@ impl Marks {
     }
 }
 
-/// Bytes that can still be written beside a path.
+/// Bytes that can still be written beside a path: none, if hardly a file can be made any more.
 pub(crate) fn free(path: &Path) -> Option<u64> {
-    statvfs(path).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    let disk = statvfs(path).ok()?;
+    // Where files are not counted, there are 0 in all.
+    let few = disk.f_favail < (disk.f_files / 20).min(FEW_FILES);
+    Some(if few { 0 } else { disk.f_bavail.saturating_mul(disk.f_frsize) })
 }
 
 /// Whether something failed for want of room.
@@ -186,7 +193,7 @@ fn usage(folder: &Path, until: Instant) -> u64 {
             continue;
         }
         let Ok(stat) = statat(&*folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        sum = sum.saturating_add(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512));
+        sum = sum.saturating_add(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512).max(FILE));
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory
             && open.len() < DEPTH
             && let Some((folder, _)) = open.last()

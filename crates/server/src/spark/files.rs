@@ -9,12 +9,17 @@ use std::{
 };
 
 use rustix::fs::{Access, access};
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
 use super::job_user::JobUser;
 
 /// A file system that hangs is told as what it is.
 const LONGEST: Duration = Duration::from_secs(10);
+/// Bytes of JSON for one file: `false,`.
+const LONGEST_ANSWER: usize = 6;
 
 /// Which of the files a job can read.
 pub(crate) async fn readable(program: &Path, user: Option<&JobUser>, files: Vec<PathBuf>) -> io::Result<Vec<bool>> {
@@ -38,7 +43,13 @@ async fn ask(program: &Path, user: Option<&JobUser>, files: Vec<PathBuf>) -> io:
         stdin.write_all(&serde_json::to_vec(&files)?).await?;
         stdin.shutdown().await?;
     }
-    Ok(serde_json::from_slice(&child.wait_with_output().await?.stdout)?)
+    let mut answer = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        // It runs as the jobs' user, so a job may answer in its place, and at any length.
+        let longest = files.len().saturating_mul(LONGEST_ANSWER).saturating_add(LONGEST_ANSWER);
+        stdout.take(u64::try_from(longest).unwrap_or(u64::MAX)).read_to_end(&mut answer).await?;
+    }
+    Ok(serde_json::from_slice(&answer)?)
 }
 
 fn look(files: &[PathBuf]) -> Vec<bool> {
@@ -50,6 +61,8 @@ fn look(files: &[PathBuf]) -> Vec<bool> {
 /// # Errors
 /// When that is not what comes, or nobody takes the answers.
 pub fn answer() -> io::Result<()> {
+    // The other processes of this user are jobs.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     let files: Vec<PathBuf> = serde_json::from_reader(io::stdin().lock())?;
     Ok(serde_json::to_writer(io::stdout().lock(), &look(&files))?)
 }

@@ -7,12 +7,16 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    fs::{self, File},
+    io::{self, Read},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+};
 
 use super::{
     cgroup::Cgroup,
@@ -29,6 +33,8 @@ pub(crate) const LOOK: Duration = Duration::from_millis(20);
 const SLACK: Duration = Duration::from_secs(1);
 /// A process that SIGKILL does not end hangs in the kernel; waiting longer helps nobody.
 const HOPELESS: Duration = Duration::from_secs(5);
+/// What is read of an environment: as much as a job is given, and more.
+const LONGEST_ENVIRONMENT: u64 = 2 << 20;
 /// So often those are stopped that were born while the others were. Each round that finds some leaves fewer processes
 /// that could fork, because who is stopped keeps its place among those that a user may have.
 const ROUNDS: usize = 200;
@@ -79,10 +85,10 @@ pub(crate) fn boot() -> Option<String> {
 }
 
 fn stat(pid: u32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may hold anything.
-    let (_, fields) = text.rsplit_once(')')?;
-    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name before them may hold anything: brackets, and bytes that are no UTF-8.
+    let fields = text.rsplit(|byte| *byte == b')').next()?;
+    let fields: Vec<&str> = std::str::from_utf8(fields).ok()?.split_ascii_whitespace().collect();
     Some(Stat {
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
@@ -232,7 +238,12 @@ fn parent(began: &Began) -> Option<Member> {
 }
 
 fn is_marked(pid: u32, mark: &str) -> bool {
-    let Ok(environment) = fs::read(environment(pid)) else { return false };
+    let Ok(file) = File::open(environment(pid)) else { return false };
+    let mut environment = Vec::new();
+    // A process can say that its environment is any part of its memory, however large.
+    if file.take(LONGEST_ENVIRONMENT).read_to_end(&mut environment).is_err() {
+        return false;
+    }
     let wanted = format!("{MARK}={mark}");
     environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
 }
@@ -251,7 +262,9 @@ fn send(member: Member, signal: Signal) {
     // It may have ended since then.
     let _: io::Result<()> = match file {
         Ok(file) => pidfd_send_signal(file, signal).map_err(Into::into),
-        Err(_) => kill_process(pid, signal).map_err(Into::into),
+        // Of this kernel, which knows no such file; that it has ended, or that no file is left, is no reason to guess.
+        Err(Errno::NOSYS) => kill_process(pid, signal).map_err(Into::into),
+        Err(error) => Err(error.into()),
     };
 }
 
@@ -262,6 +275,21 @@ mod tests {
 
     fn remains(mark: &str) -> Tree {
         Tree { remains: Some(Remains { mark: mark.to_owned(), session: None }), ..Tree::default() }
+    }
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        use std::os::unix::{ffi::OsStrExt, fs::symlink};
+        let folder = tempfile::tempdir().unwrap();
+        for name in [&b"\xff\xfe"[..], b") S 1 (", b"a\nb"] {
+            let program = folder.path().join(std::ffi::OsStr::from_bytes(name));
+            symlink("/bin/sleep", &program).unwrap();
+            let mut child = Command::new(&program).arg("60").spawn().unwrap();
+            let found = stat(child.id()).map(|stat| stat.parent);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert_eq!(found, Some(std::process::id()), "{name:?}");
+        }
     }
 
     #[test]
