@@ -210,3 +210,24 @@ def test_what_stays_on_a_disk_starts_no_run_and_costs_no_token(
         log = (folder / "server.log").read_text()
         assert "the disk is full although no job runs" in log
         assert "the disk has room again" in log
+
+
+@pytest.mark.parametrize("disk", ["256m,nr_inodes=2000"], indirect=True)
+def test_a_job_that_uses_up_the_files_of_a_disk_is_evicted(
+    disk: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk has a number of files, too: empty ones cost it no byte."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(elsewhere)))
+    program = elsewhere / "job.py"
+    program.write_text("n=0; while :; do n=$((n+1)); : > file-$n; done\n")
+    with LocalPlatform(disk / "data") as platform, MLPlatform(platform.admin_token, url=platform.url) as admin:
+        cluster = admin.get_clusters()[0].id
+        admin.spark_submit_job(cluster, manifest("files"), program)
+        until(lambda: str(admin.spark_job_info(cluster, "files").status) == "FAILED")
+        assert admin.spark_job_explain(cluster, "files").cause == "evicted"
+        program.write_text("echo ran\n")
+        admin.spark_submit_job(cluster, manifest("next"), program, timeout=60)
+        until(lambda: str(admin.spark_job_info(cluster, "next").status) == "COMPLETED")
+        done = subprocess.run([SERVER, "admin-token", "--data-dir", str(disk / "data")], check=False)
+        assert done.returncode == 0
