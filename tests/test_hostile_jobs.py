@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="to run jobs as another user takes root"),
 ]
 RACE_SECONDS = 60
-SECRETS = ("secrets-key", "audit-key", "audit-head", "admin-token", "platform.sqlite3")
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def _start(program: str, data_dir: str, log: str) -> subprocess.Popen[bytes]:
     if not environment.keys() & {"MLP_SERVER_JOB_USER", "MLP_SERVER_NO_JOBS"}:
         # The platform is of whoever runs this, and so are its jobs.
         environment["MLP_SERVER_JOBS_AS_MYSELF"] = "1"
-    with open(log, "ab") as stderr:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as stderr:
         # Our end of its standard input closes when this process ends, even by SIGKILL: that ends the child.
         # A session of its own keeps a notebook's or terminal's Ctrl-C, which is meant for a call, away from it.
         return subprocess.Popen(
