@@ -141,8 +141,8 @@ def test_a_temporary_folder_goes_whatever_a_job_has_left_in_it() -> None:
         admin = MLPlatform(again.admin_token, url=again.url)
         admin.create_refresh_token(admin.create_register_token("anna", "1h", token_type=MLPTokenType.USER))
     with LocalPlatform(platform.data_dir):
-        path = Path(platform.data_dir) / "server.log"
-        log, mode = path.read_text(), path.stat().st_mode & 0o777
+        written = Path(platform.data_dir) / "server.log"
+        log, mode = written.read_text(), written.stat().st_mode & 0o777
     shutil.rmtree(platform.data_dir)
     assert mode == 0o600
     assert "--jobs-as-myself: whoever holds one of 1 access tokens" in log
