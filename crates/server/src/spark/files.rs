@@ -4,52 +4,31 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
+    process::Command,
 };
 
 use rustix::fs::{Access, access};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
-};
 
-use super::job_user::JobUser;
+use super::{helper, job_user::JobUser};
 
-/// A file system that hangs is told as what it is.
-const LONGEST: Duration = Duration::from_secs(10);
 /// Bytes of JSON for one file: `false,`.
 const LONGEST_ANSWER: usize = 6;
 
 /// Which of the files a job can read.
 pub(crate) async fn readable(program: &Path, user: Option<&JobUser>, files: Vec<PathBuf>) -> io::Result<Vec<bool>> {
     let asked = files.len();
-    let answer = timeout(LONGEST, ask(program, user, files)).await;
-    let answer =
-        answer.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "looking for the job's files takes too long"))??;
-    if answer.len() == asked { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
-}
-
-async fn ask(program: &Path, user: Option<&JobUser>, files: Vec<PathBuf>) -> io::Result<Vec<bool>> {
-    let Some(user) = user else {
-        return tokio::task::spawn_blocking(move || look(&files)).await.map_err(io::Error::other);
+    let answer: Vec<bool> = match user {
+        None => tokio::task::spawn_blocking(move || look(&files)).await.map_err(io::Error::other)?,
+        Some(user) => {
+            let mut command = Command::new(program);
+            command.arg("check-files");
+            let longest = asked.saturating_mul(LONGEST_ANSWER).saturating_add(LONGEST_ANSWER);
+            let files = serde_json::to_vec(&files)?;
+            let answer = helper::ask(command, Some(user), &files, longest, helper::PATIENCE).await?;
+            serde_json::from_slice(&answer)?
+        }
     };
-    let mut command = Command::new(program);
-    command.arg("check-files").env_clear().current_dir("/");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    user.apply(&mut command);
-    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(&serde_json::to_vec(&files)?).await?;
-        stdin.shutdown().await?;
-    }
-    let mut answer = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        // It runs as the jobs' user, so a job may answer in its place, and at any length.
-        let longest = files.len().saturating_mul(LONGEST_ANSWER).saturating_add(LONGEST_ANSWER);
-        stdout.take(u64::try_from(longest).unwrap_or(u64::MAX)).read_to_end(&mut answer).await?;
-    }
-    Ok(serde_json::from_slice(&answer)?)
+    if answer.len() == asked { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 fn look(files: &[PathBuf]) -> Vec<bool> {

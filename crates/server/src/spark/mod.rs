@@ -34,6 +34,7 @@ mod fields;
 mod files;
 mod findings;
 mod gateway;
+mod helper;
 mod installation;
 mod java_options;
 mod job_user;

@@ -108,10 +108,7 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
     for object in plan.objects() {
         values.push((object.clone(), values_of(app, &cluster.id, &plan, object).await?));
     }
-    let shared = app.clone();
-    let installation = spawn_blocking(move || shared.spark().installation()).await;
-    let installation = installation.map_err(|_| Refusal::Platform(Error::Fault("the search for Spark panicked")))?;
-    let installation = installation.map_err(Refusal::Job)?;
+    let installation = app.spark().installation().await.map_err(Refusal::Job)?;
     let places = places(app, cluster, installation.spark_home.clone());
     if let Some(problem) = check_files(app, &plan, &places).await? {
         return Err(Refusal::Job(problem));
