@@ -113,6 +113,52 @@ def test_a_read_only_folder_is_named(disk: Path) -> None:
         assert MLPlatform(token, url=platform.url).who_am_i().name == "admin"
 
 
+def test_jobs_on_another_disk_than_the_rest_are_refused(disk: Path) -> None:
+    """What they leave behind could not be renamed into the trash."""
+    jobs = disk / "data/jobs"
+    jobs.mkdir(parents=True)
+    jobs.parent.chmod(0o700)
+    subprocess.run([MOUNT, "-t", "tmpfs", "-o", "size=1m", "none", str(jobs)], check=True)
+    command = [SERVER, "serve", "--listen", "127.0.0.1:0", "--no-jobs", "--data-dir", str(jobs.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    subprocess.run([UMOUNT, str(jobs)], check=True)
+    assert done.returncode == 2
+    assert f"cannot trust '{jobs}': it is on another file system than the data directory" in done.stderr
+    assert f"mount that file system at '{jobs.parent}'" in done.stderr
+
+
+def test_what_cannot_be_moved_into_the_trash_is_tried_again(
+    disk: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next that is thrown away, and by the next start."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(elsewhere)))
+    program, gate = elsewhere / "job.py", elsewhere / "gate"
+    program.write_text(f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done\n")
+    with LocalPlatform(disk / "data") as platform, MLPlatform(platform.admin_token, url=platform.url) as admin:
+        cluster = admin.get_clusters()[0].id
+        jobs = {}
+        for name in ("one", "two"):
+            admin.spark_submit_job(cluster, manifest(name), program)
+            until(lambda name=name: "begun" in admin.spark_job_logs(cluster, name, wait=0).logs)  # type: ignore[misc]
+            (jobs[name],) = set((disk / "data/jobs").iterdir()) - set(jobs.values())
+            # A mount keeps its name, whatever root does.
+            work = str(jobs[name] / "work")
+            subprocess.run([MOUNT, "--bind", work, work], check=True)
+        gate.touch()
+        log = disk / "data/server.log"
+        for name, folder in jobs.items():
+            until(lambda name=name: str(admin.spark_job_info(cluster, name).status) == "COMPLETED")  # type: ignore[misc]
+            until(lambda folder=folder: f"'{folder}/work' cannot be moved into the trash" in log.read_text())  # type: ignore[misc]
+        subprocess.run([UMOUNT, str(jobs["one"] / "work")], check=True)
+        admin.spark_submit_job(cluster, manifest("three"), program)
+        until(lambda: not (jobs["one"] / "work").exists())
+        assert (jobs["two"] / "work").exists()
+    subprocess.run([UMOUNT, str(jobs["two"] / "work")], check=True)
+    with LocalPlatform(disk / "data"):
+        until(lambda: not (jobs["two"] / "work").exists() and not any((disk / "data/trash").iterdir()))
+
+
 @pytest.mark.parametrize("disk", ["256m"], indirect=True)
 @pytest.mark.timeout(300)
 def test_jobs_that_fill_the_disk_cost_neither_a_token_nor_another_job(

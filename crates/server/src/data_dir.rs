@@ -27,9 +27,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::process::{getegid, geteuid};
+use rustix::process::geteuid;
 
-use crate::StartError;
+use crate::{StartError, safe_path};
 
 /// The platform's own files.
 const FILES: [&str; 11] = [
@@ -86,6 +86,7 @@ impl DataDir {
 
     /// That the folder and the platform's files in it are this user's, and that nobody else can put others in their place.
     fn check(&self) -> Result<(), StartError> {
+        safe_path::check(&self.path)?;
         let own = geteuid().as_raw();
         let unsafe_ = |path: &Path, problem: String| StartError::Unsafe { path: path.to_owned(), problem };
         let meta = fs::metadata(&self.path).map_err(|source| self.failed("read", source))?;
@@ -95,8 +96,7 @@ impl DataDir {
             return Err(unsafe_(&self.path, problem));
         }
         let mode = meta.mode() & 0o7777;
-        // A group of the owner's own is what many systems give everybody.
-        if mode & 0o002 != 0 || (mode & 0o020 != 0 && meta.gid() != getegid().as_raw()) {
+        if safe_path::is_writable_by_others(mode, meta.gid()) {
             return Err(unsafe_(&self.path, format!("can be written by others (mode {mode:03o}): chmod go-w it")));
         }
         // To pass through without seeing anything is what the users of jobs may do.
@@ -222,6 +222,25 @@ impl DataDir {
     #[must_use]
     pub(crate) fn trash(&self) -> PathBuf {
         self.path.join("trash")
+    }
+
+    /// That what jobs leave behind can be renamed into the trash, which is possible within one file system only.
+    ///
+    /// # Errors
+    /// When a folder of them is on another.
+    pub(crate) fn check_file_system(&self) -> Result<(), StartError> {
+        let device = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
+        let own = device(&self.path);
+        let folders = ["jobs", "uploads", "trash"].map(|name| self.path.join(name));
+        let Some(path) = folders.into_iter().find(|path| device(path).is_some_and(|device| Some(device) != own)) else {
+            return Ok(());
+        };
+        let problem = format!(
+            "is on another file system than the data directory, and what jobs leave there cannot be removed: mount that \
+             file system at '{}', or give another --data-dir",
+            self.path.display()
+        );
+        Err(StartError::Unsafe { path, problem })
     }
 
     /// Lets another user pass through to what belongs to its jobs. The files beside them stay the platform's: each has

@@ -42,6 +42,7 @@ mod listen;
 mod peer;
 mod policy;
 mod proxies;
+mod safe_path;
 mod server;
 mod site;
 mod start;

@@ -25,6 +25,7 @@ use crate::{
     guests::Guests,
     http, last_used,
     listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
+    safe_path,
     service::{admin, clusters, inactivity, objects},
     site::Site,
     spark::{self, JobsAs, SparkConfig},
@@ -124,7 +125,11 @@ impl Server {
             )));
         }
         let job_user = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
+        for path in config.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]) {
+            safe_path::check(path)?;
+        }
         let lock = dir.lock()?;
+        dir.check_file_system()?;
         if job_user.is_some() {
             let failed =
                 |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
@@ -275,10 +280,13 @@ async fn warn_of_others(app: &App) -> Result<(), StartError> {
     Ok(())
 }
 
-/// What must not belong to the user that jobs run as.
+/// What must not belong to the user that jobs run as: the platform's files, and every folder on the way to them.
 fn owned(config: &Config, dir: &DataDir) -> impl Iterator<Item = PathBuf> {
     let tls = config.tls.iter().flat_map(|tls| [tls.cert.clone(), tls.key.clone()]);
-    dir.owned().chain(tls.collect::<Vec<_>>()).chain(std::env::current_exe().ok())
+    let files: Vec<PathBuf> = tls.chain(std::env::current_exe().ok()).collect();
+    let ways = std::iter::once(dir.path()).chain(files.iter().map(PathBuf::as_path));
+    let ways: Vec<PathBuf> = ways.filter_map(|path| safe_path::ancestors(path).ok()).flatten().collect();
+    dir.owned().chain(files).chain(ways)
 }
 
 /// A socket for all addresses is shown as the one that surely leads to it from here.

@@ -16,7 +16,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// Somebody else could change what is in it.
-    #[error("cannot trust the data directory: '{}' {problem}", path.display())]
+    #[error("cannot trust '{}': it {problem}", path.display())]
     Unsafe {
         /// The folder, or what is in it.
         path: PathBuf,

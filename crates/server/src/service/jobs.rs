@@ -208,14 +208,19 @@ async fn check(app: &App, cluster: &Cluster, plan: &Plan) -> Result<()> {
         if found.is_none() && !object.optional {
             return Err(bad(spark::missing(object)));
         }
-        values.push((object, found));
+        values.push((object.clone(), found));
     }
-    let find = |object: &spark::Object| values.iter().find(|(known, _)| *known == object).and_then(|(_, v)| v.clone());
-    spark::driver_options(plan).map_err(bad)?;
-    // Where they will be is not known before the job is; its length is close.
-    spark::given(plan, app.dir().path(), &find).map_err(bad)?;
-    spark::mounts(plan, &find).map_err(bad)?;
-    Ok(())
+    // Of some ten MiB: no other request waits for it.
+    let (plan, folder) = (plan.clone(), app.dir().path().to_owned());
+    let checked = spawn_blocking(move || {
+        let find =
+            |object: &spark::Object| values.iter().find(|(known, _)| known == object).and_then(|(_, v)| v.clone());
+        spark::driver_options(&plan)?;
+        // Where they will be is not known before the job is; its length is close.
+        spark::given(&plan, &folder, &find)?;
+        spark::mounts(&plan, &find).map(drop)
+    });
+    checked.await.map_err(|_| Error::Fault("the check of a job panicked"))?.map_err(bad)
 }
 
 /// `spark_jobs_list`, in the order of submitting.

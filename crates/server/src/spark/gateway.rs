@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::{
     installation::{Installation, SparkConfig, beside_this_program},
     job_user::JobUser,
+    trash,
 };
 
 /// How long the processes of a job that is evicted may take to end before it is tried again.
@@ -33,8 +34,7 @@ pub(crate) struct Gateway {
     found: tokio::sync::Mutex<Option<Found>>,
     bell: Notify,
     user: OnceLock<JobUser>,
-    /// Something was thrown away.
-    pub(crate) trash: Notify,
+    pub(crate) trash: trash::Bin,
     /// The disk is nearly full.
     pressure: AtomicBool,
     /// Marks of runs that were evicted: why, and when.

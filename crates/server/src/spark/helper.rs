@@ -50,8 +50,11 @@ pub(super) async fn ask(
 
 async fn answer(child: &mut Child, input: &[u8], longest: usize) -> io::Result<Vec<u8>> {
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input).await?;
-        stdin.shutdown().await?;
+        match stdin.write_all(input).await {
+            // Whether it needed all of it shows in what it answers.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            _ => drop(stdin),
+        }
     }
     let mut answer = Vec::new();
     if let Some(stdout) = child.stdout.take() {

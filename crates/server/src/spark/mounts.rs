@@ -16,8 +16,10 @@ use super::{
     plan::{Content, Mount, Plan},
 };
 
-/// All files together: one config map can be mounted many times.
+/// All files together, with their paths: one config map can be mounted many times.
 const LARGEST: usize = 64 << 20;
+/// What a file or a folder counts beside its path and what is in it.
+const ENTRY: usize = 256;
 
 /// The folders (`None`) and files, by their paths; a folder comes before what is in it.
 #[derive(Debug, Default)]
@@ -98,6 +100,9 @@ impl Tree {
     fn folder(&mut self, field: &str, path: &Path) -> Result<(), String> {
         let folders = path.ancestors().filter(|folder| !folder.as_os_str().is_empty());
         for folder in folders {
+            if !self.entries.contains_key(folder) {
+                self.count(field, folder, 0)?;
+            }
             if self.entries.entry(folder.to_owned()).or_insert(None).is_some() {
                 return Err(format!("{field}: another mount has a file at '/{}'", folder.display()));
             }
@@ -112,14 +117,19 @@ impl Tree {
         if let Some(parent) = path.parent() {
             self.folder(field, parent)?;
         }
-        self.size = self.size.saturating_add(value.len());
-        if self.size > LARGEST {
-            return Err(format!("{field}: the mounts have more than {LARGEST} bytes together: mount fewer"));
-        }
+        self.count(field, path, value.len())?;
         match self.entries.insert(path.to_owned(), Some(value)) {
             None => Ok(()),
             Some(_) => Err(format!("{field}: another mount has something at '/{}'", path.display())),
         }
+    }
+
+    fn count(&mut self, field: &str, path: &Path, size: usize) -> Result<(), String> {
+        self.size = self.size.saturating_add(path.as_os_str().len()).saturating_add(ENTRY).saturating_add(size);
+        if self.size <= LARGEST {
+            return Ok(());
+        }
+        Err(format!("{field}: the mounts have more than {LARGEST} bytes together, paths included: mount fewer"))
     }
 
     /// Writes all of it below a new folder, for nobody but the user that jobs run as.
@@ -229,6 +239,12 @@ mod tests {
         assert!(laid_out(twice, json!([])).unwrap_err().contains("another mount has a file at '/m/a.txt'"));
         let up = laid_out(json!({"configMaps": [{"name": "odd", "path": "/m"}]}), json!([])).unwrap_err();
         assert!(up.contains("'/m/../../up' is no path inside of the mount"), "{up}");
+        // 1,000 files of one byte, each in 200 folders.
+        let deep = "d/".repeat(200);
+        let items: Vec<_> = (0..1000).map(|n| json!({"key": "a.txt", "path": format!("{n}/{deep}f")})).collect();
+        let volume = json!({"name": "v", "configMap": {"name": "c", "items": items}});
+        let told = of_volume(volume, json!({"name": "v", "mountPath": "/m"})).unwrap_err();
+        assert!(told.contains("bytes together, paths included"), "{told}");
         let many: Vec<_> = (0..65).map(|n| json!({"name": "large", "path": format!("/m/{n}")})).collect();
         let told = laid_out(json!({"configMaps": many}), json!([])).unwrap_err();
         assert!(told.contains("more than 67108864 bytes together"), "{told}");

@@ -2,14 +2,13 @@
 //!
 //! They are the members of the run's cgroup, where there is one, and everywhere the descendants of the run's parent: it
 //! is a subreaper, so that what loses its own parent becomes its child, and no process can leave the tree. What a job
-//! can change (its session, its environment) decides only when the parent was killed and the tree with it: then those
-//! are searched that still have the run's mark in their environment, or its session.
+//! can change (its session, its environment) decides only when the parent was killed, and the tree with it, where there is
+//! no cgroup: then those are searched that still have the run's mark in their environment, or its session.
 
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File},
     io::{self, Read},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -32,7 +31,7 @@ pub(crate) const LOOK: Duration = Duration::from_millis(20);
 /// What a parent that was asked to end its run may take beyond the patience, before the run is ended without it.
 const SLACK: Duration = Duration::from_secs(1);
 /// A process that SIGKILL does not end hangs in the kernel; waiting longer helps nobody.
-const HOPELESS: Duration = Duration::from_secs(5);
+pub(crate) const HOPELESS: Duration = Duration::from_secs(5);
 /// What is read of an environment: as much as a job is given, and more.
 const LONGEST_ENVIRONMENT: u64 = 2 << 20;
 /// So often those are stopped that were born while the others were. Each round that finds some leaves fewer processes
@@ -43,9 +42,9 @@ const ROUNDS: usize = 200;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     /// The run's parent: it is spared, its descendants are not.
-    pub(crate) root: Option<u32>,
+    pub(crate) root: Option<Member>,
     pub(crate) cgroup: Option<Cgroup>,
-    /// For a run whose parent was killed.
+    /// For a run whose parent was killed, or will be while we look.
     pub(crate) remains: Option<Remains>,
 }
 
@@ -60,9 +59,16 @@ pub(crate) struct Remains {
 
 /// A process as it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Member {
+pub(crate) struct Member {
     pid: u32,
     started: u64,
+}
+
+impl Member {
+    pub(crate) fn myself() -> Option<Self> {
+        let pid = std::process::id();
+        started(pid).map(|started| Self { pid, started })
+    }
 }
 
 /// What `/proc/<pid>/stat` tells.
@@ -113,16 +119,21 @@ impl Tree {
             children.entry(stat.parent).or_default().push(*pid);
         }
         let mut found: HashSet<u32> = self.cgroup.iter().flat_map(Cgroup::members).collect();
-        found.extend(all.iter().filter(|(pid, stat)| self.is_remains(**pid, stat)).map(|(pid, _)| *pid));
+        // Its number may be another's by now.
+        let same = |root: &Member| all.get(&root.pid).is_some_and(|stat| stat.started == root.started);
+        let root = self.root.filter(same).map(|root| root.pid);
+        if root.is_none() && self.cgroup.is_none() {
+            found.extend(all.iter().filter(|(pid, stat)| self.is_remains(**pid, stat)).map(|(pid, _)| *pid));
+        }
         // From each of them and from the root downwards.
-        let mut next: Vec<u32> = found.iter().copied().chain(self.root).collect();
+        let mut next: Vec<u32> = found.iter().copied().chain(root).collect();
         while let Some(pid) = next.pop() {
             for child in children.remove(&pid).into_iter().flatten() {
                 found.insert(child);
                 next.push(child);
             }
         }
-        let spared = [self.root.unwrap_or(0), std::process::id()];
+        let spared = [root.unwrap_or(0), std::process::id()];
         let living = |pid: &u32| all.get(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X'));
         found.retain(|pid| !spared.contains(pid));
         found.iter().filter_map(|pid| Some(Member { pid: *pid, started: living(pid)?.started })).collect()
@@ -224,7 +235,7 @@ fn tree_of(began: Option<&Began>, parent: Option<Member>, mark: &str) -> Tree {
     // Somebody else's, if the pid is.
     let session = session.filter(|pid| parent.is_some() || started(*pid).is_none());
     Tree {
-        root: parent.map(|parent| parent.pid),
+        root: parent,
         cgroup: began.and_then(|began| Cgroup::at(began.cgroup.as_deref()?)),
         remains: Some(Remains { mark: mark.to_owned(), session }),
     }
@@ -238,18 +249,15 @@ fn parent(began: &Began) -> Option<Member> {
 }
 
 fn is_marked(pid: u32, mark: &str) -> bool {
-    let Ok(file) = File::open(environment(pid)) else { return false };
-    let mut environment = Vec::new();
-    // A process can say that its environment is any part of its memory, however large.
-    if file.take(LONGEST_ENVIRONMENT).read_to_end(&mut environment).is_err() {
-        return false;
-    }
     let wanted = format!("{MARK}={mark}");
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+    environment(pid).is_ok_and(|all| all.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()))
 }
 
-fn environment(pid: u32) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}/environ"))
+/// A process can say that its environment is any part of its memory, however large.
+fn environment(pid: u32) -> io::Result<Vec<u8>> {
+    let mut environment = Vec::new();
+    File::open(format!("/proc/{pid}/environ"))?.take(LONGEST_ENVIRONMENT).read_to_end(&mut environment)?;
+    Ok(environment)
 }
 
 /// To that process, and to no other that got its pid since it was seen.
@@ -306,6 +314,33 @@ mod tests {
         assert!(tree.end(|| true));
         assert!(!reaper.join().unwrap().success());
         assert!(tree.is_empty());
+    }
+
+    #[test]
+    fn of_an_environment_so_much_is_read() {
+        let script = "ulimit -s unlimited; long=$(printf %0120000d 1); n=0; \
+                      while [ $n -lt 20 ]; do n=$((n+1)); export V$n=$long; done; exec sleep 60";
+        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let name = format!("/proc/{}/comm", child.id());
+        while fs::read_to_string(&name).unwrap().trim() != "sleep" {
+            std::thread::sleep(LOOK);
+        }
+        let read = environment(child.id()).map(|text| text.len() as u64);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(read.unwrap(), LONGEST_ENVIRONMENT);
+    }
+
+    #[test]
+    fn a_root_whose_number_is_another_s_by_now_is_no_root() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let root = Member::myself().unwrap();
+        let tree = |root| Tree { root: Some(root), ..Tree::default() };
+        let found = |tree: Tree| tree.members().iter().any(|member| member.pid == child.id());
+        assert!(found(tree(root)));
+        assert!(!found(tree(Member { started: root.started + 1, ..root })));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::{self, PipeWriter, Read},
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
@@ -32,7 +33,7 @@ use tokio::{
 use super::{
     cgroup::Cgroup,
     log::{LogWriter, Room},
-    processes::{LOOK, MARK, PATIENCE, Tree},
+    processes::{HOPELESS, LOOK, MARK, Member, PATIENCE, Tree},
     run::{End, RunFolder},
 };
 
@@ -46,6 +47,8 @@ const AGAIN: Duration = Duration::from_millis(250);
 const PIECE: usize = 64 * 1024;
 /// The largest pipe that a program may make of its output (`/proc/sys/fs/pipe-max-size`).
 const LARGEST_PIPE: usize = 1 << 20;
+/// Of a job, in a thousand of the machine's memory: so much more it seems to take.
+const OOM_SCORE: &str = "500";
 /// What programs expect: others may read what they make.
 const UMASK: u32 = 0o022;
 
@@ -96,7 +99,7 @@ async fn run(folder: &RunFolder) -> io::Result<()> {
     let (output, input) = io::pipe()?;
     run.output = Some(pipe::Receiver::from_owned_fd(OwnedFd::from(output))?);
     folder.reserve_end()?;
-    let mut tree = Tree { root: Some(std::process::id()), cgroup: Cgroup::make(&launch.mark), remains: None };
+    let mut tree = Tree { root: Member::myself(), cgroup: Cgroup::make(&launch.mark), remains: None };
     if let Err(error) = folder.write_began(tree.cgroup.as_ref()) {
         tree.cgroup.iter().for_each(Cgroup::remove);
         return Err(error);
@@ -201,6 +204,10 @@ impl Run<'_> {
         let began = Instant::now();
         let mut asked = false;
         while self.has_children() || !tree.is_empty() {
+            // A zombie is left to whoever traces it, who may be no process of this run and in no hurry.
+            if began.elapsed() >= patience + HOPELESS && tree.is_empty() {
+                break;
+            }
             if began.elapsed() >= patience {
                 tree.kill();
             } else if !asked {
@@ -246,7 +253,10 @@ fn start(launch: &Launch, output: &PipeWriter) -> io::Result<Child> {
         // For programs that open /dev/stdout.
         fchown(output, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
     }
-    command.spawn()
+    let child = command.spawn()?;
+    // When memory runs out, the kernel takes a job before the platform. Root's word the job cannot take back.
+    let _ = fs::write(format!("/proc/{}/oom_score_adj", child.id()), OOM_SCORE);
+    Ok(child)
 }
 
 fn ended(status: Option<WaitStatus>) -> End {

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     App, Error,
+    error::causes,
     service::{clusters::Cluster, job_rows::JobRow, objects},
 };
 
@@ -110,9 +111,11 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
     }
     let installation = app.spark().installation().await.map_err(Refusal::Job)?;
     let places = places(app, cluster, installation.spark_home.clone());
-    if let Some(problem) = check_files(app, &plan, &places).await? {
-        return Err(Refusal::Job(problem));
-    }
+    // Who looks for them runs as the jobs' user: that it fails may be a job's doing, and must not keep the others waiting.
+    let problem = check_files(app, &plan, &places)
+        .await
+        .unwrap_or_else(|error| Some(format!("{error}: {}", causes(&error).join(": "))));
+    problem.map_or(Ok(()), |problem| Err(Refusal::Job(problem)))?;
     let (app, job) = (app.clone(), job.clone());
     let prepared = spawn_blocking(move || {
         let user = app.spark().job_user().map(|user| (user.uid, user.gid));

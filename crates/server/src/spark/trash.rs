@@ -5,10 +5,11 @@
 //! moved up into the trash itself before its own turn comes, so that neither depth nor breadth costs memory or open files,
 //! and every step is relative to an open folder and follows no link.
 //!
-//! What cannot be removed (a mount, an immutable file) stays there and is told; the next start tries again.
+//! What cannot be moved there (the disk is full) is tried again until it can; what cannot be removed (a mount, an immutable
+//! file) stays there and is told. The next start tries both again.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     ffi::CStr,
     fs::{self, DirBuilder, Permissions},
     io,
@@ -16,8 +17,11 @@ use std::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::fs::{DirBuilderExt, PermissionsExt},
     },
-    path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,13 +29,15 @@ use rustix::{
     fs::{AtFlags, Dir, Mode, OFlags, fchmod, openat, renameat, unlinkat},
     io::Errno,
 };
-use tokio::task::spawn_blocking;
+use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
 
 use crate::{
     App, DataDir, Error, Result,
     service::job_rows::{self, JobRow},
 };
 
+/// Between two tries to move what could not be moved.
+const AGAIN: Duration = Duration::from_secs(30);
 /// One turn: the server's other work, and its end, need not wait for longer.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -41,12 +47,11 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// Throws away what nobody needs of a job that is over: its working folder, its mounts, and once it is deleted the program that came
 /// along with it. Its log stays.
 pub(crate) async fn tidy(app: &App, job: &JobRow, deleted: bool) {
-    let folder = job.folder(app);
-    let (work, tmp, mounts) = (folder.join("work"), folder.join("tmp"), super::mounts::folder(&folder));
+    let left = leftovers(&job.folder(app));
     let upload = deleted.then(|| app.dir().uploads().join(&job.id));
     let app = app.clone();
     let done = spawn_blocking(move || {
-        for path in [work, tmp, mounts].into_iter().chain(upload) {
+        for path in left.into_iter().chain(upload) {
             discard(&app, &path);
         }
     });
@@ -58,8 +63,8 @@ pub(crate) fn remove_upload(app: &App, job: &str) {
     discard(app, &app.dir().uploads().join(job));
 }
 
-/// Makes the trash, while there is room on the disk for it, and removes the programs of jobs that are gone: a server that
-/// was killed left them. Before anybody can submit another.
+/// Makes the trash, while there is room on the disk for it, and throws away what a server that was killed left: the
+/// programs of jobs that are gone, and the working folders of those that are over. Before anybody can submit another.
 pub(crate) async fn prepare(app: &App) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(app.dir().trash()) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -73,15 +78,32 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
             discard(app, &entry.path());
         }
     }
+    let open: HashSet<String> = job_rows::open(&mut *app.read().await?).await?.into_iter().map(|job| job.id).collect();
+    for entry in fs::read_dir(app.dir().path().join("jobs")).into_iter().flatten().flatten() {
+        if !entry.file_name().to_str().is_some_and(|id| open.contains(id)) {
+            leftovers(&entry.path()).iter().for_each(|path| discard(app, path));
+        }
+    }
     Ok(())
+}
+
+/// What a job's runs leave beside its log.
+fn leftovers(job: &Path) -> [PathBuf; 3] {
+    [job.join("work"), job.join("tmp"), super::mounts::folder(job)]
 }
 
 /// Moves a file or folder into the trash, and has it emptied.
 pub(super) fn discard(app: &App, path: &Path) {
-    if let Err(error) = throw_away(app.dir(), path) {
-        tracing::error!("'{}' cannot be removed: {error}", path.display());
+    move_or_keep(app, path);
+    app.spark().trash.bell.notify_one();
+}
+
+fn move_or_keep(app: &App, path: &Path) {
+    let moved = throw_away(app.dir(), path);
+    if let Err(error) = &moved {
+        tracing::error!("'{}' cannot be moved into the trash, which is tried again: {error}", path.display());
     }
-    app.spark().trash.notify_one();
+    app.spark().trash.keep(path, moved.is_err());
 }
 
 /// Moves a file or folder into the trash; that it is not there is no error.
@@ -104,12 +126,50 @@ pub(crate) async fn keep_empty(app: App) {
         let trash = app.dir().trash();
         match spawn_blocking(move || empty(&trash, TURN)).await {
             Ok(Ok(Left::More)) => tokio::task::yield_now().await,
-            Ok(Ok(Left::Nothing)) => app.spark().trash.notified().await,
+            Ok(Ok(Left::Nothing)) => wait(&app).await,
             failed => {
                 tracing::error!("'{}' cannot be emptied: {failed:?}", app.dir().trash().display());
-                app.spark().trash.notified().await;
+                wait(&app).await;
             }
         }
+    }
+}
+
+/// Until something was thrown away, or could not be and is tried again.
+async fn wait(app: &App) {
+    let bin = &app.spark().trash;
+    let _ = timeout(bin.pause(), bin.bell.notified()).await;
+    let (paths, app) = (bin.kept(), app.clone());
+    if !paths.is_empty() {
+        let _ = spawn_blocking(move || paths.iter().for_each(|path| move_or_keep(&app, path))).await;
+    }
+}
+
+/// What the server knows of the trash.
+#[derive(Debug, Default)]
+pub(crate) struct Bin {
+    /// Something was thrown away.
+    bell: Notify,
+    /// What could not be moved into it.
+    kept: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Bin {
+    fn keep(&self, path: &Path, keep: bool) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if keep {
+            kept.insert(path.to_owned())
+        } else {
+            kept.remove(path)
+        };
+    }
+
+    fn kept(&self) -> BTreeSet<PathBuf> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn pause(&self) -> Duration {
+        if self.kept().is_empty() { Duration::MAX } else { AGAIN }
     }
 }
 

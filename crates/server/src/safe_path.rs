@@ -1,0 +1,90 @@
+//! Whether somebody else could put another file in the place of one that the platform trusts: what OpenSSH calls
+//! `StrictModes`.
+//!
+//! Every folder on the way is looked at, of the path as it was given and of the one that it leads to: in a folder that
+//! others can write, they can rename what is there. A folder that is sticky, as `/tmp`, keeps what is another's.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::getegid;
+
+use crate::StartError;
+
+/// The bit with which nobody can rename what is another's.
+const STICKY: u32 = 0o1000;
+
+/// The folders on the way to a path, the root first, as it is written and as links on it lead.
+pub(crate) fn ancestors(path: &Path) -> io::Result<BTreeSet<PathBuf>> {
+    let mut all = BTreeSet::new();
+    let mut next = vec![std::path::absolute(path)?];
+    // Each link leads to a path of its own; one that is known leads nowhere new.
+    while let Some(path) = next.pop() {
+        for folder in path.ancestors().skip(1) {
+            if all.insert(folder.to_owned()) && folder.is_symlink() {
+                let leads = folder.parent().unwrap_or(folder).join(fs::read_link(folder)?);
+                next.push(leads.join("what is in it"));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// That nobody but this user and root can put another in its place, the rights of the thing itself apart.
+pub(crate) fn check(path: &Path) -> Result<(), StartError> {
+    let failed = |source| StartError::Folder { action: "find", path: path.to_owned(), source };
+    for folder in ancestors(path).map_err(failed)? {
+        // What is not there yet is made with the right mode.
+        let Ok(meta) = fs::metadata(&folder) else { continue };
+        let mode = meta.mode() & 0o7777;
+        if is_writable_by_others(mode, meta.gid()) && mode & STICKY == 0 {
+            let problem = format!(
+                "can be written by others (mode {mode:03o}), who could put another '{}' in the place of this one: chmod go-w it",
+                path.display()
+            );
+            return Err(StartError::Unsafe { path: folder, problem });
+        }
+    }
+    Ok(())
+}
+
+/// A group of the owner's own is what many systems give everybody.
+pub(crate) fn is_writable_by_others(mode: u32, group: u32) -> bool {
+    mode & 0o002 != 0 || (mode & 0o020 != 0 && group != getegid().as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn set(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn every_folder_on_the_way_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let (a, real) = (root.path().join("a"), root.path().join("real"));
+        fs::create_dir_all(a.join("b")).unwrap();
+        fs::create_dir_all(real.join("c/d")).unwrap();
+        symlink(real.join("c"), a.join("b/link")).unwrap();
+        let path = a.join("b/link/d/file");
+        for folder in [&a, &a.join("b"), &real, &real.join("c")] {
+            check(&path).unwrap();
+            set(folder, 0o777);
+            let problem = check(&path).unwrap_err().to_string();
+            assert!(problem.contains("mode 777") && problem.contains(&folder.display().to_string()), "{problem}");
+            set(folder, 0o1777);
+            check(&path).unwrap();
+            set(folder, 0o755);
+        }
+        // A link that leads to itself ends.
+        symlink("loop", root.path().join("loop")).unwrap();
+        check(&root.path().join("loop/x")).unwrap();
+    }
+}
