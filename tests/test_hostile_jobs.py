@@ -213,13 +213,16 @@ def test_a_deep_tree_of_folders_is_removed_and_ends_nobody(
         (["--job-user", "no-such-user"], "this machine knows no such user"),
         (["--jobs-as-myself", "--data-dir", "{data}/a,b"], "has a ',' in its path"),
         (["--no-jobs", "--data-dir", "{owned}"], "belongs to user"),
-        (["--no-jobs", "--data-dir", "{linked}"], "audit-head' is no regular file"),
+        (["--no-jobs", "--data-dir", "{linked}"], "audit-head': it is no regular file"),
+        (["--no-jobs", "--data-dir", "{open}/data"], "open': it can be written by others (mode 777)"),
+        (["--no-jobs", "--tls-cert", "{open}/cert.pem", "--tls-key", "{open}/key.pem"], "can be written by others"),
     ],
 )
 def test_a_start_that_would_give_the_platform_away_is_refused(flags: list[str], why: str, tmp_path: Path) -> None:
-    places = {name: tmp_path / name for name in ("owned", "linked", "data")}
+    places = {name: tmp_path / name for name in ("owned", "linked", "open", "data")}
     for place in places.values():
         place.mkdir(mode=0o700)
+    places["open"].chmod(0o777)
     (places["linked"] / "audit-head").symlink_to(tmp_path / "elsewhere")
     shutil.chown(places["owned"], "www-data")
     command = [_find_program(), "serve", "--listen", "127.0.0.1:0"]
@@ -271,3 +274,13 @@ def test_mounts_are_the_job_s_own_and_follow_no_link(
     assert (outside / "app.conf").stat().st_uid == 0
     data = Path(platform.data_dir)
     until(lambda: not list(data.glob("jobs/*/mounts")) and not list(data.glob("trash/*")))
+
+
+def test_a_job_is_what_the_kernel_ends_first(
+    user: MLPlatform, cluster: str, submit: Callable[..., None], folder: Path
+) -> None:
+    """When memory runs out; the job cannot take it back."""
+    submit("oom", "echo 0 > /proc/self/oom_score_adj; cat /proc/self/oom_score_adj; cat /proc/$PPID/oom_score_adj")
+    assert _ended(user, cluster, "oom") == "COMPLETED"
+    lines = user.spark_job_logs(cluster, "oom", wait=0).logs.split()
+    assert lines[-2:] == ["500", "0"], lines
