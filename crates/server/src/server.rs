@@ -112,6 +112,9 @@ impl Server {
     /// # Errors
     /// When anything of that cannot be done; the text says what to do about it.
     pub async fn start(listener: TcpListener, config: Config) -> Result<Self, StartError> {
+        for path in config.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]) {
+            safe_path::check(path)?;
+        }
         let tls = config.tls.as_ref().map(TlsFiles::load).transpose()?.map(RustlsConfig::from_config);
         let failed = |error| StartError::System("the listener failed", error);
         listener.set_nonblocking(true).map_err(failed)?;
@@ -125,9 +128,6 @@ impl Server {
             )));
         }
         let job_user = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
-        for path in config.tls.iter().flat_map(|tls| [&tls.cert, &tls.key]) {
-            safe_path::check(path)?;
-        }
         let lock = dir.lock()?;
         dir.check_file_system()?;
         if job_user.is_some() {

@@ -49,6 +49,7 @@ const PIECE: usize = 64 * 1024;
 const LARGEST_PIPE: usize = 1 << 20;
 /// Of a job, in a thousand of the machine's memory: so much more it seems to take.
 const OOM_SCORE: &str = "500";
+const OWN_OOM_SCORE: &str = "/proc/self/oom_score_adj";
 /// What programs expect: others may read what they make.
 const UMASK: u32 = 0o022;
 
@@ -253,10 +254,13 @@ fn start(launch: &Launch, output: &PipeWriter) -> io::Result<Child> {
         // For programs that open /dev/stdout.
         fchown(output, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
     }
-    let child = command.spawn()?;
-    // When memory runs out, the kernel takes a job before the platform. Root's word the job cannot take back.
-    let _ = fs::write(format!("/proc/{}/oom_score_adj", child.id()), OOM_SCORE);
-    Ok(child)
+    // When memory runs out, the kernel takes a job before the platform. Inherited, so that there is no moment without it,
+    // and no way back for the job where root said so.
+    let before = fs::read(OWN_OOM_SCORE);
+    let _ = fs::write(OWN_OOM_SCORE, OOM_SCORE);
+    let child = command.spawn();
+    let _ = before.and_then(|before| fs::write(OWN_OOM_SCORE, before));
+    child
 }
 
 fn ended(status: Option<WaitStatus>) -> End {
