@@ -5,6 +5,7 @@ mod contract;
 mod errors;
 mod exit;
 mod files;
+mod login;
 mod manifest;
 mod platform;
 mod runtime;
@@ -19,6 +20,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use super::contract::contract;
+    #[pymodule_export]
+    use super::login::Login;
     #[pymodule_export]
     use super::manifest::{Manifest, ManifestProblem};
     #[pymodule_export]

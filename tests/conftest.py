@@ -25,9 +25,10 @@ _leaks: list[str] = []
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _plain_environment() -> Iterator[None]:
-    """No setting and no proxy of the developer's reaches a test."""
+def _plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No setting, no profile and no proxy of the developer's reaches a test."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         for variable in [*os.environ]:
             if variable.startswith("MLP_") or variable.lower().endswith("_proxy"):
                 patch.delenv(variable)

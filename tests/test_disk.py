@@ -137,7 +137,7 @@ def test_what_cannot_be_moved_into_the_trash_is_tried_again(
     program.write_text(f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done\n")
     with LocalPlatform(disk / "data") as platform, MLPlatform(platform.admin_token, url=platform.url) as admin:
         cluster = admin.get_clusters()[0].id
-        jobs = {}
+        jobs: dict[str, Path] = {}
         for name in ("one", "two"):
             admin.spark_submit_job(cluster, manifest(name), program)
             until(lambda name=name: "begun" in admin.spark_job_logs(cluster, name, wait=0).logs)  # type: ignore[misc]

@@ -14,7 +14,8 @@ An Administrator makes a one-time registration token; a colleague redeems it for
 >>> print(anna.who_am_i())
 
 Settings are arguments of ``MLPlatform``, else environment variables: ``MLP_URL``, ``MLP_REFRESH_TOKEN``,
-``MLP_CA_BUNDLE``, ``MLP_CLIENT_CERT``, ``MLP_CLIENT_KEY``, ``MLP_TIMEOUT``, ``MLP_ALLOW_HTTP``.
+``MLP_CA_BUNDLE``, ``MLP_CLIENT_CERT``, ``MLP_CLIENT_KEY``, ``MLP_TIMEOUT``, ``MLP_ALLOW_HTTP``, else those of a profile
+(``MLP_PROFILE``), which ``login()`` makes: it asks for a token and keeps it for the next time.
 
 A token's value is a ``TokenStr``: ``print(token)`` and f-strings give the value, ``repr(token)`` and what a
 notebook shows by itself do not.
@@ -30,15 +31,20 @@ from mlplatform_client.core.exceptions import MLPlatformException
 from mlplatform_client.core.token import TokenStr as TokenStr
 
 # Without TokenStr: help() would put the sixty methods of `str` between the reader and ours.
-__all__ = ["K8sSparkJobRestartPolicyType", "MLPlatform", "MLPlatformException", "__version__"]
+__all__ = ["K8sSparkJobRestartPolicyType", "MLPlatform", "MLPlatformException", "__version__", "login"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from mlplatform_client._login import login as login
     from mlplatform_client.serializers.spark_proxy import K8sSparkJobRestartPolicyType
 
 
-# The documents use this name unqualified; an enumeration is too dear for those who do not.
+# The documents use the enumeration unqualified; both are too dear for those who do not need them.
 def __getattr__(name: str) -> object:
+    if name == "login":
+        from mlplatform_client._login import login
+
+        return login
     if name == "K8sSparkJobRestartPolicyType":
         from mlplatform_client.serializers.spark_proxy import K8sSparkJobRestartPolicyType
 

@@ -16,6 +16,17 @@ __version__: str
 def contract() -> dict[str, Any]: ...
 
 @final
+class Login:
+    def __new__(
+        cls, *, profile: str | None, url: str | None, ca_bundle: str | os.PathLike[str] | None, save: bool
+    ) -> Login: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def profile(self) -> str: ...
+    def finish(self, token: str) -> dict[str, Any]: ...
+
+@final
 class Manifest:
     def __new__(cls, content: str | Mapping[str, Any]) -> Manifest: ...
     @staticmethod
@@ -527,6 +538,7 @@ class MLPlatform:
         client_key: str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         allow_http: bool | None = None,
+        profile: str | None = None,
     ) -> None: ...
     def create_register_token(
         self,

@@ -46,7 +46,7 @@ use crate::{
 /// ----------
 /// refresh_token : str, optional
 ///     The access token (also called refresh token). White space around it is stripped. Default: the
-///     environment variable ``MLP_REFRESH_TOKEN``. Without one, only ``create_refresh_token`` can be called.
+///     environment variable ``MLP_REFRESH_TOKEN``, else that of the profile. Without one, only ``create_refresh_token`` can be called.
 /// url : str, optional
 ///     Address of the platform. Default: ``MLP_URL``, else ``https://msk.cloud.vk.ru/infra/mlplatform``.
 /// ca_bundle : str or os.PathLike, optional
@@ -64,6 +64,10 @@ use crate::{
 /// allow_http : bool, optional
 ///     Let tokens cross a closed network over ``http://``, with a warning. Never needed for this machine's
 ///     own addresses. Default: ``MLP_ALLOW_HTTP``, else ``False``.
+/// profile : str, optional
+///     Name of the settings that ``mlplatform_client.login`` or ``mlp auth login`` saved: what neither an argument nor
+///     a variable gives comes from there. Default: ``MLP_PROFILE``, else ``default`` if there is one. Where ``url`` is
+///     given, the profile ``default`` is used only if it is for that address.
 ///
 /// Raises
 /// ------
@@ -85,12 +89,12 @@ pub(crate) struct MLPlatform {
 #[pymethods]
 impl MLPlatform {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None)")]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None, profile=None)")]
     fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { config: OnceLock::new(), client: ProcessLocal::new(), closed: AtomicBool::new(false) }
     }
 
-    #[pyo3(signature = (refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None))]
+    #[pyo3(signature = (refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None, profile=None))]
     #[allow(clippy::too_many_arguments, reason = "one for each setting, as keywords")]
     fn __init__(
         &self,
@@ -102,6 +106,7 @@ impl MLPlatform {
         client_key: Option<FilePath>,
         timeout: Option<f64>,
         allow_http: Option<bool>,
+        profile: Option<Text<'_>>,
     ) -> PyResult<()> {
         let _inside = exit::enter(py);
         let text = |name, text: Option<Text<'_>>| text.map(|text| text.read_setting(name)).transpose();
@@ -114,6 +119,7 @@ impl MLPlatform {
             client_key: path("client_key", client_key)?,
             timeout,
             allow_http,
+            profile: text("profile", profile)?,
         };
         let config =
             Config::resolve(given, |variable| std::env::var_os(variable)).map_err(|error| errors::raise(py, &error))?;
@@ -200,7 +206,7 @@ impl MLPlatform {
 /// What is imported and looked up for an answer or an error is so before the first wait: what is done after a wait is
 /// what the end of the interpreter may have to wait for. What cannot be had (nothing is imported any more when an
 /// interpreter is half gone) is asked for again by what needs it.
-fn prepare(py: Python<'_>) {
+pub(crate) fn prepare(py: Python<'_>) {
     static READY: PyOnceLock<()> = PyOnceLock::new();
     let _: PyResult<&()> = READY.get_or_try_init(py, || errors::prepare(py).and_then(|()| serializers::prepare(py)));
 }

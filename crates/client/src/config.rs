@@ -1,12 +1,17 @@
-//! Settings: one table, one order of precedence (argument, then environment, then default).
+//! Settings: one table, one order of precedence (argument, then environment, then profile, then default).
+//!
+//! A profile belongs to its address: where an argument or the environment names another, the settings of the default
+//! profile are those of another platform, and its token must not go there. Nothing of it is used then; one that was named
+//! is an error.
 
 use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
 
-use mlplatform_protocol::Secret;
+use mlplatform_protocol::{Secret, token};
 use reqwest::Url;
 
 use crate::{
     error::Error,
+    profile::{self, Profile, Profiles},
     proxy::{self, ProxyChoice},
 };
 
@@ -47,9 +52,16 @@ pub const TIMEOUT: Setting = Setting { name: "timeout", variable: "MLP_TIMEOUT",
 pub const ALLOW_HTTP: Setting =
     Setting { name: "allow_http", variable: "MLP_ALLOW_HTTP", default: Some("0"), secret: false };
 
+/// Which settings that were saved are used.
+pub const PROFILE: Setting =
+    Setting { name: "profile", variable: "MLP_PROFILE", default: Some(profile::DEFAULT), secret: false };
+
 /// Every setting, in the order in which they are documented.
-pub const SETTINGS: [&Setting; 7] =
-    [&URL, &REFRESH_TOKEN, &CA_BUNDLE, &CLIENT_CERT, &CLIENT_KEY, &TIMEOUT, &ALLOW_HTTP];
+pub const SETTINGS: [&Setting; 8] =
+    [&URL, &REFRESH_TOKEN, &CA_BUNDLE, &CLIENT_CERT, &CLIENT_KEY, &TIMEOUT, &ALLOW_HTTP, &PROFILE];
+
+/// Those that a profile may have; its token is kept apart.
+pub const IN_PROFILES: [&Setting; 6] = [&URL, &CA_BUNDLE, &CLIENT_CERT, &CLIENT_KEY, &TIMEOUT, &ALLOW_HTTP];
 
 /// A day: longer waits are a mistake in the unit (milliseconds given as seconds).
 const LONGEST_TIMEOUT: f64 = 86_400.0;
@@ -71,6 +83,8 @@ pub struct Given {
     pub timeout: Option<f64>,
     /// See [`ALLOW_HTTP`].
     pub allow_http: Option<bool>,
+    /// See [`PROFILE`].
+    pub profile: Option<String>,
 }
 
 /// Settings after all sources were asked; nothing is left open.
@@ -101,54 +115,180 @@ struct Found<'a> {
     from: From,
 }
 
-enum From {
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// An argument.
     Argument,
+    /// The environment variable of the setting.
     Environment,
+    /// The profile of that name.
+    Profile(String),
+    /// The table of settings.
     Default,
+}
+
+/// A setting as it was found, for people to read.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// Which.
+    pub setting: &'static Setting,
+    /// Its value, masked if it is secret; `None`: it is not set.
+    pub value: Option<String>,
+    /// Where it came from.
+    pub from: From,
+}
+
+impl From {
+    /// In words.
+    #[must_use]
+    pub fn tell(&self, setting: &Setting) -> String {
+        match self {
+            Self::Argument => format!("the argument {}=", setting.name),
+            Self::Environment => format!("the environment variable {}", setting.variable),
+            Self::Profile(name) => format!("the profile '{name}'"),
+            Self::Default => format!("the default of {}", setting.name),
+        }
+    }
 }
 
 impl Found<'_> {
     fn error(&self, problem: impl fmt::Display) -> Error {
-        let Setting { name, variable, secret, .. } = self.setting;
+        let Setting { name, secret, .. } = self.setting;
         let value = if *secret { "(masked)".to_owned() } else { format!("'{}'", self.value.escape_debug()) };
-        let from = match self.from {
-            From::Argument => format!("the argument {name}="),
-            From::Environment => format!("the environment variable {variable}"),
-            From::Default => format!("the default of {name}"),
-        };
+        let from = self.from.tell(self.setting);
         Error::configuration(format!("{name} is {value} (from {from}): {problem}"))
     }
 }
 
+/// What settings are wanted for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Use,
+    /// A profile is made, or made anew: it need not be there, nor be for the address that is given.
+    Login,
+}
+
+/// What there is beside the arguments.
+struct Sources<E> {
+    environment: E,
+    profile: Option<(Profiles, Profile)>,
+}
+
+impl<E: Fn(&str) -> Option<OsString>> Sources<E> {
+    fn new(given: &Given, environment: E, purpose: Purpose) -> Result<Self, Error> {
+        let mut sources = Self { environment, profile: None };
+        let name = sources.find(&PROFILE, given.profile.clone())?;
+        let Some(name) = name.map(|found| Found { value: found.value.trim().to_owned(), ..found }) else {
+            return Ok(sources);
+        };
+        let need_not_fit = name.from == From::Default || purpose == Purpose::Login;
+        let profiles = Profiles::of(&sources.environment);
+        let Some(profiles) = profiles else {
+            let problem = "neither XDG_CONFIG_HOME nor HOME says where profiles are";
+            return if need_not_fit { Ok(sources) } else { Err(name.error(problem)) };
+        };
+        let Some(profile) = profiles.read(&name.value)? else {
+            if need_not_fit {
+                return Ok(sources);
+            }
+            let all = profiles.names()?;
+            let all =
+                if all.is_empty() { "there are none yet".to_owned() } else { format!("there are {}", all.join(", ")) };
+            let file = profiles.config_file();
+            return Err(name.error(format_args!(
+                "there is no such profile in '{}' ({all}): make it with mlp auth login",
+                file.display()
+            )));
+        };
+        if let Some(other) = sources.find(&URL, given.url.clone())?.filter(|url| url.from != From::Default) {
+            let own = profile.settings.get(URL.name).map(String::as_str).or(URL.default).unwrap_or_default();
+            if !is_same(&other.value, own) {
+                if need_not_fit {
+                    return Ok(sources);
+                }
+                return Err(other.error(format_args!(
+                    "the profile '{}' is for '{own}': leave the one or the other out",
+                    profile.name
+                )));
+            }
+        }
+        sources.profile = Some((profiles, profile));
+        Ok(sources)
+    }
+
+    fn find<'s>(&self, setting: &'s Setting, argument: Option<String>) -> Result<Option<Found<'s>>, Error> {
+        let (value, from) = match argument {
+            Some(value) => (Some(value), From::Argument),
+            None => match from_environment(setting, &self.environment)? {
+                Some(value) => (Some(value), From::Environment),
+                None => {
+                    match self.profile.as_ref().and_then(|(_, own)| Some((own.settings.get(setting.name)?, &own.name)))
+                    {
+                        Some((value, name)) => (Some(value.clone()), From::Profile(name.clone())),
+                        None => (setting.default.map(str::to_owned), From::Default),
+                    }
+                }
+            },
+        };
+        Ok(value.map(|value| Found { setting, value, from }))
+    }
+
+    /// The access token, and where it came from.
+    fn token(&self, given: Option<Secret>) -> Result<(Option<Secret>, From), Error> {
+        let (token, from) = match given {
+            Some(token) => (Some(token), From::Argument),
+            None => match self.find(&REFRESH_TOKEN, None)? {
+                Some(found) => (Some(Secret::from_pasted(&found.value)), found.from),
+                None => match &self.profile {
+                    Some((all, Profile { name, .. })) => (all.token(name)?, From::Profile(name.clone())),
+                    None => (None, From::Default),
+                },
+            },
+        };
+        Ok((token.filter(|token| !token.expose().is_empty()), from))
+    }
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    let parsed = |text: &str| Url::parse(text.trim().trim_end_matches('/')).ok();
+    parsed(one) == parsed(other)
+}
+
 impl Config {
-    /// Asks the arguments, then the environment, then the table.
+    /// Asks the arguments, then the environment, then the profile, then the table.
     ///
     /// # Errors
     /// [`crate::Kind::Configuration`] with the value, where it came from, the rule and the remedy.
     pub fn resolve(given: Given, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
-        let find = |setting: &'static Setting, argument: Option<String>| {
-            let (value, from) = match argument {
-                Some(value) => (Some(value), From::Argument),
-                None => match from_environment(setting, &environment)? {
-                    Some(value) => (Some(value), From::Environment),
-                    None => (setting.default.map(str::to_owned), From::Default),
-                },
-            };
-            Ok::<_, Error>(value.map(|value| Found { setting, value, from }))
-        };
-        let allow_http = match find(&ALLOW_HTTP, given.allow_http.map(|yes| u8::from(yes).to_string()))? {
+        Self::from_sources(given.clone(), &Sources::new(&given, environment, Purpose::Use)?)
+    }
+
+    /// For a login: gives also the name of the profile.
+    pub(crate) fn resolve_for_login(
+        given: Given,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<(Self, String), Error> {
+        let sources = Sources::new(&given, environment, Purpose::Login)?;
+        let name = sources.find(&PROFILE, given.profile.clone())?;
+        let name = name.map_or_else(|| profile::DEFAULT.to_owned(), |found| found.value.trim().to_owned());
+        Ok((Self::from_sources(given, &sources)?, name))
+    }
+
+    fn from_sources(given: Given, sources: &Sources<impl Fn(&str) -> Option<OsString>>) -> Result<Self, Error> {
+        let allow_http = match sources.find(&ALLOW_HTTP, given.allow_http.map(|yes| u8::from(yes).to_string()))? {
             None => false,
             Some(found) => flag(&found)?,
         };
-        let url = find(&URL, given.url)?.ok_or_else(|| Error::configuration("url is not set".to_owned()))?;
+        let url = sources.find(&URL, given.url)?.ok_or_else(|| Error::configuration("url is not set".to_owned()))?;
         let (url, plain_http) = address(&url, allow_http)?;
-        let timeout = match find(&TIMEOUT, given.timeout.map(|seconds| seconds.to_string()))? {
+        let timeout = match sources.find(&TIMEOUT, given.timeout.map(|seconds| seconds.to_string()))? {
             None => Duration::MAX,
             Some(found) => seconds(&found)?,
         };
-        let ca_bundle = find(&CA_BUNDLE, given.ca_bundle)?.map(|found| PathBuf::from(found.value));
-        let client_cert = find(&CLIENT_CERT, given.client_cert)?.map(|found| PathBuf::from(found.value));
-        let client_key = find(&CLIENT_KEY, given.client_key)?;
+        let ca_bundle = sources.find(&CA_BUNDLE, given.ca_bundle)?.map(|found| PathBuf::from(found.value));
+        let client_cert = sources.find(&CLIENT_CERT, given.client_cert)?.map(|found| PathBuf::from(found.value));
+        let client_key = sources.find(&CLIENT_KEY, given.client_key)?;
         if let (None, Some(found)) = (&client_cert, &client_key) {
             return Err(found.error(format_args!(
                 "a key without its certificate is of no use: name that file with {}= or {}",
@@ -156,17 +296,48 @@ impl Config {
             )));
         }
         let client_key = client_key.map(|found| PathBuf::from(found.value));
-        let refresh_token = match given.refresh_token {
-            Some(token) => Some(token),
-            None => find(&REFRESH_TOKEN, None)?.map(|found| Secret::from_pasted(&found.value)),
-        };
-        let refresh_token = refresh_token.filter(|token| !token.expose().is_empty());
+        let (refresh_token, _) = sources.token(given.refresh_token)?;
         // What stays on this machine asks no proxy, whatever the environment says. A variable that is not UTF-8 is set all
         // the same: whoever reads it says so, and does not pass it over.
-        let variable = |name: &str| environment(name).map(|value| value.to_string_lossy().into_owned());
+        let variable = |name: &str| (sources.environment)(name).map(|value| value.to_string_lossy().into_owned());
         let proxy = if is_loopback(&url) { ProxyChoice::Direct } else { proxy::choose(&url, variable)? };
         Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http, proxy })
     }
+
+    /// Every setting with its value and where it comes from, secrets masked.
+    ///
+    /// # Errors
+    /// When the environment or the profile cannot be read.
+    pub fn describe(given: &Given, environment: impl Fn(&str) -> Option<OsString>) -> Result<Vec<Described>, Error> {
+        let sources = Sources::new(given, environment, Purpose::Use)?;
+        let (token, token_from) = sources.token(given.refresh_token.clone())?;
+        let argument = |setting: &Setting| match setting.name {
+            name if name == URL.name => given.url.clone(),
+            name if name == CA_BUNDLE.name => given.ca_bundle.clone(),
+            name if name == CLIENT_CERT.name => given.client_cert.clone(),
+            name if name == CLIENT_KEY.name => given.client_key.clone(),
+            name if name == TIMEOUT.name => given.timeout.map(|seconds| seconds.to_string()),
+            name if name == ALLOW_HTTP.name => given.allow_http.map(|yes| u8::from(yes).to_string()),
+            name if name == PROFILE.name => given.profile.clone(),
+            _ => None,
+        };
+        let all = SETTINGS.iter().map(|setting| {
+            if setting.name == REFRESH_TOKEN.name {
+                let value = token.as_ref().map(|token| masked(token.expose()));
+                return Ok(Described { setting, value, from: token_from.clone() });
+            }
+            let found = sources.find(setting, argument(setting))?;
+            let (value, from) = found.map_or((None, From::Default), |found| (Some(found.value), found.from));
+            Ok(Described { setting, value: value.map(|value| token::mask(&value)), from })
+        });
+        all.collect()
+    }
+}
+
+/// The kind of a token, and no part of its secret.
+fn masked(token: &str) -> String {
+    let kind = token.split_once('_').map_or("", |(kind, _)| kind);
+    if kind.len() == 4 && kind.starts_with("mlp") { format!("{kind}_…") } else { "(masked)".to_owned() }
 }
 
 /// What the variable holds, if anything.
@@ -311,6 +482,68 @@ mod tests {
         assert!(message.contains("user name or password") && !message.contains("hunter2"), "{message}");
         let given = Given { url: Some("http://10.0.0.1".to_owned()), allow_http: Some(true), ..Given::default() };
         assert!(resolve(given, &[]).unwrap().plain_http);
+    }
+
+    #[test]
+    fn a_profile_is_for_its_own_address() {
+        let home = tempfile::tempdir().unwrap();
+        let home_text = home.path().to_str().unwrap().to_owned();
+        let environment = |more: &[(&'static str, &str)]| -> Vec<(&'static str, String)> {
+            let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+            std::iter::once(("HOME", home_text.clone())).chain(more).collect()
+        };
+        let with = |given: Given, more: &[(&'static str, &str)]| {
+            let all = environment(more);
+            Config::resolve(given, move |name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+        };
+        let profiles = Profiles::of(|name| (name == "HOME").then(|| home_text.clone().into())).unwrap();
+        for (name, url, token) in
+            [("default", "https://own.example/x", "own"), ("other", "https://other.example", "two")]
+        {
+            let settings = [("url", url.to_owned()), ("timeout", "7".to_owned())].into();
+            profiles
+                .save(&Profile { name: name.to_owned(), settings, token: Some(Secret::from_pasted(token)) })
+                .unwrap();
+        }
+        let shown = |config: &Config| {
+            let token = config.refresh_token.as_ref().map_or("none", |token| token.expose()).to_owned();
+            (config.url.as_str().to_owned(), token, config.timeout.as_secs())
+        };
+        let of = |url: &str, token: &str, timeout| (url.to_owned(), token.to_owned(), timeout);
+        assert_eq!(shown(&with(Given::default(), &[]).unwrap()), of("https://own.example/x", "own", 7));
+        let named = Given { profile: Some("other".to_owned()), ..Given::default() };
+        assert_eq!(shown(&with(named.clone(), &[]).unwrap()), of("https://other.example/", "two", 7));
+        let by_variable = with(Given::default(), &[("MLP_PROFILE", "other"), ("MLP_TIMEOUT", "9")]).unwrap();
+        assert_eq!(shown(&by_variable), of("https://other.example/", "two", 9));
+        // The address of another platform gets no token of this one.
+        let elsewhere = Given { url: Some("https://else.example".to_owned()), ..Given::default() };
+        assert_eq!(shown(&with(elsewhere.clone(), &[]).unwrap()), of("https://else.example/", "none", 60));
+        assert_eq!(
+            shown(&with(Given::default(), &[("MLP_URL", "https://else.example")]).unwrap()),
+            of("https://else.example/", "none", 60)
+        );
+        assert_eq!(
+            shown(&with(Given::default(), &[("MLP_URL", " https://own.example/x/ ")]).unwrap()),
+            of("https://own.example/x", "own", 7)
+        );
+        let both = Given { profile: Some("other".to_owned()), ..elsewhere };
+        let problem = with(both, &[]).unwrap_err().to_string();
+        assert!(problem.contains("the profile 'other' is for 'https://other.example'"), "{problem}");
+        let problem = with(Given::default(), &[("MLP_PROFILE", "nope")]).unwrap_err().to_string();
+        assert!(problem.contains("there are default, other") && problem.contains("MLP_PROFILE"), "{problem}");
+        let all = environment(&[("MLP_TIMEOUT", "3")]);
+        let told =
+            Config::describe(&named, |name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+                .unwrap();
+        let line = |name: &str| {
+            let found = told.iter().find(|line| line.setting.name == name).unwrap();
+            format!("{} {}", found.value.as_deref().unwrap_or("none"), found.from.tell(found.setting))
+        };
+        assert_eq!(line("url"), "https://other.example the profile 'other'");
+        assert_eq!(line("refresh_token"), "(masked) the profile 'other'");
+        assert_eq!(line("timeout"), "3 the environment variable MLP_TIMEOUT");
+        assert_eq!(line("profile"), "other the argument profile=");
+        assert_eq!(line("allow_http"), "0 the default of allow_http");
     }
 
     #[test]

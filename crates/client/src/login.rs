@@ -1,0 +1,132 @@
+//! Signing in: a token that somebody pastes, an access or a registration token, becomes the token of a profile.
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+
+use mlplatform_protocol::{
+    Secret, TokenInfo, TokenKind,
+    token::{self, Shape},
+};
+
+use crate::{
+    Client, Config, Error, Given,
+    config::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, PROFILE, URL},
+    profile::{self, Profile, Profiles},
+};
+
+/// Everything but the token: where it will be checked, and where it will be kept.
+#[derive(Debug)]
+pub struct Login {
+    config: Config,
+    profile: String,
+    settings: BTreeMap<&'static str, String>,
+    /// `None`: nothing is written.
+    profiles: Option<Profiles>,
+}
+
+/// A token that works.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The access token.
+    pub token: Secret,
+    /// What the platform says of it; an error when that could not be asked although the token was made.
+    pub info: Result<TokenInfo, Error>,
+    /// Whether a registration token was redeemed for it.
+    pub redeemed: bool,
+    /// The file that it was written to; an error when it was made and could not be written: then this is all there is of it.
+    pub saved: Option<Result<PathBuf, Error>>,
+}
+
+impl Login {
+    /// Reads the settings. The profile need not be there, and gets the address that is given; any token that is set is left
+    /// out of account.
+    ///
+    /// # Errors
+    /// When a setting cannot be meant, or the profile could not be saved: before a registration token is spent.
+    pub fn prepare(given: Given, environment: impl Fn(&str) -> Option<OsString>, save: bool) -> Result<Self, Error> {
+        let profiles = if save {
+            let problem =
+                "there is no place for a profile: neither XDG_CONFIG_HOME nor HOME is set; set one, or do not save it";
+            Some(Profiles::of(&environment).ok_or_else(|| Error::configuration(problem.to_owned()))?)
+        } else {
+            None
+        };
+        let path = |path: &Option<String>| path.as_ref().map(|path| absolute(path));
+        let mut settings: BTreeMap<&'static str, String> = [
+            (&CA_BUNDLE, path(&given.ca_bundle)),
+            (&CLIENT_CERT, path(&given.client_cert)),
+            (&CLIENT_KEY, path(&given.client_key)),
+        ]
+        .into_iter()
+        .filter_map(|(setting, value)| Some((setting.name, value?)))
+        .collect();
+        let (mut config, profile) = Config::resolve_for_login(given, environment)?;
+        config.refresh_token = None;
+        settings.insert(URL.name, config.url.as_str().to_owned());
+        if let Some(profiles) = &profiles {
+            profiles.check_writable(&profile)?;
+        }
+        Ok(Self { config, profile, settings, profiles })
+    }
+
+    /// The platform's address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.config.url.as_str()
+    }
+
+    /// The name of the profile.
+    #[must_use]
+    pub fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    /// Redeems a registration token; asks the platform whose the access token is; writes it down.
+    ///
+    /// # Errors
+    /// When the token is not good. Whatever goes wrong once a registration token was redeemed is part of the answer: the new
+    /// token must not be lost with an error.
+    pub async fn finish(&self, pasted: Secret) -> Result<LoggedIn, Error> {
+        if pasted.expose().is_empty() {
+            return Err(Error::argument("token", "it is empty: paste an access token or a registration token"));
+        }
+        let redeem = token::shape(pasted.expose()) == Shape::Whole(TokenKind::Registration);
+        if redeem {
+            let token = Client::new(&self.config)?.create_refresh_token(pasted, None).await?;
+            let saved = self.save(&token);
+            let info = self.who_am_i(&token).await;
+            return Ok(LoggedIn { token, info, redeemed: true, saved });
+        }
+        let info = Ok(self.who_am_i(&pasted).await?);
+        let saved = self.save(&pasted).transpose()?.map(Ok);
+        Ok(LoggedIn { token: pasted, info, redeemed: false, saved })
+    }
+
+    async fn who_am_i(&self, token: &Secret) -> Result<TokenInfo, Error> {
+        Client::new(&Config { refresh_token: Some(token.clone()), ..self.config.clone() })?.who_am_i(None).await
+    }
+
+    fn save(&self, token: &Secret) -> Option<Result<PathBuf, Error>> {
+        let profiles = self.profiles.as_ref()?;
+        let (name, settings) = (self.profile.clone(), self.settings.clone());
+        let saved = profiles.save(&Profile { name, settings, token: Some(token.clone()) });
+        Some(saved.map(|()| profiles.token_file(&self.profile)))
+    }
+}
+
+/// What the environment names that a saved profile would not be used for: its variables come first.
+#[must_use]
+pub fn overridden(environment: impl Fn(&str) -> Option<OsString>, profile: &str) -> Option<String> {
+    let set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
+    let token = crate::config::REFRESH_TOKEN.variable;
+    if set(token) {
+        return Some(format!("{token} is set, and comes before the profile: unset it"));
+    }
+    let named = if set(PROFILE.variable) { environment(PROFILE.variable) } else { None };
+    let used = named.unwrap_or_else(|| profile::DEFAULT.into());
+    (used != *profile).then(|| format!("to use this profile, set {}={profile}", PROFILE.variable))
+}
+
+/// As it is meant here, whatever folder it is used in later.
+fn absolute(path: &str) -> String {
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string())
+}
