@@ -1,6 +1,7 @@
 //! The Python face of the client: a table of contents. There is no HTTP and no policy here.
 
 mod arguments;
+mod command;
 mod contract;
 mod errors;
 mod exit;
@@ -18,6 +19,8 @@ use pyo3::prelude::*;
 /// The compiled core of `mlplatform_client`. Import the public names from `mlplatform_client`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::command::command;
     #[pymodule_export]
     use super::contract::contract;
     #[pymodule_export]

@@ -43,7 +43,10 @@ class Terminal:
         while text not in self.shown:
             assert time.monotonic() < end, self.shown
             if select.select([self._own], [], [], 1)[0]:
-                self.shown += os.read(self._own, 4096).decode()
+                try:
+                    self.shown += os.read(self._own, 4096).decode()
+                except OSError:
+                    pytest.fail(f"the program has ended: {self.shown}")
 
     def type(self, text: str) -> None:
         os.write(self._own, text.encode())

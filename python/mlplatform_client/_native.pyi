@@ -3,7 +3,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field
 from types import TracebackType
-from typing import Any, ClassVar, final, overload
+from typing import Any, ClassVar, NoReturn, final, overload
 
 from typing_extensions import Self, disjoint_base
 
@@ -13,6 +13,7 @@ from mlplatform_client.serializers.spark_proxy import K8sSparkJobRestartPolicyTy
 
 __version__: str
 
+def command(arguments: list[str]) -> NoReturn: ...
 def contract() -> dict[str, Any]: ...
 
 @final

@@ -261,6 +261,15 @@ impl Manifest {
         Ok(())
     }
 
+    /// Sets `spec.arguments`: what the program is given.
+    ///
+    /// # Errors
+    /// When the manifest's section is no mapping.
+    pub fn set_arguments(&mut self, arguments: &[String]) -> Result<(), ManifestError> {
+        self.section(&["spec"])?.set("arguments", Node::sequence(arguments.iter().map(Node::text).collect()));
+        Ok(())
+    }
+
     /// Sets `spec.type`, or removes it.
     ///
     /// # Errors

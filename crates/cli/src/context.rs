@@ -1,0 +1,100 @@
+//! What every command has: settings, the client, the output, the cluster.
+
+use mlplatform_client::{Client, Config, Given, config, protocol::clusters::ClusterInfo};
+use tokio::sync::OnceCell;
+
+use crate::{
+    args::Global,
+    failure::{Code, Failure},
+    output::Output,
+};
+
+/// Of one call of the command.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+    client: OnceCell<Client>,
+}
+
+impl Context {
+    pub(crate) fn new(global: Global, output: Output) -> Self {
+        Self { global, output, client: OnceCell::new() }
+    }
+
+    /// The settings that were written as options.
+    pub(crate) fn given(&self) -> Given {
+        Given {
+            url: self.global.url.clone(),
+            profile: self.global.profile.clone(),
+            ca_bundle: self.global.ca_bundle.clone(),
+            timeout: self.global.timeout,
+            ..Given::default()
+        }
+    }
+
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        Ok(Config::resolve(self.given(), |name| std::env::var_os(name))?)
+    }
+
+    /// Where the access token comes from.
+    pub(crate) fn token_from(&self) -> Result<config::From, Failure> {
+        let all = Config::describe(&self.given(), |name| std::env::var_os(name))?;
+        let token = all.into_iter().find(|line| line.setting.name == config::REFRESH_TOKEN.name);
+        Ok(token.map_or(config::From::Default, |line| line.from))
+    }
+
+    pub(crate) async fn client(&self) -> Result<&Client, Failure> {
+        self.client
+            .get_or_try_init(|| async {
+                let config = self.config()?;
+                if config.plain_http {
+                    self.output.warn("tokens cross the network unencrypted, as allow_http says")?;
+                }
+                Ok(Client::new(&config)?)
+            })
+            .await
+    }
+
+    /// The id of a cluster by its id or its name; of the only one, if none is named.
+    pub(crate) async fn cluster(&self, named: Option<&str>) -> Result<String, Failure> {
+        let all = self.client().await?.get_clusters(None).await?;
+        choose(&all, named).map(|cluster| cluster.id.clone())
+    }
+}
+
+fn choose<'a>(all: &'a [ClusterInfo], named: Option<&str>) -> Result<&'a ClusterInfo, Failure> {
+    let names = || all.iter().map(|cluster| cluster.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (named, all) {
+        (Some(named), _) => all.iter().find(|cluster| cluster.id == named || cluster.name == named).ok_or_else(|| {
+            let there =
+                if all.is_empty() { "there is none at all".to_owned() } else { format!("there are {}", names()) };
+            Failure::new(Code::NotFound, format!("there is no cluster '{named}': {there}"))
+        }),
+        (None, [only]) => Ok(only),
+        (None, []) => Err(Failure::new(Code::NotFound, "there is no cluster")),
+        (None, _) => Err(Failure::usage(format!("which cluster? There are {}", names()))
+            .hint("name one with --cluster, or once for all in MLP_CLUSTER")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_only_cluster_need_not_be_named() {
+        let cluster = |name: &str| -> ClusterInfo {
+            serde_json::from_value(json!({"id": format!("id-{name}"), "name": name, "status": "RUNNING"})).unwrap()
+        };
+        let two = [cluster("a"), cluster("b")];
+        assert_eq!(choose(&two[..1], None).unwrap().id, "id-a");
+        assert_eq!(choose(&two, Some("b")).unwrap().id, "id-b");
+        assert_eq!(choose(&two, Some("id-a")).unwrap().id, "id-a");
+        for (all, named, code) in
+            [(&two[..], None, Code::Usage), (&two, Some("c"), Code::NotFound), (&[], None, Code::NotFound)]
+        {
+            assert_eq!(choose(all, named).unwrap_err().code, code);
+        }
+    }
+}

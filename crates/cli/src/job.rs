@@ -1,0 +1,123 @@
+//! `mlp job`: Spark jobs.
+
+use std::{path::Path, time::Duration};
+
+use mlplatform_protocol::{
+    manifest::{Manifest, ManifestError},
+    yaml::{Mapping, Node},
+};
+
+use crate::{
+    args::{Job, Submit},
+    context::Context,
+    failure::Failure,
+    manifest,
+    output::moment,
+};
+
+pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> {
+    let output = context.output;
+    if let Job::Submit(submit) = command {
+        return self::submit(context, submit).await;
+    }
+    let id = context.cluster(command.cluster()).await?;
+    let client = context.client().await?;
+    match command {
+        Job::Submit(_) => Ok(()),
+        Job::List { .. } => {
+            let jobs = client.spark_jobs_list(&id, None).await?;
+            output.list(&["NAME", "STATUS", "SUBMITTED"], &jobs, |job| {
+                vec![job.job_name.clone(), job.status.name().to_owned(), moment(job.created_at)]
+            })
+        }
+        Job::Show { name, .. } => {
+            let job = client.spark_job_info(&id, &name, None).await?;
+            let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            let fields = [
+                ("name", job.info.job_name.clone()),
+                ("status", job.info.status.name().to_owned()),
+                ("submitted", moment(job.info.created_at)),
+                ("pod", or(&job.pod_status)),
+                ("pod state", or(&job.pod_state)),
+                ("reason", or(&job.pod_state_reason.clone().or_else(|| job.pod_status_reason.clone()))),
+                ("message", or(&job.pod_state_reason_message)),
+                ("page", job.info.ui_url.clone()),
+            ];
+            output.one(&job, &fields)
+        }
+        Job::Logs { name, tail, .. } => {
+            let log = client.spark_job_logs(&id, &name, tail, Some(Duration::ZERO), None).await?;
+            output.bytes(&log)
+        }
+        Job::Explain { name, .. } => {
+            let told = client.spark_job_explain(&id, &name, None).await?;
+            let mut fields = vec![
+                ("status", told.status.name().to_owned()),
+                ("cause", told.cause.clone()),
+                ("why", told.sentence.clone()),
+            ];
+            fields.extend(told.evidence.iter().map(|line| ("evidence", line.clone())));
+            fields.push(("remedy", told.remedy.clone()));
+            output.one(&told, &fields)
+        }
+        Job::Describe { name, .. } => output.json(&client.describe_spark_job(&id, &name, None).await?),
+        Job::Events { name, .. } => {
+            let mut events = client.spark_events(&id, None).await?;
+            events.retain(|event| name.as_ref().is_none_or(|name| event.job_name == *name));
+            output.list(&["AT", "TYPE", "REASON", "JOB", "MESSAGE"], &events, |event| {
+                vec![
+                    moment(event.at),
+                    event.kind.name().to_owned(),
+                    event.reason.clone(),
+                    event.job_name.clone(),
+                    event.message.clone(),
+                ]
+            })
+        }
+        Job::Delete { name, .. } => {
+            client.spark_delete_job(&id, &name, None).await?;
+            output.say(&format!("the job '{name}' is deleted; its log stays"))
+        }
+    }
+}
+
+async fn submit(context: &Context, submit: Submit) -> Result<(), Failure> {
+    let mut manifest = match &submit.manifest {
+        Some(path) => manifest::read(path)?,
+        None => manifest::default_for(None)?,
+    };
+    fill(&mut manifest, &submit)?;
+    manifest::check(&manifest, context)?;
+    let id = context.cluster(submit.cluster.cluster.as_deref()).await?;
+    let client = context.client().await?;
+    let json = manifest::to_json(&manifest);
+    let job = client.spark_submit_job(&id, json, submit.program.as_deref(), None).await?;
+    context.output.say(&format!("the job '{}' is submitted: {}", job.job_name, job.ui_url))?;
+    if context.output.is_json() { context.output.json(&job) } else { context.output.value("job_name", &job.job_name) }
+}
+
+/// What the command line says, over what the manifest has.
+fn fill(manifest: &mut Manifest, submit: &Submit) -> Result<(), Failure> {
+    let wrong = |error: ManifestError| Failure::usage(error.to_string());
+    if let Some(name) = &submit.name {
+        manifest.set_text("metadata", "name", Some(name)).map_err(wrong)?;
+    } else if manifest.job_name().is_none() {
+        let name = Manifest::new_job_name().map_err(|error| Failure::failed(error.to_string()))?;
+        manifest.set_text("metadata", "name", Some(&name)).map_err(wrong)?;
+    }
+    if !submit.conf.is_empty() {
+        let mut conf = Mapping::default();
+        for (key, value) in &submit.conf {
+            conf.set(key, Node::text(value));
+        }
+        manifest.set_spark_conf(&conf).map_err(wrong)?;
+    }
+    if !submit.arguments.is_empty() {
+        manifest.set_arguments(&submit.arguments).map_err(wrong)?;
+    }
+    let default = submit.manifest.is_none() && submit.program.as_deref().is_none_or(|path| path == Path::new(""));
+    if default {
+        return Err(Failure::usage("what is to be run? Name a program, or a manifest with --manifest"));
+    }
+    Ok(())
+}

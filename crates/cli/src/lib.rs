@@ -1,0 +1,110 @@
+//! `mlp`: the platform from a terminal, a pipe or a CI job.
+//!
+//! [`args`] says what can be written, one file for each resource does it with the [`Client`](mlplatform_client::Client)
+//! that Python uses, [`output`] shows it: tables for people, `--json` for programs. How it ended is the exit code
+//! ([`Code`]).
+
+mod args;
+mod audit;
+mod auth;
+mod cluster;
+mod context;
+mod failure;
+mod job;
+mod manifest;
+mod object;
+mod output;
+mod prompt;
+mod register;
+mod token;
+
+use std::{ffi::OsString, io::Write as _, path::Path};
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+pub use crate::failure::Code;
+use crate::{
+    args::{Args, Command},
+    context::Context,
+    failure::Failure,
+    output::Output,
+};
+
+/// Does what the arguments say, the program's name first; gives the exit code. Ctrl-C ends the process.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = command().try_get_matches_from(&arguments).and_then(|matches| Args::from_arg_matches(&matches));
+    let args = match parsed {
+        Ok(args) => args,
+        Err(problem) => {
+            // To standard output and well, if it was asked for: --help, --version.
+            let _ = problem.print();
+            return if problem.use_stderr() { Code::Usage as u8 } else { Code::Well as u8 };
+        }
+    };
+    let output = Output::new(args.global.json, args.global.quiet);
+    let done = match args.command {
+        Command::Serve { arguments: rest } => serve(arguments.first().map(Path::new), &rest),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut command(), "mlp", &mut output.stdout());
+            Ok(())
+        }
+        command => in_runtime(Context::new(args.global, output), command),
+    };
+    let Err(failure) = done else { return Code::Well as u8 };
+    output.failed(&failure);
+    failure.code as u8
+}
+
+/// Everything that can be written: for help, completion and the reference of the command.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
+}
+
+fn in_runtime(context: Context, command: Command) -> Result<(), Failure> {
+    // One thread: a command asks one thing after the other.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("the command cannot begin: {error}")))?;
+    runtime.block_on(async {
+        tokio::select! {
+            done = run_command(&context, command) => done,
+            () = prompt::interrupted() => Err(Failure::interrupted()),
+        }
+    })
+}
+
+async fn run_command(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Auth { command } => auth::run(context, command).await,
+        Command::Token { command } => token::run(context, command).await,
+        Command::Register { command } => register::run(context, command).await,
+        Command::Cluster { command } => cluster::run(context, command).await,
+        Command::Job { command } => job::run(context, command).await,
+        Command::Manifest { command } => manifest::run(context, command),
+        Command::Secret { command } => object::secret(context, command).await,
+        Command::Configmap { command } => object::configmap(context, command).await,
+        Command::Audit { command } => audit::run(context, command).await,
+        // Done before there is a runtime.
+        Command::Serve { .. } | Command::Completion { .. } => Ok(()),
+    }
+}
+
+/// Hands over to `mlplatform-server serve`: the one that was installed with this command, else one on the path.
+fn serve(program: Option<&Path>, arguments: &[OsString]) -> Result<(), Failure> {
+    const PROGRAM: &str = "mlplatform-server";
+    let beside = program.and_then(|program| program.canonicalize().ok()).map(|program| program.with_file_name(PROGRAM));
+    let mut command = std::process::Command::new(beside.filter(|path| path.exists()).unwrap_or_else(|| PROGRAM.into()));
+    command.arg("serve").args(arguments);
+    let _ = std::io::stdout().flush();
+    #[cfg(unix)]
+    let error = std::os::unix::process::CommandExt::exec(&mut command);
+    #[cfg(not(unix))]
+    let error = match command.status() {
+        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+        Err(error) => error,
+    };
+    let problem = format!("{PROGRAM} cannot be started: {error}");
+    Err(Failure::failed(problem).hint("install the platform's package: pip install 'mlplatform-client[local]'"))
+}
