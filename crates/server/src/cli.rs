@@ -207,6 +207,10 @@ struct Jobs {
     /// How much of a job's log is kept, such as 1g or 64Mi: of a longer one, the head and the newest part [default: 1g]
     #[arg(long, env = "MLP_SERVER_LONGEST_JOB_LOG", value_name = "SIZE")]
     longest_job_log: Option<LogLimit>,
+    /// What of the logs of all jobs of a cluster is kept, together: beyond it, the oldest jobs that are over lose all but
+    /// the head and the end of theirs. Default: 16g
+    #[arg(long, env = "MLP_SERVER_LONGEST_CLUSTER_LOGS", value_name = "SIZE")]
+    longest_cluster_logs: Option<LogLimit>,
 }
 
 impl Jobs {
@@ -230,7 +234,8 @@ impl Jobs {
             java_home: self.java_home.clone(),
             python: self.python.clone(),
             jobs: self.rights()?,
-            longest_log: self.longest_job_log.unwrap_or_default(),
+            longest_log: self.longest_job_log.unwrap_or(LogLimit::JOB),
+            longest_cluster_logs: self.longest_cluster_logs.unwrap_or(LogLimit::CLUSTER),
             runner: None,
             // Whoever started such a server wants nothing of it left behind.
             end_with_server,

@@ -163,6 +163,19 @@ pub(crate) async fn ids(connection: &mut SqliteConnection) -> Result<Vec<String>
     Ok(sqlx::query_scalar(sql).fetch_all(connection).await?)
 }
 
+/// Sequence number and id of each job that a cluster ever had, and whether it is over; those first that ended first.
+pub(crate) async fn logs(connection: &mut SqliteConnection, cluster: &str) -> Result<Vec<(i64, String, bool)>> {
+    let sql =
+        format!("SELECT seq, id, NOT {OPEN} FROM jobs WHERE cluster_id = ? ORDER BY coalesce(ended_at, created_at)");
+    Ok(sqlx::query_as(AssertSqlSafe(sql)).bind(cluster).fetch_all(connection).await?)
+}
+
+/// The job of that sequence number.
+pub(crate) async fn by_seq(connection: &mut SqliteConnection, seq: i64) -> Result<Option<JobRow>> {
+    let sql = AssertSqlSafe(format!("{SELECT_SMALL} WHERE seq = ?"));
+    Ok(sqlx::query_as(sql).bind(seq).fetch_optional(connection).await?)
+}
+
 /// Those whose time to live is over.
 pub(crate) async fn expired(connection: &mut SqliteConnection, now: i64) -> Result<Vec<JobRow>> {
     let sql = AssertSqlSafe(format!("{SELECT} WHERE expires_at <= ? AND deleted_at IS NULL"));

@@ -35,6 +35,8 @@ pub(crate) struct Gateway {
     bell: Notify,
     user: OnceLock<JobUser>,
     pub(crate) trash: trash::Bin,
+    /// Whose turn it is to hold the logs of a cluster to their limit.
+    pub(crate) logs: tokio::sync::Mutex<()>,
     /// The disk is nearly full.
     pressure: AtomicBool,
     /// Marks of runs that were evicted: why, and when.

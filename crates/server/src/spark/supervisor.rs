@@ -18,7 +18,7 @@ use super::{
     disk,
     end::message_of,
     job_user::JobsAs,
-    log::{gaps_of, read_gaps, truncated},
+    log::{gaps_of, hold, read_gaps, truncated},
     plan::Plan,
     processes::{PATIENCE, end_run},
     proxy,
@@ -261,6 +261,8 @@ impl Supervisor {
         if again.is_none() {
             self.truncated.remove(&job.id);
             trash::tidy(&self.app, job, job.deleted_at.is_some()).await;
+            let (app, cluster) = (self.app.clone(), job.cluster_id.clone());
+            tokio::spawn(async move { hold(&app, &cluster).await });
         }
         self.app.spark().ring();
         Ok(())
@@ -520,7 +522,7 @@ impl Supervisor {
 }
 
 /// The reason of the event about a log that was truncated.
-const LOG_TRUNCATED: &str = "LogTruncated";
+pub(crate) const LOG_TRUNCATED: &str = "LogTruncated";
 
 /// The cluster was active until now.
 async fn active(change: &mut Change<'_>, cluster: &str) -> Result<()> {
