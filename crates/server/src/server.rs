@@ -25,7 +25,7 @@ use crate::{
     guests::Guests,
     http, last_used,
     listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
-    service::{admin, clusters, inactivity, objects},
+    service::{admin, clusters, inactivity, objects, s3_secret},
     site::Site,
     spark::{self, JobsAs, SparkConfig},
     store::Store,
@@ -135,10 +135,13 @@ impl Server {
         let site = Arc::new(Site::new(address, tls.is_some(), config.public_url));
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
-        Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
+        let new_key = Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };
         let app = App::new(dir, store, audit, config.clock, config.limits);
         admin::bootstrap(&app).await?;
+        if new_key {
+            s3_secret::renew(&app).await?;
+        }
         clusters::bootstrap(&app).await?;
         app.spark().configure(config.spark, known_as);
         if let Some(user) = job_user {
