@@ -316,7 +316,7 @@ mod tests {
             told(&manifest(keys)).unwrap(),
             [
                 format!("spec.sparkConf: {why}: spark.hadoop.fs.s3a.endpoint"),
-                format!("spec.hadoopConf: {why}: fs.s3a.access.key, fs.s3a.secret.key"),
+                format!("spec.hadoopConf: {why}: fs.s3a.secret.key, fs.s3a.access.key"),
             ]
         );
         let many: serde_json::Map<_, _> = (0..1000).map(|n| (format!("fs.s3a.{n}"), json!("x"))).collect();
