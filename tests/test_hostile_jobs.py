@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -290,3 +291,39 @@ def test_a_job_is_what_the_kernel_ends_first(
     (rights,) = re.findall(r"CapEff:\s+(\w+)", Path("/proc/self/status").read_text())
     if int(rights, 16) >> CAP_SYS_RESOURCE & 1:
         assert after == "500"
+
+
+@pytest.mark.parametrize("what", ["Python", "the data directory"])
+def test_what_the_jobs_user_does_not_reach_is_told(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start and at a submit, with the folder that is closed; once that is open, jobs are taken without a restart."""
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("MLP_SERVER_JOB_USER", "nobody")
+    monkeypatch.delenv("MLP_SERVER_SPARK_SUBMIT", raising=False)
+    python = sys.executable
+    if what == "Python":
+        (home / "python").symlink_to(sys.executable)
+        python = str(home / "python")
+    else:
+        monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(folder)))
+    monkeypatch.setenv("PYSPARK_PYTHON", python)
+    data = home / "data" if what == "the data directory" else folder / "data"
+    (folder / "job.py").write_text("exit 0\n")
+    with LocalPlatform(data) as platform, MLPlatform(platform.admin_token, url=platform.url) as mlp:
+        cluster = mlp.get_clusters()[0].id
+        expected = f"does not reach {what} ("
+        with pytest.raises(ConflictException, match=re.escape(expected)) as refusal:
+            mlp.spark_submit_job(cluster, manifest("j"), str(folder / "job.py"))
+        assert f"chmod o+x '{home}'" in str(refusal.value)
+        log = Path(platform.data_dir, "server.log")
+        until(lambda: expected in log.read_text())
+        home.chmod(0o711)
+        if what == "the data directory":
+            mlp.spark_submit_job(cluster, manifest("j"), str(folder / "job.py"))
+            assert _ended(mlp, cluster, "j") == "COMPLETED"
+        else:
+            # Its own Python may be in a private home, too; then the next closed folder is told.
+            try:
+                mlp.spark_submit_job(cluster, manifest("j"), str(folder / "job.py"))
+            except ConflictException as refused:
+                assert f"folder '{home}'" not in str(refused)

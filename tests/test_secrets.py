@@ -146,6 +146,7 @@ def test_a_secret_is_listed_looked_at_and_deleted(
         admin.delete_secret(cluster_id=cluster, secret_name="s3", namespace="default")
     with pytest.raises(NotFoundException, match="list_secrets lists those there are"):
         anna.get_secret_detail(cluster, "s3")
+    admin.delete_secret(cluster, "s3-secret")
     empty = anna.list_secrets(cluster)
     assert (list(empty), len(empty), str(empty), bool(empty)) == ([], 0, "", False)
     with pytest.raises(IndexError):

@@ -26,7 +26,7 @@ use crate::{
     http, last_used,
     listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
     safe_path,
-    service::{admin, clusters, inactivity, objects},
+    service::{admin, clusters, inactivity, objects, s3_secret},
     site::Site,
     spark::{self, JobsAs, SparkConfig},
     store::Store,
@@ -140,10 +140,13 @@ impl Server {
         let site = Arc::new(Site::new(address, tls.is_some(), config.public_url));
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
-        Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
+        let new_key = Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };
         let app = App::new(dir, store, audit, config.clock, config.limits);
         admin::bootstrap(&app).await?;
+        if new_key {
+            s3_secret::renew(&app).await?;
+        }
         clusters::bootstrap(&app).await?;
         app.spark().configure(config.spark, known_as);
         if let Some(user) = job_user {
@@ -178,6 +181,7 @@ impl Server {
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
         let supervising = tokio::spawn(spark::supervise(self.app.clone()));
+        tokio::spawn(spark::warn_of_no_jobs(self.app.clone()));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let failed = |error| StartError::System("the listener failed", error);

@@ -197,7 +197,7 @@ impl Drop for Upload {
 
 /// Everything that is known to fail before it is tried.
 async fn check(app: &App, cluster: &Cluster, plan: &Plan) -> Result<()> {
-    let installation = app.spark().installation().await.map_err(|problem| {
+    let installation = spark::installation(app).await.map_err(|problem| {
         Error::refused(ErrorCode::Conflict, format!("this platform cannot run Spark jobs: {problem}"))
     })?;
     let places = spark::places_of(app, cluster, installation.spark_home.clone());

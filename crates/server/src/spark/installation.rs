@@ -203,7 +203,7 @@ const OPTIONS: [&str; 4] = [
     "-Dio.netty.tryReflectionSetAccessible=true",
 ];
 
-fn python(config: &SparkConfig) -> Result<PathBuf, String> {
+pub(super) fn python(config: &SparkConfig) -> Result<PathBuf, String> {
     let given = config.python.clone().map(|python| on_path(&python).unwrap_or(python));
     given
         .or_else(beside_this_program)

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, fchown},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use mlplatform_protocol::ErrorCode;
@@ -19,11 +20,13 @@ use super::{
     disk,
     environment::Held,
     files,
+    installation::{self, Installation},
     launch::{self, Context},
     log::{JobLog, Room},
     mounts::{self, Tree},
     places::{Place, Places},
     plan::{Object, ObjectKind, Plan},
+    reach,
     run::RunFolder,
     run_job::Launch,
     supervisor, trash,
@@ -74,6 +77,33 @@ pub(crate) fn places(app: &App, cluster: &Cluster, spark_home: PathBuf) -> Place
     Places { spark_home, folder: dir.bucket(&bucket), uploads: dir.uploads(), bucket }
 }
 
+/// Spark, Java and Python, which the jobs' user reaches; the text says what keeps jobs from running.
+pub(crate) async fn installation(app: &App) -> Result<Arc<Installation>, String> {
+    let spark = app.spark();
+    let Some(user) = spark.job_user() else { return spark.installation().await };
+    let runner = runner(app).map_err(|error| format!("its own program is not found: {error}"))?;
+    let config = spark.config();
+    let mut needs = vec![("the data directory", app.dir().path().join("jobs"))];
+    if config.submit.is_none()
+        && let Ok(python) = installation::python(&config)
+    {
+        // Before the search, which asks Python as that user, and hears nothing when it cannot be run.
+        needs.push(("Python", python));
+    }
+    reach::problem(&runner, user, &needs).await?;
+    let found = spark.installation().await?;
+    reach::problem(&runner, user, &reach::needs(&found)).await.map(|()| found)
+}
+
+/// Tells the operator at the start what will keep each job from running as the user that it is to run as.
+pub(crate) async fn warn_of_no_jobs(app: App) {
+    if app.spark().job_user().is_some()
+        && let Err(problem) = installation(&app).await
+    {
+        tracing::warn!("no job can run: {problem}");
+    }
+}
+
 /// What is wrong with the files that a plan names, asked with the rights that the job will have.
 pub(crate) async fn check_files(app: &App, plan: &Plan, places: &Places) -> crate::Result<Option<String>> {
     let located: Result<Vec<_>, _> = plan.files().map(|(field, uri)| located(places, &field, uri)).collect();
@@ -109,7 +139,7 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
     for object in plan.objects() {
         values.push((object.clone(), values_of(app, &cluster.id, &plan, object).await?));
     }
-    let installation = app.spark().installation().await.map_err(Refusal::Job)?;
+    let installation = installation(app).await.map_err(Refusal::Job)?;
     let places = places(app, cluster, installation.spark_home.clone());
     // Who looks for them runs as the jobs' user: that it fails may be a job's doing, and must not keep the others waiting.
     let problem = check_files(app, &plan, &places)
