@@ -10,6 +10,7 @@ use super::{
     environment::{self, Given, Values},
     installation::{ClassPath, Installation},
     java_options,
+    job_user::Rights,
     log::Room,
     mounts,
     places::Places,
@@ -38,7 +39,7 @@ pub(crate) struct Context<'a> {
     /// Of the machine, in MiB.
     pub(crate) memory_mib: u64,
     pub(crate) mark: String,
-    pub(crate) user: Option<(u32, u32)>,
+    pub(crate) rights: Option<Rights>,
     /// Shared by all jobs, so that a package is fetched once.
     pub(crate) ivy: PathBuf,
     /// The values of the objects that the plan names; `None`: there is no such object.
@@ -72,7 +73,7 @@ pub(crate) fn launch(plan: &Plan, context: &Context<'_>) -> Result<(Launch, Stri
         log: context.folder.join("log"),
         room: context.room,
         mark: context.mark.clone(),
-        user: context.user,
+        rights: context.rights,
     };
     let text = conf.iter().map(|(key, value)| format!("{}={}\n", escaped(key, true), escaped(value, false)));
     Ok((launch, text.collect()))
@@ -148,6 +149,14 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
         if !names.is_empty() {
             set(key, names.join(","));
         }
+    }
+    // In local mode Spark makes up a secret for each run, which is in its memory alone.
+    set("spark.authenticate", "true".to_owned());
+    if context.rights.is_some_and(|rights| rights.cluster.is_some()) {
+        // Whoever is on this machine could read it.
+        set("spark.ui.enabled", "false".to_owned());
+        // As the job's umask: Hadoop goes by its own.
+        set("spark.hadoop.fs.permissions.umask-mode", "007".to_owned());
     }
     let Places { bucket, folder, .. } = context.places;
     conf.extend(s3a::conf(bucket, folder, context.installation.spark_version));
@@ -297,7 +306,7 @@ mod tests {
             cores: 2,
             memory_mib: 8192,
             mark: "j.1".to_owned(),
-            user: None,
+            rights: None,
             ivy: PathBuf::from("/ivy"),
             values: &values,
         };
@@ -325,6 +334,7 @@ mod tests {
         line("spark.master=local[2]");
         line("spark.ui.enabled=true");
         line("spark.hadoop.k=v");
+        line("spark.authenticate=true");
         line("spark.jars=/usr/a.jar,file:///usr/b%20c.jar,/usr/bin,/usr/lib");
         line("spark.sql.ansi.enabled=false");
         assert!(!conf.contains("spark.x"));

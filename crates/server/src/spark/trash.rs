@@ -38,15 +38,16 @@ const TURN: Duration = Duration::from_millis(100);
 /// Distinguishes what was thrown away at the same moment.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Throws away what nobody needs of a job that is over: its working folder, its mounts, and once it is deleted the program that came
-/// along with it. Its log stays.
+/// Throws away what nobody needs of a job that is over: its working folder, its mounts, its
+/// configuration, and once it is deleted the program that came along with it. Its log stays.
 pub(crate) async fn tidy(app: &App, job: &JobRow, deleted: bool) {
     let folder = job.folder(app);
+    let conf = super::launch::properties(&folder);
     let (work, tmp, mounts) = (folder.join("work"), folder.join("tmp"), super::mounts::folder(&folder));
     let upload = deleted.then(|| app.dir().uploads().join(&job.id));
     let app = app.clone();
     let done = spawn_blocking(move || {
-        for path in [work, tmp, mounts].into_iter().chain(upload) {
+        for path in [work, tmp, mounts, conf].into_iter().chain(upload) {
             discard(&app, &path);
         }
     });
