@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -20,6 +21,8 @@ from typing import Any
 libc = ctypes.CDLL(None, use_errno=True)
 libc.shmat.restype = ctypes.c_void_p
 libc.mmap.restype = ctypes.c_void_p
+# How Spark's authentication refuses (JVM), and PySpark's (its daemon tells the worker's pid before).
+REFUSED = re.compile(rb"Sasl|sasl|AuthProtocol|Unexpected|\A.{8}err\Z", re.DOTALL)
 PTRACE_ATTACH = 16
 PTRACE_SEIZE = 0x4206
 
@@ -72,8 +75,7 @@ def spark_message(port: int) -> bytes:
     body = b"\x00\x00\x00\x00nothing"
     head = struct.pack(">bqi", 3, 4711, len(body))
     answer = exchange(port, struct.pack(">q", 8 + len(head) + len(body)) + head + body)
-    # An answer to that RPC, or why it failed: by Spark's authentication, or by what it could do with it.
-    if not answer or b"Sasl" in answer or b"sasl" in answer or b"AuthProtocol" in answer or b"Unexpected" in answer:
+    if not answer or REFUSED.search(answer):
         raise PermissionError(repr(answer[:400]))
     return answer
 

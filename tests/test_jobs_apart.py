@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -29,14 +30,14 @@ SECRET = "what-no-other-job-may-see"  # noqa: S105 - it is looked for in what th
 
 def python_for_all() -> str | None:
     """A Python of this one's version that every user can start: a job's workers must be of the driver's version."""
-    for interpreter in interpreters():
-        if interpreter.version == sys.version_info[:2]:
-            program = os.path.realpath(interpreter.path)
-            done = subprocess.run(
-                ["setpriv", f"--reuid={STRANGER}", "--clear-groups", program, "-c", ""], capture_output=True, check=False
-            )
-            if done.returncode == 0:
-                return program
+    name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    system = shutil.which(name, path="/usr/bin:/usr/local/bin")
+    found = [interpreter.path for interpreter in interpreters() if interpreter.version == sys.version_info[:2]]
+    for candidate in filter(None, (system, *found)):
+        program = os.path.realpath(candidate)
+        with contextlib.suppress(PermissionError):
+            subprocess.run([program, "-c", ""], user=STRANGER, group=STRANGER, extra_groups=[], cwd="/", check=True)
+            return program
     return None
 
 
@@ -75,11 +76,12 @@ WRITES = """
 import os
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.getOrCreate()
-out = "s3a://{bucket}/out.parquet"
-mode = "append" if os.environ["TURN"] == "first" else "overwrite"
-before = spark.read.parquet(out).count() if os.environ["TURN"] != "first" else 0
-spark.range(100 if mode == "append" else before // 2).write.partitionBy("id").mode(mode).parquet(out + "/deep/er")
-spark.range(100 if mode == "append" else before // 2).write.mode(mode).parquet(out + "-flat")
+out = "s3a://{bucket}/deep/er/out.parquet"
+first = os.environ["TURN"] == "first"
+before = 0 if first else spark.read.parquet(out).count()
+rows = spark.range(100 if first else before // 2).selectExpr("id", "id % 3 AS part")
+rows.write.partitionBy("part").mode("overwrite").parquet(out)
+rows.write.mode("append").csv("s3a://{bucket}/flat.csv")
 print("count:", before, os.getuid(), os.environ["TURN"])
 """
 
