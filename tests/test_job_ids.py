@@ -164,6 +164,7 @@ def test_ids_that_are_used_up_are_waited_for(ids: Ids) -> None:
     ids.submit("c", WHO)
     until(lambda: "FailedScheduling" in {str(event.reason) for event in ids.mlp.spark_events(ids.cluster)})
     told = ids.mlp.spark_job_explain(ids.cluster, "c")
+    assert (told.cause, "larger range of ids" in str(told.remedy)) == ("no-capacity", True)
     assert f"each of the 3 ids of --job-user {span(4)} is a job's or a cluster's" in f"{told.sentence} {told.evidence}"
     assert ids.status("c") == "SUBMITTED"
     # Also for a server that knows of the others only what is written down.

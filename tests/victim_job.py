@@ -38,6 +38,9 @@ shared = {
 }
 assert -1 not in shared.values()
 
+# The driver serves it to executors.
+context.addFile(str(work / "kept"))
+
 user = os.getuid()
 ports = []
 for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -55,6 +58,7 @@ told = {
     "pids": {"python": os.getpid(), "java": java},
     "ports": ports,
     "system v": shared,
+    "served": ["/files/kept"],
 }
 print("victim:", json.dumps(told), flush=True)
 end = time.monotonic() + 600

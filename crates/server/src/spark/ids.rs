@@ -3,8 +3,9 @@
 //! A job keeps its id from run to run, as its working folder is kept, and until its processes are gone and its folders are
 //! in the trash. A cluster keeps its group for ever: its bucket may outlive it.
 
-use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt};
+use std::{collections::HashSet, fs, io, os::unix::fs::PermissionsExt};
 
+use sqlx::SqliteConnection;
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -66,16 +67,15 @@ const REMEDY: &str = "the operator can give a larger range";
 /// The group of a cluster's bucket; `None`: no id is left for it, or there is no range.
 pub(super) async fn group(app: &App, cluster: &Cluster) -> Result<Option<u32>> {
     let Some(range) = app.spark().job_ids() else { return Ok(None) };
-    let group: Option<u32> = sqlx::query_scalar("SELECT job_group FROM clusters WHERE id = ?")
-        .bind(&cluster.id)
-        .fetch_optional(&mut *app.read().await?)
-        .await?
-        .flatten();
-    if let Some(group) = group.filter(|group| range.contains(*group)) {
+    if let Some(group) = group_of(&mut *app.read().await?, cluster).await?.filter(|group| range.contains(*group)) {
         return Ok(Some(group));
     }
     let visit = Visit::local();
     let mut change = app.change(&visit).await?;
+    // Somebody else may have been quicker.
+    if let Some(group) = group_of(change.connection(), cluster).await?.filter(|group| range.contains(*group)) {
+        return Ok(Some(group));
+    }
     let taken = job_rows::ids_of_range(change.connection()).await?;
     let Some(group) = free(range.from_last(), &taken) else { return Ok(None) };
     sqlx::query("UPDATE clusters SET job_group = ? WHERE id = ?")
@@ -85,6 +85,14 @@ pub(super) async fn group(app: &App, cluster: &Cluster) -> Result<Option<u32>> {
         .await?;
     change.commit().await?;
     Ok(Some(group))
+}
+
+async fn group_of(connection: &mut SqliteConnection, cluster: &Cluster) -> Result<Option<u32>> {
+    let group: Option<Option<u32>> = sqlx::query_scalar("SELECT job_group FROM clusters WHERE id = ?")
+        .bind(&cluster.id)
+        .fetch_optional(connection)
+        .await?;
+    Ok(group.flatten())
 }
 
 /// Takes back the ids of jobs that are over: once none of their processes is left, and their folders are in the trash.
@@ -100,14 +108,15 @@ pub(super) async fn take_back(app: &App) -> Result<bool> {
         }
         throw_away(app, &job).await;
         let folder = job.folder(app);
-        let closed = spawn_blocking(move || match fs::set_permissions(folder, fs::Permissions::from_mode(0o700)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        });
-        closed
-            .await
-            .map_err(|_| Error::Fault("the closing of a folder panicked"))?
-            .map_err(|error| Error::File("closing a job's folder", error))?;
+        let closed = spawn_blocking(move || fs::set_permissions(folder, fs::Permissions::from_mode(0o700))).await;
+        match closed.map_err(|_| Error::Fault("the closing of a folder panicked"))? {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::error!("the folder of the job '{}' cannot be closed: {error}", job.name);
+                left = true;
+                continue;
+            }
+            _ => {}
+        }
         keep(app, &job, None).await?;
     }
     Ok(left)

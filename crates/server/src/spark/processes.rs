@@ -344,6 +344,33 @@ mod tests {
     }
 
     #[test]
+    fn a_process_whose_first_thread_has_ended_is_found_and_ended() {
+        let program = "import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n\
+                       ctypes.CDLL(None).pthread_exit(None)";
+        let mut shell = Command::new("sh").args(["-c", "python3 -c \"$0\" & wait", program]).spawn().unwrap();
+        let tree = Tree { root: Some(shell.id()), ..Tree::default() };
+        let looks_dead = || {
+            tree.members()
+                .iter()
+                .any(|member| stat(member.pid).is_some_and(|stat| stat.state == 'Z' && stat.threads == 2))
+        };
+        while !looks_dead() {
+            std::thread::sleep(LOOK);
+        }
+        tree.kill();
+        shell.wait().unwrap();
+        assert!(tree.is_empty());
+    }
+
+    #[test]
+    fn those_of_a_user_are_found() {
+        let (own, all) = (rustix::process::geteuid().as_raw(), ids());
+        assert!(all.contains(&own) && !all.contains(&3_200_000_000));
+        assert!(!Tree::of_user(rustix::process::getegid().as_raw(), "none").members().is_empty());
+        assert!(Tree::of_user(3_200_000_000, "none").is_empty());
+    }
+
+    #[test]
     fn a_process_is_known_by_its_start() {
         let own = started(std::process::id()).unwrap();
         assert_eq!(started(std::process::id()), Some(own));

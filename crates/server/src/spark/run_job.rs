@@ -100,7 +100,9 @@ async fn run(folder: &RunFolder) -> io::Result<()> {
     if let Some(rights) = launch.rights.filter(|rights| rights.cluster.is_some()) {
         umask(Mode::from_raw_mode(UMASK_APART));
         // The start of the server has shown that the system lets us.
-        enclosure::enter(&rights, &launch.folder, folder.path())?;
+        if let Err(error) = enclosure::enter(&rights, &launch.folder, folder.path()) {
+            return folder.write_end(&End::problem(&format!("it cannot be kept apart from other jobs: {error}")));
+        }
     }
     let mut run = Run { folder, log: LogWriter::open(&launch.log, launch.room)?, output: None, status: None, child: 0 };
     let (output, input) = io::pipe()?;

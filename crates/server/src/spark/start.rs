@@ -86,7 +86,7 @@ pub(crate) async fn check_files(
 ) -> crate::Result<Option<String>> {
     // What came along with it is there, and is opened to it when it starts.
     let own = places.uploads.join(job);
-    let is_own = |path: &Path| path.starts_with(&own) && path.exists();
+    let is_own = |path: &Path| path.parent() == Some(own.as_path()) && path.file_name().is_some() && path.exists();
     let located: Result<Vec<_>, _> = plan.files().map(|(field, uri)| located(places, &field, uri)).collect();
     let main = launch::main(plan, places).err().or_else(|| launch::come_along(plan, places).err());
     let files: Vec<(String, Place)> = match (main, located) {
@@ -101,7 +101,13 @@ pub(crate) async fn check_files(
     let user = user.as_ref();
     let found = files::readable(&runner, user, paths).await.map_err(failed)?;
     let missing = files.into_iter().zip(found).find(|(_, found)| !found);
-    let by = user.map(|user| format!(" (looked for as '{}', whom jobs run as)", user.name)).unwrap_or_default();
+    let by = match (user, app.spark().job_ids()) {
+        (None, _) => String::new(),
+        (Some(user), None) => format!(" (looked for as '{}', whom jobs run as)", user.name),
+        (Some(user), Some(_)) => {
+            format!(" (looked for as user {} of the cluster's group, with the rights of each job)", user.name)
+        }
+    };
     Ok(missing.map(|((field, place), _)| format!("{field}: {}{by}", place.missing)))
 }
 
