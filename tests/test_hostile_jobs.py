@@ -1,6 +1,6 @@
 """A job that is an attacker: with `--job-user`, nothing that the server does as root goes where a job points.
 
-The jobs are shell scripts that run as `nobody`, the server is root: this takes root.
+The jobs are shell scripts that run as `nobody`, or each as an id of its own; the server is root: this takes root.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ pytestmark = [
 ]
 RACE_SECONDS = 60
 CAP_SYS_RESOURCE = 24
+BY_ONE_AND_BY_MANY = pytest.mark.parametrize("platform", ["nobody", "3000000000-3000000999"], indirect=True)
 
 
 @pytest.fixture
@@ -44,9 +45,12 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def platform(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPlatform]:
+def platform(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[LocalPlatform]:
+    """Its jobs run as `nobody`, unless a test says as whom."""
     monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(folder)))
-    monkeypatch.setenv("MLP_SERVER_JOB_USER", "nobody")
+    monkeypatch.setenv("MLP_SERVER_JOB_USER", getattr(request, "param", "nobody"))
     with LocalPlatform(folder / "data") as platform:
         yield platform
 
@@ -122,6 +126,7 @@ FODDER = (
 )
 
 
+@BY_ONE_AND_BY_MANY
 @pytest.mark.timeout(RACE_SECONDS + 180)
 def test_a_job_that_swaps_folders_for_links_moves_nothing_outside(
     platform: LocalPlatform, user: MLPlatform, cluster: str, submit: Callable[..., None], folder: Path
@@ -161,6 +166,7 @@ def test_a_job_that_swaps_folders_for_links_moves_nothing_outside(
     assert not {name for name in strange if name not in ("jobs", "buckets", "uploads", "trash")}, strange
 
 
+@BY_ONE_AND_BY_MANY
 def test_no_file_of_the_machine_is_told_of_that_jobs_cannot_see(
     user: MLPlatform, cluster: str, submit: Callable[..., None], folder: Path
 ) -> None:
@@ -188,6 +194,7 @@ def test_no_file_of_the_machine_is_told_of_that_jobs_cannot_see(
     assert _ended(user, cluster, "linked") == "COMPLETED"
 
 
+@BY_ONE_AND_BY_MANY
 def test_a_deep_tree_of_folders_is_removed_and_ends_nobody(
     platform: LocalPlatform, user: MLPlatform, cluster: str, submit: Callable[..., None]
 ) -> None:
@@ -213,6 +220,7 @@ def test_a_deep_tree_of_folders_is_removed_and_ends_nobody(
         (["--jobs-as-myself", "--public-url", "https://ml.example.com"], "others can reach https://ml.example.com"),
         (["--jobs-as-myself", "--trusted-proxy", "127.0.0.1"], "a proxy passes on the requests of others"),
         (["--job-user", "root"], "who may do everything"),
+        (["--job-user", "0-100"], "0 is root"),
         (["--job-user", "no-such-user"], "this machine knows no such user"),
         (["--jobs-as-myself", "--data-dir", "{data}/a,b"], "has a ',' in its path"),
         (["--no-jobs", "--data-dir", "{owned}"], "belongs to user"),

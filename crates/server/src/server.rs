@@ -127,10 +127,10 @@ impl Server {
                 "the data directory '{path}' has a ',' in its path, which is what separates folders for Spark: give another --data-dir, or serve with --no-jobs"
             )));
         }
-        let job_user = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
+        let job_users = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
         let lock = dir.lock()?;
         dir.check_file_system()?;
-        if job_user.is_some() {
+        if job_users.is_some() {
             let failed =
                 |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
             dir.let_through().map_err(failed)?;
@@ -149,8 +149,8 @@ impl Server {
         }
         clusters::bootstrap(&app).await?;
         app.spark().configure(config.spark, known_as);
-        if let Some(user) = job_user {
-            app.spark().run_jobs_as(user);
+        if let Some(users) = job_users {
+            app.spark().run_jobs_as(users);
         }
         spark::prepare_trash(&app).await?;
         if app.spark().config().jobs == JobsAs::Myself {
@@ -195,7 +195,7 @@ impl Server {
             guests: Guests::half(raise_file_limit()),
             http2: Guests::half(MOST_HTTP2),
             proxies: self.proxies,
-            job_user: self.app.spark().job_user().map(|user| user.uid),
+            job_users: self.app.spark().job_uids(),
         };
         let builder = server.http_builder();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);

@@ -436,7 +436,7 @@ async fn insert(app: &App, change: &mut Change<'_>, new: NewCluster<'_>) -> Resu
     let id = uuid()?;
     let bucket = bucket(change, new.name, &id).await?;
     // Before the commit: a cluster without its bucket would fail later, a bucket without its cluster harms nobody.
-    let made = app.dir().make_bucket(&bucket, None);
+    let made = app.dir().make_bucket(&bucket, crate::data_dir::BucketOwner::Platform);
     made.map_err(|error| Error::File("making the cluster's bucket", error))?;
     let since = if new.phase == Phase::Start { now.saturating_sub(Phase::Start.length()) } else { now };
     sqlx::query(

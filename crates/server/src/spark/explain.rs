@@ -114,6 +114,15 @@ fn waiting(job: &JobRow, waits: &str, evidence: Vec<String>) -> Told {
             evidence,
             "nothing, if other jobs end and free their room; else ask the platform's administrator to make room",
         ),
+        "ids" => tell(
+            "no-capacity",
+            format!(
+                "The job '{name}' waits because other jobs have all of the ids that jobs may have on this platform."
+            ),
+            evidence,
+            "wait for them, delete one that is not needed (spark_jobs_list, spark_delete_job), or ask the platform's \
+             administrator for a larger range of ids",
+        ),
         "cluster" => tell(
             "cluster-starting",
             format!("The job '{name}' waits for its cluster, which is being started."),

@@ -10,6 +10,8 @@
 //! files            whether they are there, asked with the rights of the job
 //! job_user         the user that jobs run as
 //! reach            whether that user reaches Python, Java and Spark
+//! id_range, ids    ids that jobs share, each with one of its own
+//! enclosure        what such a job sees of the machine
 //! installation     which Spark, Java and Python there are
 //! s3a              the bucket's address in a program: its folder
 //! launch           from a plan to a command, a configuration, an environment
@@ -28,6 +30,7 @@
 
 mod cgroup;
 mod disk;
+mod enclosure;
 mod end;
 mod environment;
 mod explain;
@@ -36,6 +39,8 @@ mod files;
 mod findings;
 mod gateway;
 mod helper;
+mod id_range;
+mod ids;
 mod installation;
 mod java_options;
 mod job_user;
@@ -57,6 +62,7 @@ mod supervisor;
 mod trash;
 
 pub use files::answer as check_files_for_jobs;
+pub use id_range::IdRange;
 pub use installation::SparkConfig;
 pub use job_user::JobsAs;
 pub use log::LogLimit;
