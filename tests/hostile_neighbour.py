@@ -1,7 +1,7 @@
 """What a job tries on another: the program of test_jobs_apart.py that runs as a job on Spark.
 
-It is given the folders of the victim, its processes, its ports and its System V objects, as no real attacker would be, and prints
-what became of each attempt: `denied` and why, or `got` and what.
+It is given the folders of the victim, its processes, its ports and its System V objects, as no real attacker would be,
+and prints what became of each attempt: `denied` and why, or `got` and what.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,13 @@ def page(port: int) -> bytes:
     raise PermissionError("no page")
 
 
+def read(path: str) -> object:
+    return Path(path).read_bytes()[:60]
+
+
 def enter(path: str) -> object:
     os.chdir(path)
-    return os.getcwd()
+    return Path.cwd()
 
 
 def append(path: str) -> object:
@@ -108,48 +113,68 @@ def append(path: str) -> object:
 
 
 def make(path: str) -> object:
-    Path(path).write_bytes(b"x")
-    return "made"
+    return Path(path).write_bytes(b"x")
+
+
+def link(path: str) -> None:
+    os.link(path, "linked", follow_symlinks=False)
+
+
+def on_path(path: str) -> dict[str, Callable[[], object]]:
+    return {
+        "read": partial(read, path),
+        "list": partial(os.listdir, path),
+        "write": partial(append, path),
+        "make in": partial(make, f"{path}/made"),
+        "enter": partial(enter, path),
+        "chmod": partial(Path(path).chmod, 0o777),
+        "rename": partial(os.rename, path, f"{path}.moved"),
+        "link": partial(link, path),
+    }
+
+
+def ptrace(request: int, pid: int) -> object:
+    return call(libc.ptrace(request, pid, 0, 0))
+
+
+def on_process(pid: int) -> dict[str, Callable[[], object]]:
+    folder = f"/proc/{pid}"
+    files = "environ mem maps cmdline status stat auxv stack fd/1 cwd/x root/etc/passwd"
+    tries: dict[str, Callable[[], object]] = {name: partial(read, f"{folder}/{name}") for name in files.split()}
+    tries |= {f"list {name}": partial(os.listdir, f"{folder}/{name}") for name in ("fd", "task", "cwd/", "map_files")}
+    tries |= {f"link {name}": partial(os.readlink, f"{folder}/{name}") for name in ("cwd", "exe", "root")}
+    tries |= {f"signal {number}": partial(os.kill, pid, number) for number in (0, signal.SIGCONT, signal.SIGKILL)}
+    return tries | {
+        "ptrace": partial(ptrace, PTRACE_ATTACH, pid),
+        "seize": partial(ptrace, PTRACE_SEIZE, pid),
+        "process_vm_readv": partial(peek, pid),
+        "oom": partial(append, f"{folder}/oom_score_adj"),
+        "priority": partial(os.setpriority, os.PRIO_PROCESS, pid, 19),
+        "affinity": partial(os.sched_setaffinity, pid, {0}),
+    }
+
+
+def system_v(name: str, *arguments: int | None) -> object:
+    return call(getattr(libc, name)(*arguments))
 
 
 def attempts(victim: dict[str, Any]) -> dict[str, Callable[[], object]]:
     tries: dict[str, Callable[[], object]] = {}
-    for name, path in victim["paths"].items():
-        tries[f"read {name}"] = lambda path=path: Path(path).read_bytes()[:60]
-        tries[f"list {name}"] = lambda path=path: os.listdir(path)
-        tries[f"write {name}"] = lambda path=path: append(path)
-        tries[f"make in {name}"] = lambda path=path: make(f"{path}/made")
-        tries[f"enter {name}"] = lambda path=path: enter(path)
-        tries[f"chmod {name}"] = lambda path=path: os.chmod(path, 0o777)
-        tries[f"rename {name}"] = lambda path=path: os.rename(path, f"{path}.moved")
-        tries[f"link {name}"] = lambda path=path: os.link(path, "linked", follow_symlinks=False)
+    for what, path in victim["paths"].items():
+        tries |= {f"{how} {what}": attempt for how, attempt in on_path(path).items()}
     for what, pid in victim["pids"].items():
-        for name in ("environ", "mem", "maps", "cmdline", "status", "stat", "auxv", "stack", "fd/1", "cwd/x", "root/etc/passwd"):
-            tries[f"{what} {name}"] = lambda pid=pid, name=name: Path(f"/proc/{pid}/{name}").read_bytes()[:60]
-        for name in ("fd", "task", "cwd/", "map_files"):
-            tries[f"{what} list {name}"] = lambda pid=pid, name=name: os.listdir(f"/proc/{pid}/{name}")
-        for name in ("cwd", "exe", "root"):
-            tries[f"{what} link {name}"] = lambda pid=pid, name=name: os.readlink(f"/proc/{pid}/{name}")
-        for number in (0, signal.SIGCONT, signal.SIGKILL):
-            tries[f"{what} signal {number}"] = lambda pid=pid, number=number: os.kill(pid, number)
-        tries[f"{what} ptrace"] = lambda pid=pid: call(libc.ptrace(PTRACE_ATTACH, pid, 0, 0))
-        tries[f"{what} seize"] = lambda pid=pid: call(libc.ptrace(PTRACE_SEIZE, pid, 0, 0))
-        tries[f"{what} process_vm_readv"] = lambda pid=pid: peek(pid)
-        tries[f"{what} oom"] = lambda pid=pid: append(f"/proc/{pid}/oom_score_adj")
-        tries[f"{what} priority"] = lambda pid=pid: os.setpriority(os.PRIO_PROCESS, pid, 19)
-        tries[f"{what} affinity"] = lambda pid=pid: os.sched_setaffinity(pid, {0})
+        tries |= {f"{what} {how}": attempt for how, attempt in on_process(pid).items()}
     shared = victim["system v"]
-    tries["shmget"] = lambda: call(libc.shmget(shared["key"], 0, 0))
-    tries["shmat"] = lambda: call(libc.shmat(shared["memory"], None, 0))
-    tries["shmctl remove"] = lambda: call(libc.shmctl(shared["memory"], 0, None))
-    tries["semget"] = lambda: call(libc.semget(shared["key"], 0, 0))
-    tries["semctl remove"] = lambda: call(libc.semctl(shared["semaphores"], 0, 0, None))
+    tries |= {
+        "shmget": partial(system_v, "shmget", shared["key"], 0, 0),
+        "shmat": partial(system_v, "shmat", shared["memory"], None, 0),
+        "shmctl remove": partial(system_v, "shmctl", shared["memory"], 0, None),
+        "semget": partial(system_v, "semget", shared["key"], 0, 0),
+        "semctl remove": partial(system_v, "semctl", shared["semaphores"], 0, 0, None),
+    }
     for port in victim["ports"]:
-        tries[f"port {port} gateway"] = lambda port=port: gateway(port)
-        tries[f"port {port} spark"] = lambda port=port: spark_message(port)
-        for path in victim["served"]:
-            tries[f"port {port} file {path}"] = lambda port=port, path=path: spark_file(port, path)
-        tries[f"port {port} page"] = lambda port=port: page(port)
+        tries |= {f"port {port} {ask.__name__}": partial(ask, port) for ask in (gateway, spark_message, page)}
+        tries |= {f"port {port} file {path}": partial(spark_file, port, path) for path in victim["served"]}
     return tries
 
 

@@ -45,9 +45,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def platform(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[LocalPlatform]:
+def platform(folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[LocalPlatform]:
     """Its jobs run as `nobody`, unless a test says as whom."""
     monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(folder)))
     monkeypatch.setenv("MLP_SERVER_JOB_USER", getattr(request, "param", "nobody"))

@@ -1,6 +1,7 @@
-"""Jobs with an id of their own each: what they share, what an id's next holder finds, and what happens when ids run out.
+"""Jobs with an id of their own each: what they share, what an id's next holder finds, and what comes when ids run out.
 
-The jobs are shell scripts; what a job on Spark tries on another is in test_jobs_apart.py. The server is root: this takes root.
+The jobs are shell scripts; what a job on Spark tries on another is in test_jobs_apart.py. The server is
+root: this takes root.
 """
 
 from __future__ import annotations
@@ -148,7 +149,9 @@ def test_a_program_that_came_along_is_its_own_job_s(ids: Ids) -> None:
     (upload,) = (Path(ids.platform.data_dir) / "uploads").iterdir()
     user = upload.stat().st_gid
     assert FIRST < user < FIRST + 100
-    modes = [(path.stat().st_uid, path.stat().st_gid, path.stat().st_mode & 0o777) for path in (upload, upload / "job.py")]
+    modes = [
+        (path.stat().st_uid, path.stat().st_gid, path.stat().st_mode & 0o777) for path in (upload, upload / "job.py")
+    ]
     assert modes == [(0, user, 0o710), (0, user, 0o640)]
     address = f"s3a://{ids.bucket(ids.cluster)}/.spark-jobs/{upload.name}/job.py"
     with pytest.raises(BadRequestException, match="does not exist"):
@@ -226,7 +229,9 @@ def test_a_job_sees_no_process_but_its_own(ids: Ids) -> None:
     ids.start(span(100))
     ids.submit("victim", "exec sleep 300")
     until(lambda: ids.status("victim") == "RUNNING")
-    seen = ids.run("looks", "cd /proc; for p in [0-9]*; do stat -c %u $p 2>/dev/null; done | sort -u; id -u; ls /proc/1 || :")
+    seen = ids.run(
+        "looks", "cd /proc; for p in [0-9]*; do stat -c %u $p 2>/dev/null; done | sort -u; id -u; ls /proc/1 || :"
+    )
     users = seen.splitlines()
     assert users[0] == users[1]
     assert "No such file" in users[2]
@@ -241,7 +246,10 @@ def test_the_bucket_of_a_single_user_is_handed_over_as_the_documentation_says(id
     assert "old" in ids.run("reads", f"cat {own}/d/file; echo x > {own}/d/file || echo closed; ls {own}").split()
     assert "closed" in ids.log("reads")
     bucket = Path(ids.platform.data_dir) / "buckets" / ids.bucket(ids.cluster)
-    assert "the bucket 'spark-local' was written by jobs of another user" in Path(ids.folder / "data/server.log").read_text()
+    assert (
+        "the bucket 'spark-local' was written by jobs of another user"
+        in Path(ids.folder / "data/server.log").read_text()
+    )
     text = (Path(__file__).parent.parent / "docs" / "spark.md").read_text()
     command = text.split("<!-- hand over -->\n```sh\n")[1].split("```")[0]
     subprocess.run(["/bin/bash", "-euc", command], cwd=bucket, check=True, env={**os.environ, "BUCKET": str(bucket)})
@@ -273,10 +281,19 @@ def test_ids_that_are_somebody_s_are_refused(given: str, why: str, tmp_path: Pat
 
 def test_without_root_there_are_no_ids(ids: Ids) -> None:
     program = shutil.copy(_find_program(), ids.folder / "mlplatform-server")
-    os.chmod(program, 0o755)
+    Path(program).chmod(0o755)
     (ids.folder / "own").mkdir()
     shutil.chown(ids.folder / "own", "nobody")
-    command = [program, "serve", "--listen", "127.0.0.1:0", "--data-dir", str(ids.folder / "own"), "--job-user", span(9)]
+    command = [
+        program,
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        str(ids.folder / "own"),
+        "--job-user",
+        span(9),
+    ]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, user="nobody", cwd="/"
     )
@@ -285,7 +302,16 @@ def test_without_root_there_are_no_ids(ids: Ids) -> None:
 
 
 def test_a_system_that_allows_no_mounts_is_told_of(ids: Ids) -> None:
-    command = [_find_program(), "serve", "--listen", "127.0.0.1:0", "--data-dir", str(ids.folder / "own"), "--job-user", span(9)]
+    command = [
+        _find_program(),
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        str(ids.folder / "own"),
+        "--job-user",
+        span(9),
+    ]
     without = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
     done = subprocess.run([*without, *command], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 2

@@ -25,7 +25,7 @@ PATIENCE = 280.0
 HERE = Path(__file__).parent
 # Nobody has it: whether another user can start a program is asked as this one.
 STRANGER = 3_100_000_000
-SECRET = "what-no-other-job-may-see"  # noqa: S105 - it is looked for in what the others say
+SECRET = "what-no-other-job-may-see"
 
 
 def python_for_all() -> str | None:
@@ -88,7 +88,12 @@ print("count:", before, os.getuid(), os.environ["TURN"])
 
 def said(mlp: MLPlatform, cluster: str, name: str, begins: str) -> str:
     """A line of a job's log."""
-    until(lambda: begins in (log := str(mlp.spark_job_logs(cluster, name, wait=0).logs)) or _over(mlp, cluster, name, log), PATIENCE)
+    until(
+        lambda: (
+            begins in (log := str(mlp.spark_job_logs(cluster, name, wait=0).logs)) or _over(mlp, cluster, name, log)
+        ),
+        PATIENCE,
+    )
     log = str(mlp.spark_job_logs(cluster, name, wait=0).logs)
     return next(line for line in log.splitlines() if line.startswith(begins)).removeprefix(begins)
 
@@ -126,13 +131,9 @@ def test_one_job_on_another(platform: LocalPlatform, tmp_path: Path) -> None:
         assert victim["ports"], "Spark listens"
         data = Path(platform.data_dir)
         (job,) = (data / "jobs").iterdir()
-        paths = {
-            path: str(job / path)
-            for path in (
-                ".", "work", "work/kept", "work/open", "tmp", "log", "spark.conf", "mounts", "mounts/m/KEY", "run-1", "run-1/lock",
-                "run-1/began.json", "run-1/passwd",
-            )
-        }  # fmt: skip
+        own = ". work work/kept work/open tmp log spark.conf mounts mounts/m/KEY run-1"
+        own += " run-1/lock run-1/began.json run-1/passwd"
+        paths = {path: str(job / path) for path in own.split()}
         (upload,) = (data / "uploads").iterdir()
         paths |= {"upload": str(upload), "program": str(upload / "victim_job.py")}
         paths |= {name: str(data / name) for name in ("platform.sqlite3", "secrets-key", "admin-token", "trash")}
@@ -146,7 +147,12 @@ def test_one_job_on_another(platform: LocalPlatform, tmp_path: Path) -> None:
             name = f"attacker-{len(outcomes)}"
             attacker.spark_submit_job(cluster, manifest(name, arguments=[told]), HERE / "hostile_neighbour.py")
             outcomes[name] = json.loads(said(attacker, cluster, name, "told: "))
-        got = {(name, what): result for name, all_ in outcomes.items() for what, result in all_.items() if result[:3] == "got"}
+        got = {
+            (name, what): result
+            for name, all_ in outcomes.items()
+            for what, result in all_.items()
+            if result[:3] == "got"
+        }
         assert got == {}
         assert all(len(results) > 200 for results in outcomes.values())
         assert SECRET not in json.dumps(outcomes)

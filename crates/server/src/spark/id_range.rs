@@ -85,7 +85,7 @@ impl IdRange {
     }
 
     /// For clusters: from the other end.
-    pub(crate) fn from_last(self) -> impl Iterator<Item = u32> {
+    pub(crate) fn downwards(self) -> impl Iterator<Item = u32> {
         (self.first.saturating_add(1)..=self.last).rev()
     }
 
@@ -180,7 +180,7 @@ mod tests {
             assert!(error.contains(why) && error.contains(text), "{error}");
         }
         assert_eq!(range("100000-165535").size(), 65_535);
-        assert_eq!(range("4294967292-4294967294").from_last().next(), Some(4_294_967_294));
+        assert_eq!(range("4294967292-4294967294").downwards().next(), Some(4_294_967_294));
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) async fn group(app: &App, cluster: &Cluster) -> Result<Option<u32>> {
         return Ok(Some(group));
     }
     let taken = job_rows::ids_of_range(change.connection()).await?;
-    let Some(group) = free(range.from_last(), &taken) else { return Ok(None) };
+    let Some(group) = free(range.downwards(), &taken) else { return Ok(None) };
     sqlx::query("UPDATE clusters SET job_group = ? WHERE id = ?")
         .bind(group)
         .bind(&cluster.id)
