@@ -83,7 +83,8 @@ async fn objects_that_all_had_a_maker() {
     let kept = "SELECT o.seq, o.name, o.type, o.created_by, v.key, hex(v.value) FROM objects o \
                 JOIN object_values v ON v.object = o.seq";
     assert_eq!(rows(path, kept).await, ["4|s3|Opaque|tok_1|k|00FF"]);
-    let indices = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'objects' AND sql IS NOT NULL";
+    let indices =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'objects' AND sql IS NOT NULL";
     assert_eq!(rows(path, indices).await, ["3"]);
     let schema = "SELECT count(*) FROM sqlite_schema WHERE instr(sql, 'objects_new')";
     assert_eq!(rows(path, schema).await, ["0"], "no reference to a table's name of meanwhile");

@@ -256,7 +256,8 @@ async fn a_cluster_takes_its_objects_along() {
     let id = made.text("id");
     assert_eq!(secret(&platform, &id, "s3").session(&admin).send().await.status, 201);
     assert_eq!(platform.ask::<DeleteCluster>(json!({"cluster_id": id})).session(&admin).send().await.status, 204);
-    let left = format!("SELECT count(*) FROM object_values v JOIN objects o ON v.object = o.seq WHERE o.cluster_id = '{id}'");
+    let left =
+        format!("SELECT count(*) FROM object_values v JOIN objects o ON v.object = o.seq WHERE o.cluster_id = '{id}'");
     assert_eq!(platform.rows(&left).await, ["0"]);
     let late = secret(&platform, &id, "s4").session(&admin).send().await;
     assert_eq!((late.status, late.field().contains("is being deleted")), (409, true));

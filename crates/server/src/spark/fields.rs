@@ -179,7 +179,8 @@ pub(crate) fn told(manifest: &Value) -> Result<Vec<String>, String> {
     let ignored = |key: &str| {
         OURS.contains(&key) || key.starts_with("spark.kubernetes.") && !key.starts_with("spark.kubernetes.driverEnv.")
     };
-    let ignored: Vec<&str> = conf.into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| ignored(key)).collect();
+    let ignored: Vec<&str> =
+        conf.into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| ignored(key)).collect();
     if !ignored.is_empty() {
         told.push(format!("spec.sparkConf: of it count for nothing here: {}", listed(&ignored)));
     }

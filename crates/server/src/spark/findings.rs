@@ -231,9 +231,11 @@ fn other_version(line: &str, _: &str) -> Finding {
 }
 
 fn store(line: &str, bucket: &str) -> Finding {
-    let scheme = if line.contains("No FileSystem") { after(line, "for scheme").trim_matches([' ', '"', ':']) } else { "gs" };
+    let scheme =
+        if line.contains("No FileSystem") { after(line, "for scheme").trim_matches([' ', '"', ':']) } else { "gs" };
     let sentence = format!("The program uses '{scheme}://…', and jobs have nothing that reads or writes such.");
-    let remedy = format!("put the data into s3a://{bucket}/…, and name it so, or bring the jar for it (manifest.add_jars)");
+    let remedy =
+        format!("put the data into s3a://{bucket}/…, and name it so, or bring the jar for it (manifest.add_jars)");
     finding("wrong-bucket", sentence, remedy)
 }
 

@@ -36,7 +36,8 @@ pub(crate) async fn problem(runner: &Path, user: &JobUser, needs: &[Need]) -> Re
         needs.iter().flat_map(|need| steps(&need.1).into_iter().map(move |step| (need, step))).collect();
     let paths = ways.iter().map(|(_, step)| step.clone()).collect();
     let found = files::executable(runner, user, paths).await;
-    let found = found.map_err(|error| format!("whether '{}', whom jobs run as, reaches it is not known: {error}", user.name))?;
+    let found = found
+        .map_err(|error| format!("whether '{}', whom jobs run as, reaches it is not known: {error}", user.name))?;
     let Some(((what, path), step)) = ways.into_iter().zip(found).find(|(_, passes)| !passes).map(|(way, _)| way) else {
         return Ok(());
     };

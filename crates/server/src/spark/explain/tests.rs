@@ -128,7 +128,9 @@ fn a_warning_further_up_is_not_the_cause() {
     let warned = "SLF4J: Failed to load class \"org.slf4j.impl.StaticLoggerBinder\".\n";
     let class = said("spark-4.3.txt").remove("fs_user").unwrap();
     for before in [warned, &class] {
-        let log = format!("{before}Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\nValueError: 5\n");
+        let log = format!(
+            "{before}Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\nValueError: 5\n"
+        );
         assert_eq!(found(&log).0, "program-error", "{before}");
     }
     assert_eq!(found(warned).0, "exit-code");
