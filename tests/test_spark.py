@@ -393,7 +393,7 @@ for row in spark.read.parquet("s3a://spark-local/clean").collect():
 def test_a_script_that_replaces_the_bucket_s_secret_and_cleans_a_file(
     spark_platform: LocalPlatform, mlp: MLPlatform, cluster: str, tmp_path: Path
 ) -> None:
-    """As the published pages do it: delete `s3-secret`, make it, run a job with it; what cannot be read becomes NULL."""
+    """As the published pages do it: delete `s3-secret`, make it, use it; what cannot be read becomes NULL."""
     (tmp_path / "secret.yaml").write_text(OWN_SECRET)
     (tmp_path / "clean.py").write_text(CLEANING)
     raw = Path(spark_platform.data_dir, "buckets", "spark-local", "raw.csv")
