@@ -405,6 +405,7 @@ def test_a_script_that_replaces_the_bucket_s_secret_and_cleans_a_file(
     mlp.spark_submit_job(cluster, spec, tmp_path / "clean.py")
     log = str(mlp.spark_job_logs(cluster, "clean", wait=PATIENCE))
     assert re.findall(r"^row: (.*)$", log, re.MULTILINE) == ["1 10.50 2024-01-31", "2 None None", "None 7.00 None"], log
-    events = str(mlp.describe_spark_job(cluster, "clean"))
+    told = [event.message for event in mlp.spark_events(cluster) if event.reason == "SettingIgnored"]
+    events = "\n".join(told)
     assert "spark.hadoop.fs.s3a.endpoint, spark.hadoop.fs.s3a.secret.key" in events
     assert "hunter2" not in events
