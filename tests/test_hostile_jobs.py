@@ -301,7 +301,7 @@ def test_a_job_is_what_the_kernel_ends_first(
 
 @pytest.mark.parametrize("what", ["Python", "the data directory"])
 def test_what_the_jobs_user_does_not_reach_is_told(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the start and at a submit, with the folder that is closed; once that is open, jobs are taken without a restart."""
+    """At the start and at a submit, with the folder that is closed; then jobs are taken without a restart."""
     home = folder / "home"
     home.mkdir(mode=0o700)
     monkeypatch.setenv("MLP_SERVER_JOB_USER", "nobody")

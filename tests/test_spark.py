@@ -393,7 +393,7 @@ for row in spark.read.parquet("s3a://spark-local/clean").collect():
 def test_a_script_that_replaces_the_bucket_s_secret_and_cleans_a_file(
     spark_platform: LocalPlatform, mlp: MLPlatform, cluster: str, tmp_path: Path
 ) -> None:
-    """As the published pages do it: delete `s3-secret`, make it, run a job with it; what cannot be read becomes NULL."""
+    """As the published pages do it: delete `s3-secret`, make it, use it; what cannot be read becomes NULL."""
     (tmp_path / "secret.yaml").write_text(OWN_SECRET)
     (tmp_path / "clean.py").write_text(CLEANING)
     raw = Path(spark_platform.data_dir, "buckets", "spark-local", "raw.csv")
@@ -405,6 +405,7 @@ def test_a_script_that_replaces_the_bucket_s_secret_and_cleans_a_file(
     mlp.spark_submit_job(cluster, spec, tmp_path / "clean.py")
     log = str(mlp.spark_job_logs(cluster, "clean", wait=PATIENCE))
     assert re.findall(r"^row: (.*)$", log, re.MULTILINE) == ["1 10.50 2024-01-31", "2 None None", "None 7.00 None"], log
-    events = str(mlp.spark_job_events(cluster, "clean"))
+    told = [event.message for event in mlp.spark_events(cluster) if event.reason == "SettingIgnored"]
+    events = "\n".join(told)
     assert "spark.hadoop.fs.s3a.endpoint, spark.hadoop.fs.s3a.secret.key" in events
     assert "hunter2" not in events
