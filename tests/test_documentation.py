@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, TOKEN
+from guides import python_of
 
 from mlplatform_client import __version__
 from mlplatform_client._native import contract
@@ -25,11 +26,23 @@ GUIDES = [
 ]
 
 
-def _run_blocks(text: str, script: Path) -> str:
-    """Run the Python blocks as one script, which must end well and show no token; return what it printed."""
-    script.write_text("\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)))
-    done = subprocess.run([sys.executable, str(script)], cwd=script.parent, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+def _run_blocks(text: str, folder: Path) -> str:
+    """Run the Python blocks as one script, which must end well and show no token; return what it printed.
+
+    Files that the guide writes lie beside it. If there are tests among them, they must pass.
+    """
+    files, script = python_of(text)
+    for name, block in {**files, "guide.py": script}.items():
+        (folder / name).write_text(block)
+    printed = _run(folder, "guide.py")
+    if any(name.startswith("test_") for name in files):
+        printed += _run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}", *files)
+    return printed
+
+
+def _run(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert not TOKEN.search(done.stdout)
     return done.stdout
 
@@ -41,14 +54,14 @@ def _rows(heading: str) -> list[list[str]]:
 
 
 def test_python_blocks_run_as_one_script(tmp_path: Path) -> None:
-    printed = _run_blocks(README, tmp_path / "readme.py")
+    printed = _run_blocks(README, tmp_path)
     assert "Token anna:\n\tid: tok_" in printed
     assert '"errorParams":{"field":"Forbidden"}' in printed
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
 def test_a_guide_s_python_blocks_run_as_one_script(guide: Path, tmp_path: Path) -> None:
-    _run_blocks(guide.read_text(encoding="utf-8"), tmp_path / "guide.py")
+    _run_blocks(guide.read_text(encoding="utf-8"), tmp_path)
 
 
 def test_the_example_plays_the_story_and_shows_no_token() -> None:
