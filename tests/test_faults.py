@@ -241,7 +241,7 @@ def test_an_endless_log_is_held_up_to_its_limit(platform: LocalPlatform) -> None
     """512 MiB of it are, and the remedy is told."""
     before = _peak_memory()
     with FaultProxy(platform.url) as proxy:
-        proxy.always(endless_log, on="GET /v1_0/magnum/c/jobs/j/logs")
+        proxy.always(endless_log, on="spark_job_logs")
         with pytest.raises(UnexpectedAnswerException, match="longer than 512 MiB") as caught:
             MLPlatform(platform.admin_token, url=proxy.url, timeout=300).spark_job_logs("c", "j", wait=0)
     assert "tail=1000" in str(caught.value.hint)
