@@ -45,6 +45,11 @@ demo: $(VENV)/.client $(VENV)/.server $(VENV)/.spark ## builds both packages, st
 wheel: dist/mlplatform_client.tar.gz ## puts the release packages into dist/: both wheels, the sdist, mlplatform_client.tar.gz
 	@ls -l dist
 
+.PHONY: docs
+docs: $(VENV)/.client .cache/docs/.installed ## builds the documentation as a site, strictly, into .cache/site
+	env -u MLP_CLUSTER cargo run --quiet --locked -p mlplatform-cli --example reference > .cache/command-reference.md
+	PYTHONPATH=python .cache/docs/bin/python tools/documentation.py --command-reference .cache/command-reference.md --out .cache/site
+
 ##@ Work on it
 
 .PHONY: quick
@@ -129,6 +134,11 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.build
 # Half a gigabyte. Where it cannot be had, `make demo` leaves its job out and says so; `make test` fails.
 $(VENV)/.spark: requirements-spark.txt $(VENV)/.build
 	if $(BIN)/python -m pip install --quiet -r $<; then touch $@; else echo "make: pyspark cannot be installed: what needs it is left out" >&2; fi
+
+.cache/docs/.installed: requirements-docs.txt | programs
+	$(PYTHON) -m venv --clear .cache/docs
+	.cache/docs/bin/python -m pip install --quiet -r $<
+	@touch $@
 
 # Debug builds, native. The client is installed editable: a change in python/ needs no build. The server's clock can be
 # moved by a test; what `make wheel` builds knows nothing of that.

@@ -15,7 +15,7 @@ from mlplatform_client._native import contract
 from mlplatform_client.local import LocalPlatform
 from mlplatform_client.serializers.auth import MLPTokenType
 
-pytest_plugins = ["browsers", "figures", "server_clock"]
+pytest_plugins = ["browsers", "figures", "pytester", "server_clock"]
 
 ROOT = Path(__file__).parent.parent
 TOKEN = re.compile(contract()["token_pattern"])

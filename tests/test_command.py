@@ -259,7 +259,7 @@ def test_every_command_has_examples_and_they_run(
         if command != ("serve",):
             assert found, command
         examples += found
-    for page in (ROOT / "docs/command.md", ROOT / "README.md"):
+    for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"):
         blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
         examples += [line for block in blocks for line in block.splitlines() if line.startswith("mlp ")]
     assert len(examples) > 50

@@ -1,20 +1,25 @@
-"""The code of README and the guides runs, and README's tables say what the code says."""
+"""The code of README and the guides runs, and their tables say what the code says."""
 
 from __future__ import annotations
 
+import itertools
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import documentation
 import pytest
 from conftest import ROOT, TOKEN
+from guides import python_of
 
 from mlplatform_client import __version__
 from mlplatform_client._native import contract
 from mlplatform_client.core import exceptions
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 # That of Spark is run where Spark is: test_spark.py.
@@ -25,30 +30,47 @@ GUIDES = [
 ]
 
 
-def _run_blocks(text: str, script: Path) -> str:
-    """Run the Python blocks as one script, which must end well and show no token; return what it printed."""
-    script.write_text("\n".join(re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)))
-    done = subprocess.run([sys.executable, str(script)], cwd=script.parent, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+def _run_blocks(text: str, folder: Path) -> str:
+    """Run the Python blocks as one script, which must end well and show no token; return what it printed.
+
+    Files that the guide writes lie beside it. If there are tests among them, they must pass.
+    """
+    files, script = python_of(text)
+    for name, block in {**files, "guide.py": script}.items():
+        (folder / name).write_text(block)
+    printed = _run(folder, "guide.py")
+    if any(name.startswith("test_") for name in files):
+        printed += _run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}", *files)
+    return printed
+
+
+def _run(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert not TOKEN.search(done.stdout)
     return done.stdout
 
 
-def _rows(heading: str) -> list[list[str]]:
-    """The rows of the table whose first heading is that."""
-    table = README.split(f"\n| {heading} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+def _rows(page: str, heading: str) -> list[list[str]]:
+    """The rows of a page's table whose first heading is that."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    table = text.split(f"\n| {heading} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 
+def _targets(page: Path) -> list[str]:
+    """The files that its links lead to."""
+    return re.findall(r"\]\((?!http)([^)#]+)(?:#[\w-]+)?\)", page.read_text(encoding="utf-8"))
+
+
 def test_python_blocks_run_as_one_script(tmp_path: Path) -> None:
-    printed = _run_blocks(README, tmp_path / "readme.py")
+    printed = _run_blocks(README, tmp_path)
     assert "Token anna:\n\tid: tok_" in printed
-    assert '"errorParams":{"field":"Forbidden"}' in printed
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
 def test_a_guide_s_python_blocks_run_as_one_script(guide: Path, tmp_path: Path) -> None:
-    _run_blocks(guide.read_text(encoding="utf-8"), tmp_path / "guide.py")
+    _run_blocks(guide.read_text(encoding="utf-8"), tmp_path)
 
 
 def test_the_example_plays_the_story_and_shows_no_token() -> None:
@@ -76,11 +98,11 @@ def test_routes_are_those_of_the_protocol() -> None:
         [f"`{name}`", f"`{method} {path}`", whose[origin], roles[access]]
         for name, method, path, access, origin in contract()["routes"]
     ]
-    assert _rows("method") == expected
+    assert _rows("routes.md", "method") == expected
 
 
 def test_settings_are_those_of_the_client() -> None:
-    rows = {row[0]: row for row in _rows("argument")}
+    rows = {row[0]: row for row in _rows("configuration.md", "argument")}
     for name, variable, default, _secret in contract()["settings"]:
         row = rows.pop(f"`{name}`")
         assert row[1] == f"`{variable}`"
@@ -91,7 +113,8 @@ def test_settings_are_those_of_the_client() -> None:
 def test_errors_exist_and_are_what_the_table_says() -> None:
     import builtins
 
-    for names, _, also in _rows("class"):
+    for names, _, also, remedy in _rows("errors.md", "class"):
+        assert remedy
         for name in re.findall(r"`(\w+)`", names):
             cls = getattr(exceptions, name)
             for base in re.findall(r"`(\w+)`", also):
@@ -117,9 +140,39 @@ def test_the_published_pattern_is_the_protocol_s() -> None:
         assert contract()["token_pattern"] in (ROOT / file).read_text(encoding="utf-8")
 
 
+def test_the_platform_s_program_knows_what_the_pages_write() -> None:
+    """`--help` behind a line: it is parsed up to there."""
+    program = Path(sys.executable).with_name("mlplatform-server")
+    lines = set()
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+            lines |= {line for line in block.splitlines() if line.startswith("mlplatform-server ")}
+    assert len(lines) > 5
+    for line in lines:
+        done = subprocess.run([program, *shlex.split(line)[1:], "--help"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (line, done.stderr)
+
+
+def test_the_site_s_contents_name_every_page_once() -> None:
+    named = ["index.md", *itertools.chain(*documentation.CONTENTS.values())]
+    assert sorted(named) == sorted({page.name for page in (ROOT / "docs").glob("*.md")} | documentation.MADE)
+
+
+def test_the_site_s_pages_link_to_each_other(tmp_path: Path) -> None:
+    """As they are put together; whether a heading is there, `make docs` tells."""
+    (tmp_path / "reference.md").write_text("# Reference\n")
+    documentation.assemble(tmp_path / "pages", tmp_path / "reference.md")
+    for page in (tmp_path / "pages").glob("*.md"):
+        for target in _targets(page):
+            assert (page.parent / target).exists(), (page.name, target)
+    api = (tmp_path / "pages" / "api.md").read_text(encoding="utf-8")
+    for name in ("autoclass:: mlplatform_client.MLPlatform", "autofunction:: mlplatform_client.testing.status"):
+        assert name in api
+
+
 @pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs"])
 def test_links_lead_somewhere(file: str) -> None:
     place = ROOT / file
     for page in place.glob("*.md") if place.is_dir() else [place]:
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text(encoding="utf-8")):
+        for target in _targets(page):
             assert (page.parent / target).exists(), target

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from faults import HTML, FaultProxy, endless, http, reset, saying, silent
+from faults import HTML, FaultProxy, endless, hang, http, reset, saying
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import (
@@ -99,7 +99,7 @@ def test_loopback_never_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch, pl
 
 
 def test_the_timeout_holds_for_the_whole_call(elsewhere: FaultProxy) -> None:
-    elsewhere.always(silent)
+    elsewhere.always(hang)
     calls: list[Callable[[], object]] = [
         lambda: MLPlatform("a token", url=elsewhere.url, timeout=0.5).who_am_i(),
         lambda: MLPlatform("a token", url=elsewhere.url).who_am_i(timeout=0.5),

@@ -23,17 +23,17 @@ from faults import (
     garbage,
     garbage_body,
     half_close,
+    hang,
     portal,
     redirect,
     reset,
     reset_after,
-    silent,
     swallow,
     throttle,
     trickle,
     unavailable,
 )
-from faults.calls import CALLS, count, fresh_name, line
+from faults.calls import CALLS, count, fresh_name
 
 from mlplatform_client import MLPlatform
 from mlplatform_client._native import contract
@@ -70,7 +70,7 @@ FOREIGN: dict[str, Fault] = {
     "endless": endless,
 }
 # There is never a whole answer.
-WAITING: dict[str, Fault] = {"silence": silent, "trickle": trickle}
+WAITING: dict[str, Fault] = {"silence": hang, "trickle": trickle}
 
 METHODS = sorted(CALLS)
 # Beyond the deadline: what a machine under load may add.
@@ -86,7 +86,7 @@ class Story:
     """One method, called once through a proxy of its own while a fault is at work."""
 
     def __init__(self, platform: LocalPlatform, admin: MLPlatform, method: str) -> None:
-        self.call, self.platform, self.line = CALLS[method], platform, line(method)
+        self.call, self.platform, self.method = CALLS[method], platform, method
         self.name = fresh_name()
         self.given = self.call.prepare(admin, self.name, platform)
         self.proxy = FaultProxy(platform.url)
@@ -108,7 +108,7 @@ class Story:
 
     @property
     def attempts(self) -> int:
-        return sum(exchange.line.startswith(self.line) for exchange in self.proxy.exchanges)
+        return sum(exchange.method == self.method for exchange in self.proxy.exchanges)
 
     def check(self, at_most: int, at_least: int = 0) -> None:
         """How often the platform has done it."""
@@ -147,7 +147,7 @@ def stage(platform: LocalPlatform, admin: MLPlatform, method: str) -> Stage:
 @pytest.mark.parametrize("method", METHODS)
 def test_slowness_is_borne(stage: Stage) -> None:
     def scene(story: Story, fault: Fault) -> None:
-        story.proxy.fail(fault, on=story.line)
+        story.proxy.fail(fault, on=story.method)
         error = story.run(30)
         assert (error, story.attempts) == (None, 1)
 
@@ -158,7 +158,7 @@ def test_slowness_is_borne(stage: Stage) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_break_is_mended_by_another_attempt(stage: Stage) -> None:
     def scene(story: Story, fault: Fault) -> None:
-        story.proxy.fail(fault, on=story.line)
+        story.proxy.fail(fault, on=story.method)
         error = story.run(30)
         assert (error, story.attempts) == (None, 2)
 
@@ -169,7 +169,7 @@ def test_a_break_is_mended_by_another_attempt(stage: Stage) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_break_that_lasts_is_told(stage: Stage) -> None:
     def scene(story: Story, fault: Fault) -> None:
-        story.proxy.always(fault, on=story.line)
+        story.proxy.always(fault, on=story.method)
         error = story.run(30)
         assert isinstance(error, (ConnectionException, UnexpectedAnswerException)), error
         # One may go into a connection that the proxy is just closing.
@@ -194,7 +194,7 @@ def test_a_platform_that_is_gone_is_told(platform: LocalPlatform, admin: MLPlatf
 @pytest.mark.parametrize("method", METHODS)
 def test_somebody_else_is_told_at_once(stage: Stage) -> None:
     def scene(story: Story, fault: Fault) -> None:
-        story.proxy.always(fault, on=story.line)
+        story.proxy.always(fault, on=story.method)
         error = story.run(30)
         assert isinstance(error, UnexpectedAnswerException), error
         assert "MLP_URL" in str(error.hint)
@@ -208,7 +208,7 @@ def test_somebody_else_is_told_at_once(stage: Stage) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_waiting_has_an_end(stage: Stage) -> None:
     def scene(story: Story, fault: Fault) -> None:
-        story.proxy.always(fault, on=story.line)
+        story.proxy.always(fault, on=story.method)
         for seconds in (1, 4, 16):
             error = story.run(seconds)
             assert isinstance(error, TimeoutException), error
@@ -241,7 +241,7 @@ def test_an_endless_log_is_held_up_to_its_limit(platform: LocalPlatform) -> None
     """512 MiB of it are, and the remedy is told."""
     before = _peak_memory()
     with FaultProxy(platform.url) as proxy:
-        proxy.always(endless_log, on="GET /v1_0/magnum/c/jobs/j/logs")
+        proxy.always(endless_log, on="spark_job_logs")
         with pytest.raises(UnexpectedAnswerException, match="longer than 512 MiB") as caught:
             MLPlatform(platform.admin_token, url=proxy.url, timeout=300).spark_job_logs("c", "j", wait=0)
     assert "tail=1000" in str(caught.value.hint)
@@ -253,10 +253,10 @@ def test_many_calls_share_one_session_through_breaks(platform: LocalPlatform) ->
     with FaultProxy(platform.url) as proxy, MLPlatform(platform.admin_token, url=proxy.url) as client:
         client.who_am_i()
         threads = [threading.Thread(target=client.who_am_i) for _ in range(8)]
-        proxy.fail(reset, reset_after, swallow, on=line("who_am_i"))
+        proxy.fail(reset, reset_after, swallow, on="who_am_i")
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        exchanges = [exchange for exchange in proxy.exchanges if exchange.line == line("create_session")]
+        exchanges = [exchange for exchange in proxy.exchanges if exchange.method == "create_session"]
         assert len(exchanges) == 1

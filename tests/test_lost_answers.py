@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from faults import FaultProxy, hold_back
-from faults.calls import CALLS, count, fresh_name, line, redeemed
+from faults.calls import CALLS, count, fresh_name, redeemed
 from faults.lost import SECRET, Losses
 
 from mlplatform_client import MLPlatform
@@ -40,12 +40,12 @@ def test_a_first_attempt_that_arrives_last_does_no_harm(
     assert call.made is not None
     given, release = call.prepare(admin, name, platform), threading.Event()
     with FaultProxy(platform.url) as proxy, MLPlatform(platform.admin_token, url=proxy.url) as client:
-        proxy.fail(hold_back(release), on=line(method))
+        proxy.fail(hold_back(release), on=method)
         result = call.run(client, given)
         answered = proxy.answered
         release.set()
         proxy.wait_for(lambda: proxy.answered == answered + 1)
-        late, *_ = [exchange for exchange in proxy.exchanges if exchange.line.startswith(line(method))]
+        late, *_ = [exchange for exchange in proxy.exchanges if exchange.method == method]
     assert count(platform, call.made, name) == 1
     if method in SECRET:
         assert late.answer.startswith(b"HTTP/1.1 409 ")
@@ -58,7 +58,7 @@ def test_a_late_deletion_does_not_reach_a_namesake(platform: LocalPlatform, admi
     name, release = fresh_name(), threading.Event()
     redeemed(admin, name)
     with FaultProxy(platform.url) as proxy, MLPlatform(platform.admin_token, url=proxy.url) as client:
-        proxy.fail(hold_back(release), on=line("delete_token"))
+        proxy.fail(hold_back(release), on="delete_token")
         client.delete_token(name)
         token = redeemed(admin, name)
         answered = proxy.answered

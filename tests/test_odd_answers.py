@@ -16,7 +16,6 @@ import pytest
 from conftest import TOKEN
 from faults import Exchange, Fault, FaultProxy, saying
 from faults import http as answer
-from faults.calls import line
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import MLPlatformException, UnexpectedAnswerException
@@ -46,14 +45,14 @@ def client(platform: LocalPlatform, proxy: FaultProxy) -> Iterator[MLPlatform]:
 @pytest.mark.parametrize("seconds", [0, 10**12, 2**63 - 1, 2**63, 2**64 - 1])
 def test_a_session_of_any_length(proxy: FaultProxy, client: MLPlatform, seconds: int) -> None:
     """It is taken as given, up to a day; the answer to it is that it is unknown, and that heals."""
-    proxy.fail(_session(seconds), on=line("create_session"))
+    proxy.fail(_session(seconds), on="create_session")
     assert client.who_am_i().name == "admin"
     assert client.who_am_i().name == "admin"
 
 
 @pytest.mark.parametrize("seconds", [-1, 2**64, 1.5, "600", None])
 def test_a_session_of_no_length(proxy: FaultProxy, client: MLPlatform, seconds: Any) -> None:
-    proxy.fail(_session(seconds), on=line("create_session"))
+    proxy.fail(_session(seconds), on="create_session")
     with pytest.raises(UnexpectedAnswerException, match="JSON of another form"):
         client.who_am_i()
     assert client.who_am_i().name == "admin"
@@ -70,10 +69,10 @@ def test_a_session_of_no_length(proxy: FaultProxy, client: MLPlatform, seconds: 
 def test_pages_that_lead_in_a_circle(
     proxy: FaultProxy, client: MLPlatform, cursors: str, method: str, ask: Callable[[MLPlatform], Any]
 ) -> None:
-    proxy.fail(*(_json({"items": [], "next_cursor": cursor}) for cursor in cursors), on=line(method))
+    proxy.fail(*(_json({"items": [], "next_cursor": cursor}) for cursor in cursors), on=method)
     with pytest.raises(UnexpectedAnswerException, match="lead back to one that was read already"):
         ask(client)
-    asked = [exchange for exchange in proxy.exchanges if exchange.line == line(method)]
+    asked = [exchange for exchange in proxy.exchanges if exchange.method == method]
     assert len(asked) == len(set(cursors)) + 1
 
 
@@ -81,7 +80,7 @@ def test_pages_that_lead_in_a_circle(
 def test_a_time_before_all_calendars(proxy: FaultProxy, client: MLPlatform, year: int) -> None:
     given = f"{year:07d}-01-02T03:04:05Z" if year else "0000-01-02T03:04:05Z"
     token = {"id": "tok_1", "name": "n", "type": "USER", "issuer_name": "i", "exp": None, "created_at": given}
-    proxy.fail(_json(token), on=line("who_am_i"))
+    proxy.fail(_json(token), on="who_am_i")
     with pytest.raises(UnexpectedAnswerException, match="Python cannot hold: the time"):
         client.who_am_i()
 
@@ -89,13 +88,13 @@ def test_a_time_before_all_calendars(proxy: FaultProxy, client: MLPlatform, year
 def test_the_last_moment(proxy: FaultProxy, client: MLPlatform) -> None:
     last = datetime.datetime(9999, 12, 30, 22, 0, 0, 999999, tzinfo=datetime.timezone.utc)
     token = {"id": "tok_1", "name": "n", "type": "USER", "issuer_name": "i", "exp": last.isoformat()}
-    proxy.fail(_json({**token, "created_at": "0001-01-01T00:00:00Z"}), on=line("who_am_i"))
+    proxy.fail(_json({**token, "created_at": "0001-01-01T00:00:00Z"}), on="who_am_i")
     assert client.who_am_i().exp == last
 
 
 @pytest.mark.parametrize("length", [4097, 7_000_000])
 def test_a_cursor_that_no_address_can_hold(proxy: FaultProxy, client: MLPlatform, length: int) -> None:
-    proxy.fail(_json({"items": [], "next_cursor": "x" * length}), on=line("get_clusters"))
+    proxy.fail(_json({"items": [], "next_cursor": "x" * length}), on="get_clusters")
     with pytest.raises(UnexpectedAnswerException, match=f"next page has {length} bytes"):
         client.get_clusters()
 
@@ -106,38 +105,35 @@ def _log(text: bytes, offset: int, *, announced: int | None = None) -> Fault:
     return saying(head.encode() + text)
 
 
-LOGS = "GET /v1_0/magnum/c/jobs/j/logs"
-
-
 @pytest.mark.parametrize("age", ["1e308", "-1e308", "1e-308"])
 def test_the_log_of_a_job_of_any_age(proxy: FaultProxy, client: MLPlatform, age: str) -> None:
     """It is asked for how young the job is: a young one's log is waited for."""
     job = {"job_name": "j", "status": "RUNNING", "created_at": "2026-01-01T00:00:00Z", "ui_url": "", "age": 0}
     body = json.dumps(job).replace('"age": 0', f'"age": {age}').encode()
-    proxy.fail(_log(b"text", 0), on=LOGS)
-    proxy.fail(saying(answer("200 OK", body, "Content-Type: application/json")), on=LOGS.removesuffix("/logs"))
+    proxy.fail(_log(b"text", 0), on="spark_job_logs")
+    proxy.fail(saying(answer("200 OK", body, "Content-Type: application/json")), on="spark_job_info")
     assert client.spark_job_logs("c", "j").logs == "text"
 
 
 def test_a_log_goes_on_where_it_broke(proxy: FaultProxy, client: MLPlatform) -> None:
-    proxy.fail(_log(b"one ", 0, announced=8), _log(b"two", 4), on=LOGS)
+    proxy.fail(_log(b"one ", 0, announced=8), _log(b"two", 4), on="spark_job_logs")
     assert client.spark_job_logs("c", "j", wait=0).logs == "one two"
 
 
 def test_another_part_of_the_log_than_was_asked_for(proxy: FaultProxy, client: MLPlatform) -> None:
-    proxy.fail(_log(b"one ", 0, announced=8), _log(b"three", 9), on=LOGS)
+    proxy.fail(_log(b"one ", 0, announced=8), _log(b"three", 9), on="spark_job_logs")
     with pytest.raises(UnexpectedAnswerException, match="another part of the log"):
         client.spark_job_logs("c", "j", wait=0)
 
 
 def test_offsets_at_the_end_of_all_numbers(proxy: FaultProxy, client: MLPlatform) -> None:
-    proxy.always(_log(b"text", 2**64 - 2, announced=8), on=LOGS)
+    proxy.always(_log(b"text", 2**64 - 2, announced=8), on="spark_job_logs")
     with pytest.raises(UnexpectedAnswerException, match="another part of the log"):
         client.spark_job_logs("c", "j", wait=0)
 
 
 def test_a_log_that_announces_too_much_is_not_read(proxy: FaultProxy, client: MLPlatform) -> None:
-    proxy.fail(_log(b"text", 0, announced=512 * 1024 * 1024 + 1), on=LOGS)
+    proxy.fail(_log(b"text", 0, announced=512 * 1024 * 1024 + 1), on="spark_job_logs")
     with pytest.raises(UnexpectedAnswerException, match="longer than 512 MiB"):
         client.spark_job_logs("c", "j", wait=0)
 
@@ -182,7 +178,7 @@ def test_pages_without_an_end(platform: LocalPlatform, proxy: FaultProxy, pages:
         body = ENDLESS[pages] % next(numbers)
         await exchange.stream(answer("200 OK", body.encode(), "Content-Type: application/json"))
 
-    proxy.always(page, on=line(method))
+    proxy.always(page, on=method)
     command = [sys.executable, "-c", ASK, call, proxy.url]
     done = subprocess.run(command, input=platform.admin_token, capture_output=True, text=True, check=True)
     told, peak = done.stdout.splitlines()
@@ -200,7 +196,7 @@ def test_an_answer_that_unfolds(platform: LocalPlatform, proxy: FaultProxy) -> N
     async def unfolding(exchange: Exchange) -> None:
         await exchange.stream(answer("200 OK", body, "Content-Type: application/json"))
 
-    proxy.always(unfolding, on="GET /v1_0/magnum/c/jobs/j/description")
+    proxy.always(unfolding, on="describe_spark_job")
     call = "mlp.describe_spark_job('c', 'j')"
     command = [sys.executable, "-c", ASK, call, proxy.url]
     done = subprocess.run(command, input=platform.admin_token, capture_output=True, text=True, check=False)
@@ -210,7 +206,7 @@ def test_an_answer_that_unfolds(platform: LocalPlatform, proxy: FaultProxy) -> N
 @pytest.mark.parametrize("status", ["403 Forbidden", "500 Internal Server Error"])
 def test_a_refusal_without_an_end(proxy: FaultProxy, client: MLPlatform, status: str) -> None:
     text = json.dumps({"status": int(status[:3]), "errorCode": "x", "errorParams": {"field": "x" * 1_100_000}})
-    proxy.always(saying(answer(status, text.encode(), "Content-Type: application/json")), on=line("who_am_i"))
+    proxy.always(saying(answer(status, text.encode(), "Content-Type: application/json")), on="who_am_i")
     with pytest.raises(UnexpectedAnswerException, match="does not end: it has more than 1 MiB"):
         client.who_am_i()
 
@@ -224,7 +220,7 @@ def test_a_token_that_is_sent_back_is_shown_nowhere(
     params = {"field": f"no: {value}", value: 1, "more": [{"deep": {value: value}}, value]}
     body = json.dumps({"status": status, "errorCode": f"{value}Exception", "errorParams": params})
     headers = ("Content-Type: application/json", f"X-Request-Id: {value}", f"X-{value[:4]}: {value}")
-    proxy.always(saying(answer(f"{status} {value}", body.encode(), *headers)), on=line("who_am_i"))
+    proxy.always(saying(answer(f"{status} {value}", body.encode(), *headers)), on="who_am_i")
     with pytest.raises(MLPlatformException) as caught:
         client.who_am_i(timeout=3)
     error = caught.value
@@ -247,8 +243,8 @@ def test_a_token_that_is_sent_back_as_a_name_is_not_warned_of(platform: LocalPla
     value = str(platform.admin_token)
     ends = {**_token(1), "name": value, "created_at": "2026-01-01T00:00:00Z", "exp": "2026-03-01T00:00:00Z"}
     session = {"session_token": "s", "expires_in": 600, "token": ends, "now": "2026-02-27T00:00:00Z"}
-    proxy.always(_json(session, "201 Created"), on=line("create_session"))
-    proxy.always(_json(ends), on=line("who_am_i"))
+    proxy.always(_json(session, "201 Created"), on="create_session")
+    proxy.always(_json(ends), on="who_am_i")
     with MLPlatform(value, url=proxy.url) as client, pytest.warns(UserWarning, match="ends in 2 days") as told:
         client.who_am_i()
     assert not TOKEN.search("".join(str(warning.message) for warning in told))

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import trustme
-from faults.background import Background
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import (
@@ -27,6 +26,7 @@ from mlplatform_client.core.exceptions import (
     MLPlatformException,
     TimeoutException,
 )
+from mlplatform_client.testing._background import Background
 
 # What a client did. `tunnel` and `forward` reached the proxy (with these credentials); `elsewhere` tried a proxy that
 # is not there; `direct` tried the platform itself; `error` tried nothing.

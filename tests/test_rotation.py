@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import TOKEN, Newcomer
 from faults import FaultProxy
-from faults.calls import line
 from faults.faults import cut_answer
 from server_clock import ServerClock
 
@@ -152,7 +151,7 @@ def test_lost_answers_end_with_one_usable_secret(
     """Also of a token's own rotation, which ends the session that it is asked with."""
     name, old = newcomer()
     with FaultProxy(platform.url) as proxy:
-        proxy.fail(cut_answer(0), cut_answer(300), on=line("rotate_token"))
+        proxy.fail(cut_answer(0), cut_answer(300), on="rotate_token")
         with MLPlatform(old if own else platform.admin_token, url=proxy.url) as mlp:
             new = mlp.rotate_token(name, overlap=overlap)
     assert works(platform, new)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from guides import python_of
 from jobs import manifest, until
 
 from mlplatform_client import K8sSparkJobRestartPolicyType, MLPlatform
@@ -336,20 +337,16 @@ def test_failures_are_explained(mlp: MLPlatform, cluster: str, tmp_path: Path) -
 def test_the_guide(spark_platform: LocalPlatform, tmp_path: Path) -> None:
     """Its blocks, as one script, in an environment that says what the guide says."""
     text = (ROOT / "docs" / "spark.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^(<!-- file: (\S+) -->\n)?```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
-    script = []
-    for _, file, block in blocks:
-        if file:
-            (tmp_path / file).write_text(block)
-        else:
-            script.append(block)
+    files, script = python_of(text)
+    for file, block in files.items():
+        (tmp_path / file).write_text(block)
     environment = {**os.environ, "MLP_URL": spark_platform.url, "MLP_REFRESH_TOKEN": str(spark_platform.admin_token)}
     with MLPlatform(spark_platform.admin_token, url=spark_platform.url) as mlp:
         cluster = mlp.get_clusters()[0].id
         for job in mlp.spark_jobs_list(cluster):
             mlp.spark_delete_job(cluster, job.job_name)
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(script)],
+        [sys.executable, "-c", script],
         env=environment,
         cwd=tmp_path,
         capture_output=True,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 from conftest import TOKEN
-from faults import ConnectProxy, FaultProxy, TlsFront, portal, redirect, reset, saying, silent, unavailable
+from faults import ConnectProxy, FaultProxy, TlsFront, hang, portal, redirect, reset, saying, unavailable
 from faults import http as answer
 
 from mlplatform_client import MLPlatform
@@ -230,7 +230,7 @@ def test_a_pause_beyond_the_deadline_is_told_at_once(form: str) -> None:
 def test_when_time_runs_out_the_failure_before_is_told(platform: LocalPlatform) -> None:
     with FaultProxy(platform.url) as proxy:
         proxy.fail(reset)
-        proxy.always(silent)
+        proxy.always(hang)
         with pytest.raises(
             TimeoutException, match=r"no answer within 10 s .*attempt 2.*: the connection broke"
         ) as caught:

@@ -1,7 +1,7 @@
-"""What goes wrong between a client and a platform, on demand: `FaultProxy` does it, `faults` are what it does.
+"""What goes wrong between a client and a platform, on demand: more than `mlplatform_client.testing` has.
 
 with FaultProxy(platform.url) as proxy:
-    proxy.fail(reset, cut_answer(20), on="POST /v1_0/tokens")
+    proxy.fail(reset, cut_answer(20), on="create_refresh_token")
     MLPlatform(token, url=proxy.url).create_refresh_token(register_token)   # its third attempt comes through
     assert proxy.requests == 4
 """
@@ -11,7 +11,6 @@ from faults.faults import (
     HTML,
     cut_answer,
     cut_request,
-    delay,
     empty,
     endless,
     endless_head,
@@ -20,20 +19,17 @@ from faults.faults import (
     garbage_body,
     half_close,
     hold_back,
-    http,
     portal,
     redirect,
-    reset,
     reset_after,
-    saying,
-    silent,
     swallow,
     throttle,
     trickle,
     unavailable,
 )
 from faults.front import TlsFront
-from faults.proxy import Exchange, Fault, FaultProxy
+
+from mlplatform_client.testing import Exchange, Fault, FaultProxy, delay, hang, http, reset, saying
 
 __all__ = [
     "HTML",
@@ -52,6 +48,7 @@ __all__ = [
     "garbage",
     "garbage_body",
     "half_close",
+    "hang",
     "hold_back",
     "http",
     "portal",
@@ -59,7 +56,6 @@ __all__ = [
     "reset",
     "reset_after",
     "saying",
-    "silent",
     "swallow",
     "throttle",
     "trickle",

@@ -18,7 +18,6 @@ from functools import cache
 from pathlib import Path
 
 from mlplatform_client import MLPlatform
-from mlplatform_client._native import contract
 from mlplatform_client.local import LocalPlatform
 from mlplatform_client.serializers.auth import MLPTokenType
 
@@ -259,9 +258,3 @@ CALLS: dict[str, Call] = {
     "spark_events": Call(lambda mlp, cluster_id: mlp.spark_events(cluster_id), _local),
     "spark_job_explain": Call(lambda mlp, given: mlp.spark_job_explain(*given.split()), _submitted),
 }
-
-
-def line(method: str) -> str:
-    """How the method's request begins: `POST /v1_0/tokens`."""
-    verb, path = next((verb, path) for name, verb, path, *_ in contract()["routes"] if name == method)
-    return f"{verb} {path.split('{', 1)[0]}"

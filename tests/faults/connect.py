@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 
-from faults.background import Background, hang_up
+from mlplatform_client.testing._background import Background, hang_up
 
 
 class ConnectProxy(Background):

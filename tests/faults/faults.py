@@ -1,4 +1,4 @@
-"""The faults. Each is what happens to one request; those with a parameter are made by a function."""
+"""The faults that are not in the package. Those with a parameter are made by a function."""
 
 from __future__ import annotations
 
@@ -6,27 +6,14 @@ import asyncio
 import random
 import threading
 
-from faults.proxy import Exchange, Fault, through
+from mlplatform_client.testing import Exchange, Fault, http, saying
 
 HTML = b"<html><body>Welcome to the airport. token=secret</body></html>"
 # How long a slow network pauses between two pieces.
 _PAUSE = 0.01
 
 
-def http(status: str, body: bytes = b"", *headers: str) -> bytes:
-    """An answer that is whole."""
-    return "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]).encode() + body
-
-
 # Slow, but in the end all is well.
-
-
-def delay(seconds: float) -> Fault:
-    async def fault(exchange: Exchange) -> None:
-        await asyncio.sleep(seconds)
-        await through(exchange)
-
-    return fault
 
 
 def throttle(pieces: int) -> Fault:
@@ -69,11 +56,6 @@ def cut_answer(length: int) -> Fault:
 swallow = cut_answer(0)
 
 
-async def reset(exchange: Exchange) -> None:
-    """RST, and the platform hears of nothing."""
-    exchange.reset()
-
-
 async def reset_after(exchange: Exchange) -> None:
     """RST, when the platform has answered."""
     await exchange.forward()
@@ -107,12 +89,6 @@ def hold_back(release: threading.Event) -> Fault:
 # Nothing comes, or not enough.
 
 
-async def silent(exchange: Exchange) -> None:
-    """Accepted, read, never answered."""
-    await exchange.client_gone()
-    exchange.close()
-
-
 async def trickle(exchange: Exchange) -> None:
     """Byte after byte, and the last never comes."""
     answer = await exchange.forward()
@@ -124,17 +100,6 @@ async def trickle(exchange: Exchange) -> None:
 
 
 # Somebody else answers.
-
-
-def saying(answer: bytes) -> Fault:
-    """That, and the connection is closed."""
-
-    async def fault(exchange: Exchange) -> None:
-        await exchange.send(answer)
-        exchange.close()
-
-    return fault
-
 
 portal = saying(http("200 OK", HTML, "Content-Type: text/html"))
 _noise = random.Random(1).randbytes(512)  # noqa: S311 - the same in each run

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.calls import fresh_name, redeemed
-from faults.faults import cut_answer, endless_head, garbage, half_close, portal, reset, silent, swallow
-from faults.proxy import FaultProxy
+from faults.faults import cut_answer, endless_head, garbage, half_close, portal, swallow
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import MLPlatformException
 from mlplatform_client.local import LocalPlatform
+from mlplatform_client.testing import FaultProxy, hang, reset
 
 AT_A_TIME = 8
 # What a call that gets no answer takes; far more than one that gets one.
 TIMEOUT = 10
-_FAULTS = [reset, swallow, portal, garbage, half_close(40), cut_answer(300), endless_head, silent]
+_FAULTS = [reset, swallow, portal, garbage, half_close(40), cut_answer(300), endless_head, hang]
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from conftest import TOKEN
-from faults.calls import CALLS, count, fresh_name, line
+from faults.calls import CALLS, count, fresh_name
 from faults.faults import cut_answer
-from faults.proxy import Exchange, FaultProxy
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import ForbiddenException
 from mlplatform_client.local import LocalPlatform
+from mlplatform_client.testing import Exchange, FaultProxy
 
 # The methods whose answer is a secret.
 SECRET = ["create_register_token", "create_refresh_token", "rotate_token"]
@@ -21,7 +21,7 @@ class Losses:
 
     def __init__(self, platform: LocalPlatform, admin: MLPlatform, method: str) -> None:
         self._platform, self._admin = platform, admin
-        self._call, self._line = CALLS[method], line(method)
+        self._call, self._method = CALLS[method], method
         self._proxy = FaultProxy(platform.url)
         self.client = MLPlatform(platform.admin_token, url=self._proxy.url)
 
@@ -37,7 +37,7 @@ class Losses:
         name = fresh_name()
         given = self._call.prepare(self._admin, name, self._platform)
         self._proxy.exchanges.clear()
-        self._proxy.fail(*map(cut_answer, cuts), on=self._line)
+        self._proxy.fail(*map(cut_answer, cuts), on=self._method)
         secret = self._call.run(self.client, given)
         self._proxy.heal()
         exchanges = self.exchanges()
@@ -58,7 +58,7 @@ class Losses:
         return len(last.answer)
 
     def exchanges(self) -> list[Exchange]:
-        return [exchange for exchange in self._proxy.exchanges if exchange.line.startswith(self._line)]
+        return [exchange for exchange in self._proxy.exchanges if exchange.method == self._method]
 
     def _use(self, secret: str) -> str:
         """The name behind a secret that works."""

@@ -182,7 +182,7 @@ impl Serve {
 /// How jobs are run.
 #[derive(Debug, Args)]
 struct Jobs {
-    /// Run jobs as this user, which owns nothing of the platform, or each as another of these ids, such as 100000-165535,
+    /// Run jobs as this user, which owns nothing of the platform, or each as another of these ids, such as 2000000000-2000065535,
     /// which are nobody's; needs root
     #[arg(long, env = "MLP_SERVER_JOB_USER", value_name = "NAME|FIRST-LAST")]
     job_user: Option<String>,
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(jobs(&["--no-jobs"]), Ok(JobsAs::Off));
         assert_eq!(jobs(&["--jobs-as-myself"]), Ok(JobsAs::Myself));
         assert_eq!(jobs(&["--job-user", "nobody"]), Ok(JobsAs::User("nobody".to_owned())));
-        assert!(matches!(jobs(&["--job-user", "100000-165535"]), Ok(JobsAs::Range(_))));
+        assert!(matches!(jobs(&["--job-user", "2000000000-2000065535"]), Ok(JobsAs::Range(_))));
         assert!(jobs(&["--job-user", "0-9"]).unwrap_err().contains("0 is root"));
         for choice in ["--job-user NAME", "--jobs-as-myself", "--no-jobs"] {
             assert!(jobs(&[]).unwrap_err().contains(choice));

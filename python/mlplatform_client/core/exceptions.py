@@ -180,7 +180,7 @@ BY_ERROR_CODE: dict[str, type[MLPlatformException]] = {
     )
 }
 
-_BY_STATUS: dict[int, type[MLPlatformException]] = {
+BY_STATUS: dict[int, type[MLPlatformException]] = {
     400: BadRequestException,
     401: UnauthorizedException,
     403: ForbiddenException,
@@ -207,7 +207,7 @@ def from_native(kind: str, message: str, details: dict[str, object], causes: lis
     """Make the exception for an error of the Rust core, which calls this."""
     if kind == "refused":
         status = details["status"]
-        by_status = _BY_STATUS.get(status) if isinstance(status, int) else None
+        by_status = BY_STATUS.get(status) if isinstance(status, int) else None
         cls = BY_ERROR_CODE.get(str(details["error_code"])) or by_status or MLPlatformException
     else:
         cls = _BY_KIND[kind]

@@ -51,7 +51,7 @@ impl IdRange {
             (Some(first), Some(last)) if last.saturating_sub(first).saturating_add(1) < FEWEST || last < first => {
                 refuse(format!(
                     "which are too few ids: give at least {FEWEST}, one for the platform's questions, one for each cluster and \
-                 one for each job that runs, such as 100000-165535"
+                 one for each job that runs, such as 2000000000-2000065535"
                 ))
             }
             (Some(first), Some(last)) => Ok(Self { first, last }),

@@ -1,4 +1,4 @@
-"""Servers of the tests, on an event loop in a thread of its own."""
+"""Servers for tests, on an event loop in a thread of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+# All that is waited for is this machine's own; under load that takes a while.
+_STOP_SECONDS = 30.0
 
 
 class Background:
@@ -18,7 +20,8 @@ class Background:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__)
+        # A daemon: what a test forgot to stop does not keep the interpreter from ending.
+        self._thread = threading.Thread(target=self._loop.run_forever, name=type(self).__name__, daemon=True)
         self._thread.start()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
@@ -27,10 +30,12 @@ class Background:
         self._run(self._listen())
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection; called for each."""
         raise NotImplementedError
 
     @property
     def address(self) -> str:
+        """``127.0.0.1`` and the port."""
         return f"127.0.0.1:{self.port}"
 
     @contextlib.contextmanager
@@ -41,19 +46,24 @@ class Background:
         self._run(self._listen())
 
     def stop(self) -> None:
+        """Close the listener and all connections. May be called twice."""
+        if self._loop.is_closed():
+            return
         self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def __enter__(self: T) -> T:
+        """Return itself."""
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        """Stop it."""
         self.stop()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_STOP_SECONDS)
 
     async def _listen(self) -> None:
         self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port, ssl=self._tls)
@@ -61,11 +71,12 @@ class Background:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None
+        assert task is not None  # noqa: S101 - a callback of the listener runs in a task, which the type does not say
         self._tasks.add(task)
         self.connections += 1
         try:
-            with contextlib.suppress(OSError, EOFError):
+            # What is no HTTP, or too long of it, ends its connection.
+            with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):
                 await self.serve(reader, writer)
             await hang_up(writer)
         except asyncio.CancelledError:
