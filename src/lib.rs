@@ -1,6 +1,7 @@
 //! The Python face of the client: a table of contents. There is no HTTP and no policy here.
 
 mod arguments;
+mod awaited;
 mod contract;
 mod errors;
 mod exit;
@@ -18,11 +19,13 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use super::awaited::{Call, Completions};
+    #[pymodule_export]
     use super::contract::contract;
     #[pymodule_export]
     use super::manifest::{Manifest, ManifestProblem};
     #[pymodule_export]
-    use super::platform::MLPlatform;
+    use super::platform::{AwaitedPlatform, MLPlatform};
     #[pymodule_export]
     use super::serializers::audit::MLPAuditEntry;
     #[pymodule_export]

@@ -26,7 +26,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{errors, exit::Inside};
+use crate::exit::Inside;
 
 /// How long a signal may wait: well under the 0.2 s after which a person presses Ctrl-C again.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
@@ -35,24 +35,36 @@ const WORKERS: usize = 2;
 
 static RUNTIME: ProcessLocal<Runtime> = ProcessLocal::new();
 
-/// Waits for a future of the client, answering to signals.
-pub(crate) fn block_on<T, F>(inside: &Inside<'_>, future: F) -> PyResult<T>
+/// Waits for a future of the client, answering to signals. `Err`: what a signal's handler raised.
+pub(crate) fn block_on<T, F>(inside: &Inside<'_>, future: F) -> PyResult<Result<T, Error>>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
     let py = inside.py();
-    let runtime = RUNTIME.get_or_try_init(py, || {
-        Builder::new_multi_thread().worker_threads(WORKERS).thread_name("mlplatform").enable_all().build()
-    })?;
+    let runtime = runtime(py)?;
     let mut task = AbortOnDrop(runtime.spawn(future));
     loop {
         match inside.detached(|| runtime.block_on(async { timeout(SIGNAL_INTERVAL, &mut task.0).await })) {
-            Ok(Ok(result)) => return result.map_err(|error| errors::raise(py, &error)),
-            Ok(Err(died)) => return Err(errors::raise(py, &Error::internal(died))),
+            Ok(Ok(result)) => return Ok(result),
+            Ok(Err(died)) => return Ok(Err(Error::internal(died))),
             Err(_) => py.check_signals()?,
         }
     }
+}
+
+/// Begins a future that nobody waits for in Rust. Dropping the handle lets it go on.
+pub(crate) fn spawn(
+    py: Python<'_>,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> PyResult<tokio::task::AbortHandle> {
+    Ok(runtime(py)?.spawn(future).abort_handle())
+}
+
+fn runtime(py: Python<'_>) -> std::io::Result<Arc<Runtime>> {
+    RUNTIME.get_or_try_init(py, || {
+        Builder::new_multi_thread().worker_threads(WORKERS).thread_name("mlplatform").enable_all().build()
+    })
 }
 
 struct AbortOnDrop<T>(JoinHandle<T>);

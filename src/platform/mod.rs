@@ -23,10 +23,12 @@ use mlplatform_client::{
     Client, Config, Error, Expiry, Given,
     protocol::{Secret, token},
 };
-use pyo3::{exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyDict};
+use pyo3::{IntoPyObjectExt, exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyDict};
 
 use crate::{
-    arguments, errors,
+    arguments,
+    awaited::Call,
+    errors,
     exit::{self, Inside},
     runtime::{self, ProcessLocal},
     serializers,
@@ -80,6 +82,22 @@ pub(crate) struct MLPlatform {
     config: OnceLock<Config>,
     client: ProcessLocal<Client>,
     closed: AtomicBool,
+    /// Its methods return a [`Call`] instead of waiting.
+    awaited: bool,
+}
+
+/// The methods of ``MLPlatform``, each of which returns a ``Call`` instead of waiting: what
+/// ``mlplatform_client.aio.AsyncMLPlatform`` is made of.
+#[pyclass(frozen, extends = MLPlatform, module = "mlplatform_client._native")]
+pub(crate) struct AwaitedPlatform;
+
+#[pymethods]
+impl AwaitedPlatform {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(MLPlatform::unset(true)).add_subclass(Self)
+    }
 }
 
 #[pymethods]
@@ -87,7 +105,7 @@ impl MLPlatform {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None)")]
     fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { config: OnceLock::new(), client: ProcessLocal::new(), closed: AtomicBool::new(false) }
+        Self::unset(false)
     }
 
     #[pyo3(signature = (refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None))]
@@ -174,13 +192,41 @@ impl MLPlatform {
 }
 
 impl MLPlatform {
-    /// Every call goes through here: this process' client, the wait, the errors.
-    fn call<T, F>(&self, inside: &Inside<'_>, verb: impl FnOnce(Arc<Client>) -> F) -> PyResult<T>
+    fn unset(awaited: bool) -> Self {
+        Self { config: OnceLock::new(), client: ProcessLocal::new(), closed: AtomicBool::new(false), awaited }
+    }
+
+    /// Every call goes through here: this process' client, the wait, the errors. `show` makes Python's value of an answer.
+    /// Whoever awaits gets a [`Call`], and the rest happens there.
+    fn call<T, F, V>(
+        &self,
+        inside: &Inside<'_>,
+        verb: impl FnOnce(Arc<Client>) -> F,
+        show: impl FnOnce(Python<'_>, T) -> PyResult<V> + Send + 'static,
+    ) -> PyResult<Py<PyAny>>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
+        V: for<'py> IntoPyObject<'py>,
     {
         let py = inside.py();
+        let client = self.client(py)?;
+        let answer = verb(Arc::clone(&client));
+        let show = move |py: Python<'_>, result: Result<T, Error>| {
+            if let Some(expiry) = client.expiry() {
+                warn_of_the_end(py, expiry);
+            }
+            show(py, result.map_err(|error| errors::raise(py, &error))?)?.into_py_any(py)
+        };
+        if self.awaited {
+            Call::new(answer, show).into_py_any(py)
+        } else {
+            show(py, runtime::block_on(inside, answer)?)
+        }
+    }
+
+    /// This process' client.
+    fn client(&self, py: Python<'_>) -> PyResult<Arc<Client>> {
         prepare(py);
         if self.closed.load(Ordering::SeqCst) {
             return Err(errors::raise(py, &Error::closed("this MLPlatform was closed: make another")));
@@ -188,13 +234,13 @@ impl MLPlatform {
         let unset = "this MLPlatform has no settings: an __init__ of a subclass calls super().__init__(…) first";
         let config = self.config.get().ok_or_else(|| Error::configuration(unset.to_owned()));
         let client = self.client.get_or_try_init(py, || Client::new(config?));
-        let client = client.map_err(|error| errors::raise(py, &error))?;
-        let result = runtime::block_on(inside, verb(Arc::clone(&client)));
-        if let Some(expiry) = client.expiry() {
-            warn_of_the_end(py, expiry);
-        }
-        result
+        client.map_err(|error| errors::raise(py, &error))
     }
+}
+
+/// What is shown of an answer without content.
+fn nothing(py: Python<'_>, (): ()) -> PyResult<Py<PyAny>> {
+    Ok(py.None())
 }
 
 /// What is imported and looked up for an answer or an error is so before the first wait: what is done after a wait is
