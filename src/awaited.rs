@@ -11,12 +11,15 @@ use std::{
     mem,
     pin::Pin,
     process,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use mlplatform_client::Error;
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
-use tokio::task::AbortHandle;
+use tokio::{sync::mpsc::UnboundedReceiver, task::AbortHandle};
 
 #[cfg(not(unix))]
 use std::net::TcpStream as Stream;
@@ -26,6 +29,19 @@ use std::os::unix::net::UnixStream as Stream;
 use crate::{exit, runtime};
 
 type Show = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+type Updates = Box<dyn FnMut(Python<'_>) -> PyResult<Option<Py<PyAny>>> + Send>;
+
+/// Wakes the loop of a call before its end: there is an update.
+#[derive(Clone, Default)]
+pub(crate) struct Bell(Arc<OnceLock<Post>>);
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        if let Some(post) = self.0.get() {
+            post.queue.post(post.number);
+        }
+    }
+}
 
 /// A call that was asked for and is awaited.
 #[pyclass(frozen, module = "mlplatform_client._native")]
@@ -33,6 +49,11 @@ pub(crate) struct Call {
     state: Mutex<State>,
     /// A forked child must not touch what belongs to the parent's runtime.
     process: u32,
+    over: Arc<AtomicBool>,
+    /// What is called with each update, or ``None``.
+    #[pyo3(get)]
+    on_update: Option<Py<PyAny>>,
+    bell: Bell,
 }
 
 #[derive(Default)]
@@ -43,6 +64,8 @@ struct State {
     task: Option<AbortHandle>,
     /// Until it is taken.
     result: Option<Show>,
+    /// What has come meanwhile.
+    updates: Option<Updates>,
 }
 
 impl Call {
@@ -52,8 +75,10 @@ impl Call {
         show: impl FnOnce(Python<'_>, Result<T, Error>) -> PyResult<Py<PyAny>> + Send + 'static,
     ) -> Self {
         let slot = Arc::new(Mutex::new(None));
-        let kept = Arc::clone(&slot);
+        let over = Arc::new(AtomicBool::new(false));
+        let (kept, ended) = (Arc::clone(&slot), Ended(Arc::clone(&over)));
         let future = async move {
+            let _ended = ended;
             let result = answer.await;
             *locked(&kept) = Some(result);
         };
@@ -61,8 +86,32 @@ impl Call {
             let result = locked(&slot).take();
             show(py, result.unwrap_or_else(|| Err(Error::internal("the call's task died"))))
         };
-        let state = State { future: Some(Box::pin(future)), task: None, result: Some(Box::new(result)) };
-        Self { state: Mutex::new(state), process: process::id() }
+        let state = State { future: Some(Box::pin(future)), task: None, result: Some(Box::new(result)), updates: None };
+        let (state, process) = (Mutex::new(state), process::id());
+        Self { state, process, over, on_update: None, bell: Bell::default() }
+    }
+
+    /// With updates on its way, each of which was announced by the bell.
+    pub(crate) fn telling<U: Send + 'static>(
+        mut self,
+        bell: Bell,
+        mut updates: UnboundedReceiver<U>,
+        on_update: Py<PyAny>,
+        show: impl Fn(Python<'_>, U) -> PyResult<Py<PyAny>> + Send + 'static,
+    ) -> Self {
+        let next = move |py: Python<'_>| updates.try_recv().ok().map(|update| show(py, update)).transpose();
+        locked(&self.state).updates = Some(Box::new(next));
+        (self.on_update, self.bell) = (Some(on_update), bell);
+        self
+    }
+}
+
+/// Tells that the task has ended, however it did.
+struct Ended(Arc<AtomicBool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
@@ -73,7 +122,9 @@ impl Call {
         let _inside = exit::enter(py);
         let future = locked(&self.state).future.take();
         let future = future.filter(|_| self.process == process::id()).ok_or_else(|| again("it was begun before"))?;
-        let post = Post { queue: Arc::clone(&completions.queue), number };
+        let post = || Post { queue: Arc::clone(&completions.queue), number };
+        let _: Result<(), Post> = self.bell.0.set(post());
+        let post = PostOnDrop(post());
         let task = runtime::spawn(py, async move {
             let _post = post;
             future.await;
@@ -87,6 +138,20 @@ impl Call {
         let _inside = exit::enter(py);
         let result = locked(&self.state).result.take();
         result.ok_or_else(|| again("its result was taken before"))?(py)
+    }
+
+    /// Whether it has ended.
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// The next update, if one has come.
+    fn update(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let _inside = exit::enter(py);
+        let Some(mut updates) = locked(&self.state).updates.take() else { return Ok(None) };
+        let next = updates(py);
+        locked(&self.state).updates = Some(updates);
+        next
     }
 
     /// Give it up: the request ends. Does nothing to a call that has ended.
@@ -127,20 +192,28 @@ struct Queue {
     writer: Stream,
 }
 
-/// Queues the number when the task ends, however it does.
+impl Queue {
+    fn post(&self, number: u64) {
+        let mut ended = locked(&self.ended);
+        ended.push(number);
+        if ended.len() == 1 {
+            // Never more than two bytes wait. If nobody reads them any more, nobody waits for the call.
+            let _ = (&self.writer).write(&[0]);
+        }
+    }
+}
+
 struct Post {
     queue: Arc<Queue>,
     number: u64,
 }
 
-impl Drop for Post {
+/// Queues the number when the task ends, however it does.
+struct PostOnDrop(Post);
+
+impl Drop for PostOnDrop {
     fn drop(&mut self) {
-        let mut ended = locked(&self.queue.ended);
-        ended.push(self.number);
-        if ended.len() == 1 {
-            // Never more than two bytes wait. If nobody reads them any more, nobody waits for the call.
-            let _ = (&self.queue.writer).write(&[0]);
-        }
+        self.0.queue.post(self.0.number);
     }
 }
 

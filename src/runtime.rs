@@ -22,8 +22,9 @@ use mlplatform_client::Error;
 use pyo3::prelude::*;
 use tokio::{
     runtime::{Builder, Runtime},
-    task::JoinHandle,
-    time::timeout,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::{JoinError, JoinHandle},
+    time::sleep,
 };
 
 use crate::exit::Inside;
@@ -41,14 +42,48 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
+    let (_, mut none) = unbounded_channel::<()>();
+    block_on_telling(inside, future, &mut none, |_, ()| Ok(()))
+}
+
+/// The same, and meanwhile `tell` is called, on this thread, with what comes through the channel. What it raises ends the
+/// wait.
+pub(crate) fn block_on_telling<T, F, U: Send>(
+    inside: &Inside<'_>,
+    future: F,
+    updates: &mut UnboundedReceiver<U>,
+    mut tell: impl FnMut(Python<'_>, U) -> PyResult<()>,
+) -> PyResult<Result<T, Error>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    enum Came<T, U> {
+        Update(U),
+        Result(Result<T, JoinError>),
+        Nothing,
+    }
     let py = inside.py();
     let runtime = runtime(py)?;
     let mut task = AbortOnDrop(runtime.spawn(future));
     loop {
-        match inside.detached(|| runtime.block_on(async { timeout(SIGNAL_INTERVAL, &mut task.0).await })) {
-            Ok(Ok(result)) => return Ok(result),
-            Ok(Err(died)) => return Ok(Err(Error::internal(died))),
-            Err(_) => py.check_signals()?,
+        let next = async {
+            tokio::select! {
+                biased;
+                Some(update) = updates.recv() => Came::Update(update),
+                result = &mut task.0 => Came::Result(result),
+                () = sleep(SIGNAL_INTERVAL) => Came::Nothing,
+            }
+        };
+        match inside.detached(|| runtime.block_on(next)) {
+            Came::Update(update) => tell(py, update)?,
+            Came::Result(result) => {
+                while let Ok(update) = updates.try_recv() {
+                    tell(py, update)?;
+                }
+                return Ok(result.unwrap_or_else(|died| Err(Error::internal(died))));
+            }
+            Came::Nothing => py.check_signals()?,
         }
     }
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "python" / "mlplatform_client"
 
 TEMPLATE = """
-__all__ = ["AsyncMLPlatform"]
+__all__ = ["AsyncMLPlatform", "AsyncSparkJob"]
 
 class AsyncMLPlatform:
 {init}
@@ -22,34 +22,44 @@ class AsyncMLPlatform:
     async def __aexit__(self, *exc_info: object) -> None: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 {methods}
+
+class AsyncSparkJob(Handle):
+{handle}
 """
 
 
 def made() -> str:
     """The stub as it has to be."""
-    source = (PACKAGE / "_native.pyi").read_text(encoding="utf-8")
-    module = ast.parse(source)
-    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
-    functions = [node for node in classes["MLPlatform"].body if isinstance(node, ast.FunctionDef)]
-    text = {node: "\n".join(source.splitlines()[node.lineno - 1 : node.end_lineno]) for node in functions}
-    init = next(text[node] for node in functions if node.name == "__init__")
-    overloaded = "    @overload\n"
-    methods = [
-        (overloaded if node.decorator_list else "") + text[node].replace("def ", "async def ", 1)
-        for node in functions
-        if not node.name.startswith("_")
-    ]
-    body = TEMPLATE.format(init=init, methods="\n".join(methods))
-    used = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
-    used |= {node.value.id for node in ast.walk(ast.parse(body)) if _is_of_module(node)}  # type: ignore[attr-defined]
-    imports = [ast.unparse(node) for node in module.body if _only(node, used)]
-    own = sorted(used & classes.keys())
+    native, handle = _Source("_native.pyi", "MLPlatform"), _Source("core/spark_job.py", "SparkJob")
+    init = next(text for name, text in native.methods if name == "__init__")
+    body = TEMPLATE.format(init=init, methods="\n".join(native.awaited()), handle="\n".join(handle.awaited()))
+    body = body.replace("-> SparkJob:", "-> AsyncSparkJob:")
+    names = list(ast.walk(ast.parse(body)))
+    used = {node.id for node in names if isinstance(node, ast.Name)}
+    imports = [ast.unparse(node) for node in native.module.body if _only(node, used)]
+    own = sorted(used & {node.name for node in native.module.body if isinstance(node, ast.ClassDef)})
+    imports.append("from mlplatform_client.core.spark_job import Handle")
     imports.append(f"from mlplatform_client._native import {', '.join(own)}")
     return _formatted("\n".join(imports) + "\n" + body)
 
 
-def _is_of_module(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+class _Source:
+    """A file, and the methods of a class in it: each with its name and its text, without docstring and body."""
+
+    def __init__(self, file: str, name: str) -> None:
+        text = (PACKAGE / file).read_text(encoding="utf-8")
+        self.module = ast.parse(text)
+        found = next(node for node in self.module.body if isinstance(node, ast.ClassDef) and node.name == name)
+        self.methods = []
+        for node in found.body:
+            if isinstance(node, ast.FunctionDef):
+                node.body = [ast.Expr(ast.Constant(...))]
+                self.methods.append(
+                    (node.name, "    " + ast.unparse(node).replace("\n    ...", " ...").replace("\n", "\n    "))
+                )
+
+    def awaited(self) -> list[str]:
+        return [text.replace("def ", "async def ", 1) for name, text in self.methods if not name.startswith("_")]
 
 
 def _only(node: ast.stmt, used: set[str]) -> bool:

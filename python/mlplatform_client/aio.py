@@ -19,11 +19,13 @@ import inspect
 import itertools
 import os
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from mlplatform_client._native import AwaitedPlatform, Call, Completions, MLPlatform
+from mlplatform_client.core.spark_job import Handle, SparkJob
 
-__all__ = ["AsyncMLPlatform"]
+__all__ = ["AsyncMLPlatform", "AsyncSparkJob"]
 
 
 class _Bridge:
@@ -57,11 +59,27 @@ class _Bridge:
         try:
             call.begin(self._completions, number)
             await future
+            if call.on_update is not None:
+                await self._tell(loop, call, number)
             return call.result()
         finally:
             # Cancelled, or left where it was because its loop is gone: the request ends.
             del self._waiting[number]
             call.abort()
+
+    async def _tell(self, loop: asyncio.AbstractEventLoop, call: Call, number: int) -> None:
+        """Tell of what comes while the call is under way, up to its end."""
+        while True:
+            # Before the look: what comes behind it wakes this one.
+            future = self._waiting[number] = loop.create_future()
+            over = call.is_over()
+            while (update := call.update()) is not None:
+                told = call.on_update(update)
+                if inspect.isawaitable(told):
+                    await told
+            if over:
+                return
+            await future
 
 
 _bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[_Bridge]] = weakref.WeakKeyDictionary()
@@ -79,6 +97,8 @@ def _bridge_of(loop: asyncio.AbstractEventLoop) -> _Bridge:
 
 async def _awaited(value: Any) -> Any:
     """What comes of a call; what was there at once is it already."""
+    if inspect.iscoroutine(value):
+        return await value
     if type(value) is not Call:
         return value
     loop = asyncio.get_running_loop()
@@ -115,6 +135,8 @@ class AsyncMLPlatform:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._core = AwaitedPlatform(*args, **kwargs)
+        # Handles of jobs are this object's.
+        self._core._face = self
 
     async def __aenter__(self) -> AsyncMLPlatform:
         """Return itself."""
@@ -134,21 +156,32 @@ class AsyncMLPlatform:
         )
 
 
-def _awaiting(name: str) -> Any:
-    """Make a coroutine function of a method."""
-    method = getattr(MLPlatform, name)
-
-    async def call(self: AsyncMLPlatform, /, *args: Any, **kwargs: Any) -> Any:
-        return await _awaited(method(self._core, *args, **kwargs))
-
-    call.__name__ = name
-    call.__qualname__ = f"{AsyncMLPlatform.__name__}.{name}"
-    call.__doc__ = method.__doc__
-    call.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
-    return call
+class AsyncSparkJob(Handle):
+    """``SparkJob`` of an ``AsyncMLPlatform``: the same methods, and every method is awaited."""
 
 
-for _name in dir(MLPlatform):
-    if not _name.startswith("_"):
-        setattr(AsyncMLPlatform, _name, _awaiting(_name))
-del _name
+AsyncMLPlatform._handle = AsyncSparkJob
+
+
+def _await_all(cls: type, methods: type, of: Callable[[Any], Any]) -> None:
+    """Give a class coroutine functions in the place of another's methods, which are called on what `of` gives."""
+    for name in dir(methods):
+        method = getattr(methods, name)
+        if not name.startswith("_") and callable(method):
+            setattr(cls, name, _awaiting(cls, name, method, of))
+
+
+def _awaiting(cls: type, name: str, method: Any, of: Callable[[Any], Any]) -> Any:
+    # The method is called in the frame of this coroutine: whoever awaits it is whom warnings are for.
+    async def awaiting(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return await _awaited(method(of(self), *args, **kwargs))
+
+    awaiting.__name__ = name
+    awaiting.__qualname__ = f"{cls.__name__}.{name}"
+    awaiting.__doc__ = method.__doc__
+    awaiting.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return awaiting
+
+
+_await_all(AsyncMLPlatform, MLPlatform, lambda self: self._core)
+_await_all(AsyncSparkJob, SparkJob, lambda self: self)

@@ -1,6 +1,7 @@
 import datetime
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 from typing_extensions import Self
 
@@ -21,10 +22,11 @@ from mlplatform_client._native import (
     MLPRegisterTokenInfo,
     MLPTokenInfo,
 )
+from mlplatform_client.core.spark_job import Handle
 from mlplatform_client.core.token import TokenStr
 from mlplatform_client.serializers.auth import MLPTokenType
 
-__all__ = ["AsyncMLPlatform"]
+__all__ = ["AsyncMLPlatform", "AsyncSparkJob"]
 
 class AsyncMLPlatform:
     def __init__(
@@ -55,11 +57,7 @@ class AsyncMLPlatform:
     async def create_refresh_token(self, register_token: str, *, timeout: float | None = None) -> TokenStr: ...
     async def delete_token(self, token_name: str, *, timeout: float | None = None) -> None: ...
     async def rotate_token(
-        self,
-        token_name: str,
-        *,
-        overlap: str | datetime.timedelta | float | None = None,
-        timeout: float | None = None,
+        self, token_name: str, *, overlap: str | datetime.timedelta | float | None = None, timeout: float | None = None
     ) -> TokenStr: ...
     async def delete_issuer_tokens(
         self, issuer_name: str, *, issuer_id: str | None = None, timeout: float | None = None
@@ -175,10 +173,37 @@ class AsyncMLPlatform:
     ) -> K8sSparkApplication: ...
     async def spark_delete_job(self, cluster_id: str, job_name: str, *, timeout: float | None = None) -> None: ...
     async def spark_events(
-        self, cluster_id: str, *, timeout: float | None = None, **kwargs: Any
+        self, cluster_id: str, *, job_name: str | None = None, timeout: float | None = None, **kwargs: Any
     ) -> K8sSparkEventsList: ...
     async def spark_job_explain(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
     ) -> K8sSparkJobExplanation: ...
+    async def spark_job(
+        self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
+    ) -> AsyncSparkJob: ...
+    async def wait_for_spark_job(
+        self,
+        cluster_id: str,
+        job_name: str,
+        until: Literal["completed", "running"] = "completed",
+        timeout: float | None = None,
+        on_update: Callable[[K8sSparkJobInfo], object] | None = None,
+    ) -> K8sSparkJobInfo: ...
     async def stop(self, **kwargs: Any) -> None: ...
     async def close(self) -> None: ...
+
+class AsyncSparkJob(Handle):
+    async def info(self, *, timeout: float | None = None) -> K8sSparkJobInfoDetail: ...
+    async def wait(
+        self,
+        until: Literal["completed", "running"] = "completed",
+        timeout: float | None = None,
+        on_update: Callable[[K8sSparkJobInfo], object] | None = None,
+    ) -> K8sSparkJobInfo: ...
+    async def logs(
+        self, *, tail: int | None = None, wait: float | None = None, timeout: float | None = None
+    ) -> K8sSparkJobLogs: ...
+    async def explain(self, *, timeout: float | None = None) -> K8sSparkJobExplanation: ...
+    async def events(self, *, timeout: float | None = None) -> K8sSparkEventsList: ...
+    async def describe(self, *, timeout: float | None = None) -> K8sSparkApplication: ...
+    async def delete(self, *, timeout: float | None = None) -> None: ...

@@ -7,7 +7,7 @@ use crate::{
     arguments, exit,
     serializers::spark_jobs::{
         K8sSparkApplication, K8sSparkEventsList, K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobInfoDetail,
-        K8sSparkJobLogs, K8sSparkJobsInfoList,
+        K8sSparkJobLogs, K8sSparkJobsInfoList, Origin,
     },
     text::{FilePath, Text},
 };
@@ -51,26 +51,27 @@ impl MLPlatform {
     /// >>> print(mlp.spark_submit_job(cluster.id, manifest, "calculate-pi.py"))
     #[pyo3(signature = (cluster_id, manifest, pycode_file_path=None, *, timeout=None, **kwargs))]
     fn spark_submit_job(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         cluster_id: Text<'_>,
         manifest: &Bound<'_, PyAny>,
         pycode_file_path: Option<FilePath>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_submit_job", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let manifest = arguments::manifest("manifest", manifest)?;
         let pycode_file_path = pycode_file_path.map(|path| path.read(py, "pycode_file_path")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(
+        let origin = Origin { platform: Self::face(slf)?, cluster_id: cluster_id.clone() };
+        slf.get().call(
             &inside,
             |client| async move {
                 client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout).await
             },
-            |_, info| Ok(K8sSparkJobInfo::from(info)),
+            move |_, info| Ok(K8sSparkJobInfo::of(info, origin)),
         )
     }
 
@@ -94,20 +95,24 @@ impl MLPlatform {
     ///     There is no such cluster.
     #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
     fn spark_jobs_list(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_jobs_list", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(
+        let (platform, of) = (Self::face(slf)?, cluster_id.clone());
+        slf.get().call(
             &inside,
             |client| async move { client.spark_jobs_list(&cluster_id, timeout).await },
-            |py, jobs| K8sSparkJobsInfoList::of(py, jobs.into_iter().map(K8sSparkJobInfo::from).collect()),
+            move |py, jobs| {
+                let origin = || Origin { platform: platform.clone_ref(py), cluster_id: of.clone() };
+                K8sSparkJobsInfoList::of(py, jobs.into_iter().map(|job| K8sSparkJobInfo::of(job, origin())).collect())
+            },
         )
     }
 
@@ -296,6 +301,8 @@ impl MLPlatform {
     /// ----------
     /// cluster_id : str
     ///     The cluster's ``id``.
+    /// job_name : str, optional
+    ///     Only events of jobs of this name. Default: of all.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
@@ -308,22 +315,27 @@ impl MLPlatform {
     /// ------
     /// NotFoundException
     ///     There is no such cluster.
-    #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, *, job_name=None, timeout=None, **kwargs))]
     fn spark_events(
         &self,
         py: Python<'_>,
         cluster_id: Text<'_>,
+        job_name: Option<Text<'_>>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_events", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
+        let job_name = job_name.map(|text| text.read("job_name")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
         self.call(
             &inside,
             |client| async move { client.spark_events(&cluster_id, timeout).await },
-            K8sSparkEventsList::from_protocol,
+            move |py, mut events| {
+                events.retain(|event| job_name.as_ref().is_none_or(|name| event.job_name == *name));
+                K8sSparkEventsList::from_protocol(py, events)
+            },
         )
     }
 

@@ -8,6 +8,7 @@ mod jobs;
 mod manifests;
 mod objects;
 mod tokens;
+mod waits;
 
 use std::{
     collections::HashSet,
@@ -25,9 +26,11 @@ use mlplatform_client::{
 };
 use pyo3::{IntoPyObjectExt, exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyDict};
 
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
 use crate::{
     arguments,
-    awaited::Call,
+    awaited::{Bell, Call},
     errors,
     exit::{self, Inside},
     runtime::{self, ProcessLocal},
@@ -225,6 +228,47 @@ impl MLPlatform {
         }
     }
 
+    /// The same for a call that tells of something while it is under way: `verb` gets what it tells by, and `show_update`
+    /// makes Python's value of that, for `on_update`.
+    fn call_telling<T, F, V, U, W>(
+        &self,
+        inside: &Inside<'_>,
+        verb: impl FnOnce(Arc<Client>, Tell<U>) -> F,
+        on_update: Option<Py<PyAny>>,
+        show_update: impl Fn(Python<'_>, U) -> PyResult<W> + Send + 'static,
+        show: impl FnOnce(Python<'_>, T) -> PyResult<V> + Send + 'static,
+    ) -> PyResult<Py<PyAny>>
+    where
+        T: Send + 'static,
+        U: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+        V: for<'py> IntoPyObject<'py>,
+        W: for<'py> IntoPyObject<'py>,
+    {
+        let py = inside.py();
+        let Some(on_update) = on_update else {
+            return self.call(inside, |client| verb(client, Tell(None)), show);
+        };
+        let client = self.client(py)?;
+        let (sender, mut updates) = unbounded_channel();
+        let bell = Bell::default();
+        let answer = verb(client, Tell(Some((sender, bell.clone()))));
+        let show = move |py: Python<'_>, result: Result<T, Error>| {
+            show(py, result.map_err(|error| errors::raise(py, &error))?)?.into_py_any(py)
+        };
+        let show_update = move |py: Python<'_>, update| show_update(py, update)?.into_py_any(py);
+        if self.awaited {
+            return Call::new(answer, show).telling(bell, updates, on_update, show_update).into_py_any(py);
+        }
+        let tell = |py: Python<'_>, update| on_update.call1(py, (show_update(py, update)?,)).map(drop);
+        show(py, runtime::block_on_telling(inside, answer, &mut updates, tell)?)
+    }
+
+    /// Which object a user has: for what refers to it.
+    fn face(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        if slf.get().awaited { slf.getattr("_face").map(Bound::unbind) } else { Ok(slf.clone().into_any().unbind()) }
+    }
+
     /// This process' client.
     fn client(&self, py: Python<'_>) -> PyResult<Arc<Client>> {
         prepare(py);
@@ -235,6 +279,19 @@ impl MLPlatform {
         let config = self.config.get().ok_or_else(|| Error::configuration(unset.to_owned()));
         let client = self.client.get_or_try_init(py, || Client::new(config?));
         client.map_err(|error| errors::raise(py, &error))
+    }
+}
+
+/// By which a call tells of something while it is under way, if anybody wants to know.
+struct Tell<U>(Option<(UnboundedSender<U>, Bell)>);
+
+impl<U> Tell<U> {
+    fn tell(&self, update: U) {
+        if let Some((sender, bell)) = &self.0 {
+            // Whoever does not listen any more has given the call up.
+            let _ = sender.send(update);
+            bell.ring();
+        }
     }
 }
 

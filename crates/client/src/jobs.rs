@@ -204,7 +204,7 @@ impl Client {
     }
 }
 
-fn job(cluster: &str, name: &str) -> Result<JobRequest, Error> {
+pub(crate) fn job(cluster: &str, name: &str) -> Result<JobRequest, Error> {
     // It goes into the path, where nothing and dots would mean another route.
     match name.trim() {
         "" | "." | ".." => {
