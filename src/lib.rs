@@ -6,6 +6,7 @@ mod contract;
 mod errors;
 mod exit;
 mod files;
+mod log_lines;
 mod manifest;
 mod platform;
 mod runtime;
@@ -22,6 +23,8 @@ mod _native {
     use super::awaited::{Call, Completions};
     #[pymodule_export]
     use super::contract::contract;
+    #[pymodule_export]
+    use super::log_lines::SparkJobLogLines;
     #[pymodule_export]
     use super::manifest::{Manifest, ManifestProblem};
     #[pymodule_export]

@@ -174,8 +174,11 @@ async def _message(reader: asyncio.StreamReader, headless: bool = False) -> byte
         return head
     if _CHUNKED.search(head):
         body = b""
-        while not body.endswith(b"0\r\n\r\n"):
-            body += await reader.readuntil(b"\r\n")
+        size = None
+        while size != 0:
+            line = await reader.readuntil(b"\r\n")
+            size = int(line, 16)
+            body += line + await reader.readexactly(size + 2)
         return head + body
     length = _LENGTH.search(head)
     return head + (await reader.readexactly(int(length[1])) if length else b"")

@@ -14,6 +14,7 @@ pub mod config;
 pub mod error;
 mod expiry;
 mod failure;
+pub mod follow;
 pub mod jobs;
 mod object_form;
 pub mod objects;

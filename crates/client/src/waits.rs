@@ -394,6 +394,6 @@ mod tests {
         let told = json!({"events": [event("WARNING", "a"), event("NORMAL", "b")]});
         assert_eq!(events(&told), ["t WARNING a m"]);
         assert_eq!(events(&json!({"events": [event("NORMAL", "b")]})), ["t NORMAL b m"]);
-        assert_eq!(events(&json!({"events": 5})), [String::new(); 0]);
+        assert!(events(&json!({"events": 5})).is_empty());
     }
 }
