@@ -133,10 +133,26 @@ class AsyncMLPlatform:
     ...     print(await mlp.who_am_i())
     """
 
-    __signature__ = inspect.signature(MLPlatform)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._core = AwaitedPlatform(*args, **kwargs)
+    def __init__(
+        self,
+        refresh_token: str | None = None,
+        *,
+        url: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+        client_cert: str | os.PathLike[str] | None = None,
+        client_key: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+        allow_http: bool | None = None,
+    ) -> None:
+        self._core: Any = AwaitedPlatform(
+            refresh_token,
+            url=url,
+            ca_bundle=ca_bundle,
+            client_cert=client_cert,
+            client_key=client_key,
+            timeout=timeout,
+            allow_http=allow_http,
+        )
         # Handles of jobs are this object's.
         self._core._face = self
 
