@@ -8,6 +8,7 @@ mod exit;
 mod files;
 mod login;
 mod manifest;
+mod notebook;
 mod platform;
 mod runtime;
 mod serializers;
@@ -28,15 +29,19 @@ mod _native {
     #[pymodule_export]
     use super::manifest::{Manifest, ManifestProblem};
     #[pymodule_export]
+    use super::notebook::{mimebundle, table};
+    #[pymodule_export]
     use super::platform::MLPlatform;
     #[pymodule_export]
     use super::serializers::audit::MLPAuditEntry;
     #[pymodule_export]
     use super::serializers::auth::{MLPRegisterTokenInfo, MLPTokenInfo};
     #[pymodule_export]
+    use super::serializers::lists::{K8sSparkEventsList, K8sSparkJobsInfoList};
+    #[pymodule_export]
     use super::serializers::spark_jobs::{
-        K8sSparkApplication, K8sSparkEvent, K8sSparkEventsList, K8sSparkJobExplanation, K8sSparkJobInfo,
-        K8sSparkJobInfoDetail, K8sSparkJobLogs, K8sSparkJobsInfoList,
+        K8sSparkApplication, K8sSparkEvent, K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobInfoDetail,
+        K8sSparkJobLogs,
     };
     #[pymodule_export]
     use super::serializers::spark_proxy::{K8sClusterInfo, K8sConfigmap, K8sObjectNamesList, K8sSecret};

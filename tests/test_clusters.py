@@ -89,7 +89,7 @@ def test_it_prints_one_field_a_line(local: K8sClusterInfo) -> None:
         "delete_after_inactive_min: None",
         "docker_registry: None",
     ]
-    assert repr(local).startswith(f"K8sClusterInfo(id='{local.id}', name='local', k8s_id=None, status='RUNNING', ")
+    assert repr(local) == f"<K8sClusterInfo name='local' status='RUNNING' id='{local.id}'>"
 
 
 @pytest.mark.parametrize(

@@ -95,10 +95,11 @@ def items():
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.manifest import Manifest
 from mlplatform_client.serializers.auth import MLPTokenInfo
-from mlplatform_client.serializers.spark_proxy import K8sSparkEventsList
+from mlplatform_client.serializers.spark_proxy import K8sSparkEvent, K8sSparkEventsList
 warnings.simplefilter("always")
 mlp = MLPlatform("a token", url="http://127.0.0.1:9")
 info = MLPTokenInfo("id", "name", Slow("USER"), "issuer", None, None)
+event = K8sSparkEvent(Slow("event"), "job", "pod", "NORMAL", "Started", "message")
 events = K8sSparkEventsList([Slow("event")])
 manifest = Manifest({})
 def call():
@@ -126,6 +127,9 @@ CODE = {
     "equality of values": "info == MLPTokenInfo('id', 'name', Slow('x'), 'issuer', None, None)",
     "str of a list": "str(events)",
     "repr of a list": "repr(events)",
+    "a table": "K8sSparkEventsList([event])._repr_html_()",
+    "what a notebook keeps": "K8sSparkEventsList([event])._repr_mimebundle_()",
+    "a table of one object": "event._repr_html_()",
     "a list's member": "Slow('x') in events",
     "a pickle": "events.__reduce__(); hash(events)",
 }

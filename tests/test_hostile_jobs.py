@@ -1,6 +1,6 @@
 """A job that is an attacker: with `--job-user`, nothing that the server does as root goes where a job points.
 
-The jobs are shell scripts that run as `nobody`, the server is root: this takes root.
+The jobs are shell scripts that run as `nobody`, or each as an id of its own; the server is root: this takes root.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ pytestmark = [
 ]
 RACE_SECONDS = 60
 CAP_SYS_RESOURCE = 24
+BY_ONE_AND_BY_MANY = pytest.mark.parametrize("platform", ["nobody", "3000000000-3000000999"], indirect=True)
 
 
 @pytest.fixture
@@ -43,9 +45,10 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def platform(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPlatform]:
+def platform(folder: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[LocalPlatform]:
+    """Its jobs run as `nobody`, unless a test says as whom."""
     monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(folder)))
-    monkeypatch.setenv("MLP_SERVER_JOB_USER", "nobody")
+    monkeypatch.setenv("MLP_SERVER_JOB_USER", getattr(request, "param", "nobody"))
     with LocalPlatform(folder / "data") as platform:
         yield platform
 
@@ -121,6 +124,7 @@ FODDER = (
 )
 
 
+@BY_ONE_AND_BY_MANY
 @pytest.mark.timeout(RACE_SECONDS + 180)
 def test_a_job_that_swaps_folders_for_links_moves_nothing_outside(
     platform: LocalPlatform, user: MLPlatform, cluster: str, submit: Callable[..., None], folder: Path
@@ -160,6 +164,7 @@ def test_a_job_that_swaps_folders_for_links_moves_nothing_outside(
     assert not {name for name in strange if name not in ("jobs", "buckets", "uploads", "trash")}, strange
 
 
+@BY_ONE_AND_BY_MANY
 def test_no_file_of_the_machine_is_told_of_that_jobs_cannot_see(
     user: MLPlatform, cluster: str, submit: Callable[..., None], folder: Path
 ) -> None:
@@ -187,6 +192,7 @@ def test_no_file_of_the_machine_is_told_of_that_jobs_cannot_see(
     assert _ended(user, cluster, "linked") == "COMPLETED"
 
 
+@BY_ONE_AND_BY_MANY
 def test_a_deep_tree_of_folders_is_removed_and_ends_nobody(
     platform: LocalPlatform, user: MLPlatform, cluster: str, submit: Callable[..., None]
 ) -> None:
@@ -212,6 +218,7 @@ def test_a_deep_tree_of_folders_is_removed_and_ends_nobody(
         (["--jobs-as-myself", "--public-url", "https://ml.example.com"], "others can reach https://ml.example.com"),
         (["--jobs-as-myself", "--trusted-proxy", "127.0.0.1"], "a proxy passes on the requests of others"),
         (["--job-user", "root"], "who may do everything"),
+        (["--job-user", "0-100"], "0 is root"),
         (["--job-user", "no-such-user"], "this machine knows no such user"),
         (["--jobs-as-myself", "--data-dir", "{data}/a,b"], "has a ',' in its path"),
         (["--no-jobs", "--data-dir", "{owned}"], "belongs to user"),
@@ -290,3 +297,39 @@ def test_a_job_is_what_the_kernel_ends_first(
     (rights,) = re.findall(r"CapEff:\s+(\w+)", Path("/proc/self/status").read_text())
     if int(rights, 16) >> CAP_SYS_RESOURCE & 1:
         assert after == "500"
+
+
+@pytest.mark.parametrize("what", ["Python", "the data directory"])
+def test_what_the_jobs_user_does_not_reach_is_told(what: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start and at a submit, with the folder that is closed; then jobs are taken without a restart."""
+    home = folder / "home"
+    home.mkdir(mode=0o700)
+    monkeypatch.setenv("MLP_SERVER_JOB_USER", "nobody")
+    monkeypatch.delenv("MLP_SERVER_SPARK_SUBMIT", raising=False)
+    python = sys.executable
+    if what == "Python":
+        (home / "python").symlink_to(sys.executable)
+        python = str(home / "python")
+    else:
+        monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(folder)))
+    monkeypatch.setenv("PYSPARK_PYTHON", python)
+    data = home / "data" if what == "the data directory" else folder / "data"
+    (folder / "job.py").write_text("exit 0\n")
+    with LocalPlatform(data) as platform, MLPlatform(platform.admin_token, url=platform.url) as mlp:
+        cluster = mlp.get_clusters()[0].id
+        expected = f"does not reach {what} ("
+        with pytest.raises(ConflictException, match=re.escape(expected)) as refusal:
+            mlp.spark_submit_job(cluster, manifest("j"), str(folder / "job.py"))
+        assert f"chmod o+x '{home}'" in str(refusal.value)
+        log = Path(platform.data_dir, "server.log")
+        until(lambda: expected in log.read_text())
+        home.chmod(0o711)
+        if what == "the data directory":
+            mlp.spark_submit_job(cluster, manifest("j"), str(folder / "job.py"))
+            assert _ended(mlp, cluster, "j") == "COMPLETED"
+        else:
+            # Its own Python may be in a private home, too; then the next closed folder is told.
+            try:
+                mlp.spark_submit_job(cluster, manifest("j"), str(folder / "job.py"))
+            except ConflictException as refused:
+                assert f"folder '{home}'" not in str(refused)

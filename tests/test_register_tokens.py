@@ -43,7 +43,7 @@ def test_waiting(admin: MLPlatform) -> None:
         "\trefresh_ttl: 1:30:00\n\tstate: WAITING"
     )
     assert not TOKEN.search(repr(info))
-    assert repr(info).startswith(f"MLPRegisterTokenInfo(id='{info.id}', client_name='waiting', type=")
+    assert repr(info) == f"<MLPRegisterTokenInfo client_name='waiting' type='ADMIN' state='WAITING' exp={info.exp}>"
 
 
 def test_redeemed_by_whom_and_a_second_redeem_that_was_tried(admin: MLPlatform, platform: LocalPlatform) -> None:

@@ -208,19 +208,19 @@ def test_a_job_can_neither_lock_nor_write_what_is_said_of_it(
     done
     ls $run 2>/dev/null && echo listed
     (: >> ../log) 2>/dev/null && echo log is written
-    grep -q spark.app.name ../spark.conf && echo configured
+    grep -q spark.app.name ../spark.conf && echo configured $(stat -c '%U %a' ../spark.conf)
     touch made && ls -l made | cut -c1-10
     umask
     """
     runs.submit("attack", attack)
     assert runs.ended("attack") == "COMPLETED"
-    assert runs.log("attack") == "configured\n-rw-r--r--\n0022\n"
+    assert runs.log("attack") == "configured nobody 400\n-rw-r--r--\n0022\n"
     folder = runs.files()
     for path in [folder / "log", *(folder / "run-1").iterdir()]:
         assert path.stat().st_mode & 0o777 == 0o600, path
         assert path.stat().st_uid == 0, path
     assert (folder / "run-1").stat().st_mode & 0o777 == 0o700
-    assert (folder / "spark.conf").stat().st_mode & 0o777 == 0o400
+    until(lambda: not (folder / "spark.conf").exists())
 
 
 def test_a_log_has_a_limit_and_keeps_its_offsets(
@@ -246,6 +246,31 @@ def test_a_log_has_a_limit_and_keeps_its_offsets(
     assert runs.reasons().count("LogTruncated") == 1
     page = runs.mlp.spark_job_explain(runs.cluster, "loud")
     assert page.cause == "completed"
+
+
+def test_the_logs_of_a_cluster_have_a_limit_together(
+    start: Callable[[], Runs], job_user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that ended first make room, also one that was deleted; one that runs is left alone."""
+    monkeypatch.setenv("MLP_SERVER_LONGEST_CLUSTER_LOGS", "2m")
+    runs = start()
+    gate = runs.folder / "gate"
+    size = MIB * 7 // 8
+    loud = f"echo first; yes 0123456789abcde | head -c {size}; echo last\n"
+    runs.submit("runs", loud + f"while [ ! -e {gate} ]; do sleep 0.05; done\n")
+    until(lambda: runs.log("runs").endswith("last\n"))
+    for name in ("one", "two"):
+        runs.submit(name, loud)
+        assert runs.ended(name) == "COMPLETED"
+    until(lambda: runs.reasons().count("LogTruncated") == 1)
+    text = runs.log("one")
+    assert "bytes of this log were dropped here: the logs of the cluster's jobs have a limit of 2 MiB …]" in text
+    assert text.startswith("first\n0123456789abcde\n")
+    assert text.endswith("0123456789abcde\nlast\n")
+    assert len(text) < 128 * 1024
+    assert len(runs.log("two")) == len(runs.log("runs")) == size + 11
+    gate.touch()
+    assert runs.ended("runs") == "COMPLETED"
 
 
 def test_a_job_does_not_hold_its_log(start: Callable[[], Runs], job_user: str) -> None:

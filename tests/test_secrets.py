@@ -123,9 +123,9 @@ def test_a_secret_is_listed_looked_at_and_deleted(
         anna.list_secrets(cluster_id=cluster, namespace="default"),
     ):
         assert isinstance(names, K8sObjectNamesList)
-        assert (list(names), len(names), names[0], names[-1]) == (["s3"], 1, "s3", "s3")
+        assert (list(names), len(names), names[0], names[-1]) == (["s3-secret", "s3"], 2, "s3-secret", "s3")
         assert "s3" in names
-        assert str(names) == "s3"
+        assert str(names) == "s3-secret\ns3"
     for detail in (
         anna.get_secret_detail(cluster, "s3"),
         anna.get_secret_detail(cluster, "s3", "default"),
@@ -146,6 +146,7 @@ def test_a_secret_is_listed_looked_at_and_deleted(
         admin.delete_secret(cluster_id=cluster, secret_name="s3", namespace="default")
     with pytest.raises(NotFoundException, match="list_secrets lists those there are"):
         anna.get_secret_detail(cluster, "s3")
+    admin.delete_secret(cluster, "s3-secret")
     empty = anna.list_secrets(cluster)
     assert (list(empty), len(empty), str(empty), bool(empty)) == ([], 0, "", False)
     with pytest.raises(IndexError):

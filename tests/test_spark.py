@@ -356,3 +356,53 @@ def test_the_guide(spark_platform: LocalPlatform, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "Pi is roughly 3.1" in done.stdout
     assert "The job 'pi-1' ended well." in done.stdout
+
+
+OWN_SECRET = """\
+apiVersion: v1
+kind: Secret
+metadata:
+  name: s3-secret
+stringData:
+  S3_ACCESS_KEY: anna
+  S3_SECRET_KEY: hunter2
+"""
+
+CLEANING = """
+import os
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+assert (os.environ["S3_ACCESS_KEY"], os.environ["S3_SECRET_KEY"]) == ("anna", "hunter2")
+spark = SparkSession.builder.getOrCreate()
+raw = spark.read.csv("s3a://spark-local/raw.csv", header=True)
+clean = raw.select(
+    F.col("id").cast("int"),
+    F.col("amount").cast("decimal(10,2)").alias("amount"),
+    F.to_date("day", "yyyy-MM-dd").alias("day"),
+)
+clean.write.mode("overwrite").parquet("s3a://spark-local/clean")
+for row in spark.read.parquet("s3a://spark-local/clean").collect():
+    print("row:", row.id, row.amount, row.day)
+"""
+
+
+def test_a_script_that_replaces_the_bucket_s_secret_and_cleans_a_file(
+    spark_platform: LocalPlatform, mlp: MLPlatform, cluster: str, tmp_path: Path
+) -> None:
+    """As the published pages do it: delete `s3-secret`, make it, use it; what cannot be read becomes NULL."""
+    (tmp_path / "secret.yaml").write_text(OWN_SECRET)
+    (tmp_path / "clean.py").write_text(CLEANING)
+    raw = Path(spark_platform.data_dir, "buckets", "spark-local", "raw.csv")
+    raw.write_text('id,amount,day\n1,10.50,2024-01-31\n2,INVALID,2024-13-45\n"",7,2024-02-30\n')
+    mlp.delete_secret(cluster, "s3-secret")
+    mlp.create_secret_from_yaml(cluster, tmp_path / "secret.yaml")
+    conf = {"spark.hadoop.fs.s3a.endpoint": "https://example.com", "spark.hadoop.fs.s3a.secret.key": "hunter2"}
+    spec = manifest("clean", sparkConf=conf, driver={"envFrom": [{"secretRef": {"name": "s3-secret"}}]})
+    mlp.spark_submit_job(cluster, spec, tmp_path / "clean.py")
+    log = str(mlp.spark_job_logs(cluster, "clean", wait=PATIENCE))
+    assert re.findall(r"^row: (.*)$", log, re.MULTILINE) == ["1 10.50 2024-01-31", "2 None None", "None 7.00 None"], log
+    told = [event.message for event in mlp.spark_events(cluster) if event.reason == "SettingIgnored"]
+    events = "\n".join(told)
+    assert "spark.hadoop.fs.s3a.endpoint, spark.hadoop.fs.s3a.secret.key" in events
+    assert "hunter2" not in events

@@ -50,3 +50,9 @@ def __getattr__(name: str) -> object:
 
         return K8sSparkJobRestartPolicyType
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # Completion in notebooks asks for it. Without the enumeration: help() asks, too, and would put the methods of `str`
+    # between the reader and ours.
+    return [*globals(), "login"]

@@ -6,9 +6,11 @@ use pyo3::{prelude::*, types::PyDict};
 use super::MLPlatform;
 use crate::{
     arguments, exit,
-    serializers::spark_jobs::{
-        K8sSparkApplication, K8sSparkEventsList, K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobInfoDetail,
-        K8sSparkJobLogs, K8sSparkJobsInfoList,
+    serializers::{
+        lists::{K8sSparkEventsList, K8sSparkJobsInfoList},
+        spark_jobs::{
+            K8sSparkApplication, K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobInfoDetail, K8sSparkJobLogs,
+        },
     },
     text::{FilePath, Text},
 };

@@ -59,7 +59,7 @@ macro_rules! fields {
 }
 pub(crate) use fields;
 
-/// What makes a class a value: its fields are what `repr` shows, what equality and hash are of, and what is pickled.
+/// What makes a class a value: its fields are what `repr` is made of, what equality and hash are of, and what is pickled.
 macro_rules! value {
     ($class:ident: $($field:ident),* $(,)?) => {
         $crate::serializers::fields!($class: $($field),*);
@@ -67,14 +67,13 @@ macro_rules! value {
         #[pymethods]
         impl $class {
             fn __repr__(slf: &pyo3::Bound<'_, Self>) -> pyo3::PyResult<String> {
-                use pyo3::types::{PyAnyMethods, PyTupleMethods, PyTypeMethods};
                 let _inside = $crate::exit::enter(slf.py());
-                let values = slf.get().values(slf.py())?;
-                let fields = Self::FIELDS.iter().zip(values.iter()).map(|(field, value)| {
-                    Ok(format!("{}={}", field.trim_start_matches("r#"), value.repr()?))
-                });
-                let fields = fields.collect::<pyo3::PyResult<Vec<_>>>()?.join(", ");
-                Ok(format!("{}({fields})", slf.get_type().name()?))
+                $crate::notebook::short_repr(slf.as_any(), Self::FIELDS)
+            }
+
+            fn _repr_html_(slf: &pyo3::Bound<'_, Self>) -> pyo3::PyResult<Option<String>> {
+                let _inside = $crate::exit::enter(slf.py());
+                $crate::notebook::card(slf.as_any(), Self::FIELDS)
             }
 
             fn __eq__(
@@ -107,6 +106,7 @@ macro_rules! value {
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod dataclass;
+pub(crate) mod lists;
 pub(crate) mod spark_jobs;
 pub(crate) mod spark_proxy;
 
@@ -114,23 +114,29 @@ pub(crate) mod spark_proxy;
 pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
     datetime_class(py)?;
     timedelta_class(py)?;
+    info_list_class(py)?;
     auth::prepare(py)
 }
 
-/// What a method returns as a list.
+/// What a method returns as a list: one that a notebook shows as a table.
 pub(crate) fn list<'py, T, V: PyClass + Into<PyClassInitializer<V>>>(
     py: Python<'py>,
     items: Vec<T>,
     value: impl Fn(T) -> PyResult<V>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let list = PyList::empty(py);
+    let list = info_list_class(py)?.call0()?.cast_into::<PyList>()?;
     for item in items {
         list.append(Bound::new(py, value(item)?)?)?;
     }
     Ok(list)
 }
 
-fn datetime_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+fn info_list_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static INFO_LIST: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    INFO_LIST.import(py, "mlplatform_client.core.lists", "InfoList")
+}
+
+pub(crate) fn datetime_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static DATETIME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     DATETIME.import(py, "datetime", "datetime")
 }

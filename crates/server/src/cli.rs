@@ -182,8 +182,9 @@ impl Serve {
 /// How jobs are run.
 #[derive(Debug, Args)]
 struct Jobs {
-    /// Run jobs as this user, which owns nothing of the platform; needs root
-    #[arg(long, env = "MLP_SERVER_JOB_USER", value_name = "NAME")]
+    /// Run jobs as this user, which owns nothing of the platform, or each as another of these ids, such as 2000000000-2000065535,
+    /// which are nobody's; needs root
+    #[arg(long, env = "MLP_SERVER_JOB_USER", value_name = "NAME|FIRST-LAST")]
     job_user: Option<String>,
     /// Run jobs as the platform's own user: whoever submits one can read every secret of the platform. For a machine whose
     /// owner alone can submit jobs
@@ -207,17 +208,21 @@ struct Jobs {
     /// How much of a job's log is kept, such as 1g or 64Mi: of a longer one, the head and the newest part [default: 1g]
     #[arg(long, env = "MLP_SERVER_LONGEST_JOB_LOG", value_name = "SIZE")]
     longest_job_log: Option<LogLimit>,
+    /// What of the logs of all jobs of a cluster is kept, together: beyond it, the oldest jobs that are over lose all but
+    /// the head and the end of theirs. Default: 16g
+    #[arg(long, env = "MLP_SERVER_LONGEST_CLUSTER_LOGS", value_name = "SIZE")]
+    longest_cluster_logs: Option<LogLimit>,
 }
 
 impl Jobs {
     /// Whose rights jobs have: nobody else can know that.
     fn rights(&self) -> Result<JobsAs, StartError> {
         match (&self.job_user, self.jobs_as_myself, self.no_jobs) {
-            (Some(name), _, _) => Ok(JobsAs::User(name.clone())),
+            (Some(given), _, _) => JobsAs::others(given),
             (None, true, _) => Ok(JobsAs::Myself),
             (None, false, true) => Ok(JobsAs::Off),
             (None, false, false) => Err(StartError::Jobs(
-                "say whose rights jobs have, which are programs of whoever holds an access token: --job-user NAME (a user that owns nothing of the platform; needs root), --jobs-as-myself (they can read the platform's secrets: only where nobody else can submit jobs), or --no-jobs"
+                "say whose rights jobs have, which are programs of whoever holds an access token: --job-user NAME (a user that owns nothing of the platform; needs root), --job-user FIRST-LAST (ids of which each job has its own; needs root), --jobs-as-myself (they can read the platform's secrets: only where nobody else can submit jobs), or --no-jobs"
                     .to_owned(),
             )),
         }
@@ -230,7 +235,8 @@ impl Jobs {
             java_home: self.java_home.clone(),
             python: self.python.clone(),
             jobs: self.rights()?,
-            longest_log: self.longest_job_log.unwrap_or_default(),
+            longest_log: self.longest_job_log.unwrap_or(LogLimit::JOB),
+            longest_cluster_logs: self.longest_cluster_logs.unwrap_or(LogLimit::CLUSTER),
             runner: None,
             // Whoever started such a server wants nothing of it left behind.
             end_with_server,
@@ -331,6 +337,8 @@ mod tests {
         assert_eq!(jobs(&["--no-jobs"]), Ok(JobsAs::Off));
         assert_eq!(jobs(&["--jobs-as-myself"]), Ok(JobsAs::Myself));
         assert_eq!(jobs(&["--job-user", "nobody"]), Ok(JobsAs::User("nobody".to_owned())));
+        assert!(matches!(jobs(&["--job-user", "2000000000-2000065535"]), Ok(JobsAs::Range(_))));
+        assert!(jobs(&["--job-user", "0-9"]).unwrap_err().contains("0 is root"));
         for choice in ["--job-user NAME", "--jobs-as-myself", "--no-jobs"] {
             assert!(jobs(&[]).unwrap_err().contains(choice));
         }

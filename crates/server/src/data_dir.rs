@@ -7,7 +7,7 @@
 //! | `audit-key`, `audit-head` | the audit chain's key and the mark of its newest row |
 //! | `secrets-key` | what the values of secrets are encrypted with |
 //! | `buckets/<name>/` | the bucket of a cluster: its files are the users' own |
-//! | `uploads/<id>/` | the program that came along with a job: jobs read it, the platform alone writes |
+//! | `uploads/<id>/` | the program that came along with a job: the job reads it, the platform alone writes |
 //! | `jobs/<id>/` | the log of a job and its runs; while it runs, its working folder |
 //! | `trash/` | what jobs left behind, until it is removed; no job can enter it |
 //! | `ivy/` | packages that jobs have fetched |
@@ -23,7 +23,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown},
     path::{Path, PathBuf},
 };
 
@@ -50,6 +50,17 @@ const FILES: [&str; 11] = [
 #[derive(Clone, Debug)]
 pub struct DataDir {
     path: PathBuf,
+}
+
+/// Whose a bucket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BucketOwner {
+    /// The platform's user, as which jobs run; or it is not known yet.
+    Platform,
+    /// The user's, and its group's, as which all jobs run.
+    User(u32, u32),
+    /// The group's that the jobs of the cluster share.
+    Group(u32),
 }
 
 /// Held as long as a server works on the directory. The system lets go of it when the process ends, however it ends.
@@ -176,17 +187,33 @@ impl DataDir {
         self.path.join("buckets").join(name)
     }
 
-    /// Makes the folder of a bucket with mode 0700, for the user and group that jobs run as, if they have their own.
+    /// Makes the folder of a bucket: for nobody but the owner. One that was another's becomes this one's; what is in it does
+    /// not, because jobs may be at work there.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub(crate) fn make_bucket(&self, name: &str, owner: Option<(u32, u32)>) -> io::Result<PathBuf> {
+    pub(crate) fn make_bucket(&self, name: &str, owner: BucketOwner) -> io::Result<PathBuf> {
         let path = self.bucket(name);
         // The folder around it is the platform's, so that nobody can put a link in its place.
         make(path.parent().unwrap_or(&path), 0o711)?;
+        let (uid, gid, mode) = match owner {
+            BucketOwner::Platform => {
+                make(&path, 0o700)?;
+                return Ok(path);
+            }
+            BucketOwner::User(uid, gid) => (uid, gid, 0o700),
+            // What is made in it belongs to the group, too. No job owns it, so none can change that.
+            BucketOwner::Group(gid) => (geteuid().as_raw(), gid, 0o2770),
+        };
+        let before = fs::symlink_metadata(&path).ok().map(|meta| (meta.uid(), meta.gid()));
         make(&path, 0o700)?;
-        if let Some((uid, gid)) = owner {
-            std::os::unix::fs::lchown(&path, Some(uid), Some(gid))?;
+        lchown(&path, Some(uid), Some(gid))?;
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
+        if before.is_some_and(|before| before != (uid, gid) && before.0 != geteuid().as_raw()) {
+            tracing::warn!(
+                "the bucket '{name}' was written by jobs of another user, and is theirs now who run from here on: what is in it \
+                 may still be closed to them; docs/spark.md says how to hand it over"
+            );
         }
         Ok(path)
     }
@@ -197,18 +224,18 @@ impl DataDir {
         self.path.join("uploads")
     }
 
-    /// Writes the program that came along with a job: for jobs to read, and for the platform alone to change. When it
-    /// returns, the file survives a loss of power.
+    /// Writes the program that came along with a job, for the platform alone. When it returns, the file survives a loss of
+    /// power.
     ///
     /// # Errors
     /// When it cannot be written; then nothing of it is left.
     pub(crate) fn write_upload(&self, job: &str, name: &str, content: &[u8]) -> io::Result<()> {
         let folder = self.uploads().join(job);
         make(&self.uploads(), 0o711)?;
-        make(&folder, 0o711)?;
+        make(&folder, 0o700)?;
         let written =
-            OpenOptions::new().write(true).create_new(true).mode(0o644).open(folder.join(name)).and_then(|mut file| {
-                file.set_permissions(Permissions::from_mode(0o644))?;
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name)).and_then(|mut file| {
+                file.set_permissions(Permissions::from_mode(0o600))?;
                 file.write_all(content)?;
                 file.sync_all()?;
                 File::open(&folder)?.sync_all()
@@ -216,6 +243,26 @@ impl DataDir {
         written.inspect_err(|_| {
             let _ = fs::remove_dir_all(&folder);
         })
+    }
+
+    /// Lets a group read the program that came along with a job, if one did.
+    ///
+    /// # Errors
+    /// When that cannot be said of it.
+    pub(crate) fn open_upload(&self, job: &str, group: u32) -> io::Result<()> {
+        let folder = self.uploads().join(job);
+        let files = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            files => files?,
+        };
+        // No job can write here: the paths are what the platform made.
+        let open = |path: &Path, mode| {
+            lchown(path, None, Some(group)).and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
+        };
+        for file in files {
+            open(&file?.path(), 0o640)?;
+        }
+        open(&folder, 0o710)
     }
 
     /// What is to be removed is moved here first.
@@ -428,7 +475,10 @@ mod tests {
         dir.let_through().unwrap();
         dir.write_upload("j", "a.py", b"x").unwrap();
         let modes = ["", "uploads", "uploads/j", "uploads/j/a.py"].map(|name| mode(&dir.path().join(name)));
-        assert_eq!(modes, [0o711, 0o711, 0o711, 0o644]);
+        assert_eq!(modes, [0o711, 0o711, 0o700, 0o600]);
+        dir.open_upload("j", rustix::process::getegid().as_raw()).unwrap();
+        dir.open_upload("none", rustix::process::getegid().as_raw()).unwrap();
+        assert_eq!(["uploads/j", "uploads/j/a.py"].map(|name| mode(&dir.path().join(name))), [0o710, 0o640]);
         assert!(dir.write_upload("j", "a.py", b"y").is_err(), "never over another");
     }
 

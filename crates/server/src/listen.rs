@@ -4,6 +4,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    ops::RangeInclusive,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -100,8 +101,8 @@ pub(crate) struct Gate {
     pub(crate) http2: Arc<Guests>,
     /// They may have any number: they speak for many.
     pub(crate) proxies: Arc<Proxies>,
-    /// Jobs run as that user: one of theirs is no proxy, whatever its address.
-    pub(crate) job_user: Option<u32>,
+    /// Jobs run as these users: one of theirs is no proxy, whatever its address.
+    pub(crate) job_users: Option<RangeInclusive<u32>>,
 }
 
 impl Gate {
@@ -112,13 +113,13 @@ impl Gate {
         if !self.proxies.include(peer.ip()) {
             return guest.map(|guest| (Some(guest), false)).map_err(full);
         }
-        let Some(user) = self.job_user.filter(|_| peer.ip().to_canonical().is_loopback()) else {
+        let Some(users) = self.job_users.as_ref().filter(|_| peer.ip().to_canonical().is_loopback()) else {
             return Ok((None, false));
         };
         // Counted while it is not known.
         let guest = guest.map_err(full)?;
         let owner = peer::owner(peer, stream.local_addr()?).await?;
-        let is_a_job = owner.is_none_or(|owner| owner == user);
+        let is_a_job = owner.is_none_or(|owner| users.contains(&owner));
         Ok((is_a_job.then_some(guest), is_a_job))
     }
 }

@@ -38,8 +38,11 @@ pub(crate) fn ancestors(path: &Path) -> io::Result<BTreeSet<PathBuf>> {
 pub(crate) fn check(path: &Path) -> Result<(), StartError> {
     let failed = |source| StartError::Folder { action: "find", path: path.to_owned(), source };
     for folder in ancestors(path).map_err(failed)? {
-        // What is not there yet is made with the right mode.
-        let Ok(meta) = fs::metadata(&folder) else { continue };
+        // What is not there yet is made with the right mode; where a link leads is looked at under its own name.
+        let Ok(meta) = fs::symlink_metadata(&folder) else { continue };
+        if meta.is_symlink() {
+            continue;
+        }
         let mode = meta.mode() & 0o7777;
         if is_writable_by_others(mode, meta.gid()) && mode & STICKY == 0 {
             let problem = format!(

@@ -26,7 +26,7 @@ use crate::{
     http, last_used,
     listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
     safe_path,
-    service::{admin, clusters, inactivity, objects},
+    service::{admin, clusters, inactivity, objects, s3_secret},
     site::Site,
     spark::{self, JobsAs, SparkConfig},
     store::Store,
@@ -127,10 +127,10 @@ impl Server {
                 "the data directory '{path}' has a ',' in its path, which is what separates folders for Spark: give another --data-dir, or serve with --no-jobs"
             )));
         }
-        let job_user = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
+        let job_users = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
         let lock = dir.lock()?;
         dir.check_file_system()?;
-        if job_user.is_some() {
+        if job_users.is_some() {
             let failed =
                 |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
             dir.let_through().map_err(failed)?;
@@ -140,14 +140,17 @@ impl Server {
         let site = Arc::new(Site::new(address, tls.is_some(), config.public_url));
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
-        Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
+        let new_key = Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };
         let app = App::new(dir, store, audit, config.clock, config.limits);
         admin::bootstrap(&app).await?;
+        if new_key {
+            s3_secret::renew(&app).await?;
+        }
         clusters::bootstrap(&app).await?;
         app.spark().configure(config.spark, known_as);
-        if let Some(user) = job_user {
-            app.spark().run_jobs_as(user);
+        if let Some(users) = job_users {
+            app.spark().run_jobs_as(users);
         }
         spark::prepare_trash(&app).await?;
         if app.spark().config().jobs == JobsAs::Myself {
@@ -178,6 +181,7 @@ impl Server {
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
         let supervising = tokio::spawn(spark::supervise(self.app.clone()));
+        tokio::spawn(spark::warn_of_no_jobs(self.app.clone()));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let failed = |error| StartError::System("the listener failed", error);
@@ -191,7 +195,7 @@ impl Server {
             guests: Guests::half(raise_file_limit()),
             http2: Guests::half(MOST_HTTP2),
             proxies: self.proxies,
-            job_user: self.app.spark().job_user().map(|user| user.uid),
+            job_users: self.app.spark().job_uids(),
         };
         let builder = server.http_builder();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);

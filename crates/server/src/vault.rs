@@ -47,20 +47,21 @@ impl Place<'_> {
 }
 
 impl Vault {
-    /// Makes the key file if it is missing and nothing was ever sealed with one.
+    /// Makes the key file if it is missing and no user's value is sealed with one; gives whether it was made.
     ///
     /// # Errors
     /// When there are secrets and no key that could open them, or the file cannot be made.
-    pub fn prepare(dir: &DataDir, any_secret: bool) -> Result<(), StartError> {
+    pub fn prepare(dir: &DataDir, any_secret: bool) -> Result<bool, StartError> {
         let path = dir.secrets_key();
         let problem = |problem: String| StartError::Secrets { path: path.clone(), problem };
         match std::fs::read(&path) {
-            Ok(key) if key.len() == KEY => Ok(()),
+            Ok(key) if key.len() == KEY => Ok(false),
             Ok(_) => Err(problem(format!("it does not hold {KEY} bytes: restore it from a backup"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !any_secret => {
                 let mut key = [0; KEY];
                 getrandom::fill(&mut key).map_err(Error::from)?;
-                dir.replace_private(&path, &key).map_err(|error| problem(error.to_string()))
+                dir.replace_private(&path, &key).map_err(|error| problem(error.to_string()))?;
+                Ok(true)
             }
             Err(error) => Err(problem(format!("{error}; restore it from a backup"))),
         }

@@ -56,3 +56,36 @@ async fn tokens_that_had_one_secret() {
     let schema = "SELECT count(*) FROM sqlite_schema WHERE instr(sql, 'new_')";
     assert_eq!(rows(path, schema).await, ["0"], "no reference to a table's name of meanwhile");
 }
+
+#[tokio::test]
+async fn objects_that_all_had_a_maker() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = DataDir::create(folder.path()).unwrap();
+    let options = SqliteConnectOptions::new().filename(dir.database()).create_if_missing(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let all = Migrator::new(std::path::Path::new("migrations")).await.unwrap();
+    let old = Migrator { migrations: all.iter().take(11).cloned().collect::<Vec<_>>().into(), ..Migrator::DEFAULT };
+    old.run(&pool).await.unwrap();
+    let statements = "INSERT INTO tokens (seq, id, name, role, issuer_name, created_at) \
+         VALUES (1, 'tok_1', 'admin', 'ADMIN', 'mlplatform-server', 1); \
+         INSERT INTO clusters (seq, id, name, phase, phase_since, max_cores, max_memory, bucket, registry_id, info, \
+         last_active_at, created_at) VALUES (1, 'c', 'local', 'start', 1, 8, 8, 'b', 'r', '{}', 1, 1); \
+         INSERT INTO objects (seq, cluster_id, kind, namespace, name, type, created_at, created_by) \
+         VALUES (4, 'c', 'Secret', 'default', 's3', 'Opaque', 5, 'tok_1'); \
+         INSERT INTO object_values (object, position, key, value, is_binary) VALUES (4, 0, 'k', x'00FF', 0)";
+    sqlx::raw_sql(statements).execute(&pool).await.unwrap();
+    pool.close().await;
+
+    Store::open(&dir).await.unwrap().close().await;
+    let path = folder.path();
+    assert_eq!(rows(path, "PRAGMA foreign_key_check").await, Vec::<String>::new());
+    assert_eq!(rows(path, "PRAGMA integrity_check").await, ["ok"]);
+    let kept = "SELECT o.seq, o.name, o.type, o.created_by, v.key, hex(v.value) FROM objects o \
+                JOIN object_values v ON v.object = o.seq";
+    assert_eq!(rows(path, kept).await, ["4|s3|Opaque|tok_1|k|00FF"]);
+    let indices =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'objects' AND sql IS NOT NULL";
+    assert_eq!(rows(path, indices).await, ["3"]);
+    let schema = "SELECT count(*) FROM sqlite_schema WHERE instr(sql, 'objects_new')";
+    assert_eq!(rows(path, schema).await, ["0"], "no reference to a table's name of meanwhile");
+}

@@ -63,7 +63,7 @@ async fn a_secret_s_life() {
     let whole = json!({"name": "s3", "type": "Opaque", "namespace": "default", "data": masked});
     assert_eq!((made.status, &made.body), (201, &whole));
     let list = || platform.ask::<ListSecrets>(json!({"cluster_id": id})).session(&anna).send();
-    assert_eq!(list().await.body["items"], json!(["s3"]));
+    assert_eq!(list().await.body["items"], json!(["s3-secret", "s3"]));
     let which = json!({"cluster_id": id, "secret_name": "s3"});
     let detail = platform.ask::<GetSecretDetail>(which.clone()).session(&anna).send().await;
     assert_eq!((detail.status, &detail.body), (200, &whole));
@@ -84,14 +84,15 @@ async fn a_secret_s_life() {
     assert_eq!(kept(), [Vec::<std::path::PathBuf>::new(), Vec::new()], "beside a running server, log and all");
     let deleted = platform.ask::<DeleteSecret>(which.clone()).session(&admin).send().await;
     assert_eq!(deleted.status, 204);
-    assert_eq!(list().await.body["items"], json!([]));
+    assert_eq!(list().await.body["items"], json!(["s3-secret"]));
     let gone = platform.ask::<GetSecretDetail>(which).session(&anna).send().await;
     assert_eq!(gone.status, 404);
     assert_eq!(
         gone.field(),
         "there is no secret named 's3' in the namespace 'default': list_secrets lists those there are"
     );
-    assert_eq!(platform.rows("SELECT count(*) FROM object_values").await, ["0"]);
+    let left = "SELECT DISTINCT o.name FROM objects o JOIN object_values v ON v.object = o.seq";
+    assert_eq!(platform.rows(left).await, ["s3-secret"]);
     assert_eq!(secret(&platform, &id, "s3").session(&admin).send().await.status, 201, "the name is free again");
     let audit = "SELECT action, outcome, detail FROM audit WHERE action LIKE '%secret%' ORDER BY seq";
     let audit = platform.rows(audit).await.join("\n");
@@ -123,7 +124,7 @@ async fn a_config_map_s_life() {
     let list = platform.ask::<ListConfigmaps>(json!({"cluster_id": id})).session(&anna).send().await;
     assert_eq!(list.body["items"], json!(["conf"]));
     let secrets = platform.ask::<ListSecrets>(json!({"cluster_id": id})).session(&anna).send().await;
-    assert_eq!(secrets.body["items"], json!([]), "kinds have names of their own");
+    assert_eq!(secrets.body["items"], json!(["s3-secret"]), "kinds have names of their own");
     let app = App::beside(platform.folder.path(), platform.clock.clone()).await.unwrap();
     assert_eq!(values(&app, Kind::Configmap, &id, "default", "conf").await.unwrap()["a"].bytes, b"");
     assert_eq!(platform.ask::<DeleteConfigmap>(which.clone()).session(&admin).send().await.status, 204);
@@ -255,7 +256,9 @@ async fn a_cluster_takes_its_objects_along() {
     let id = made.text("id");
     assert_eq!(secret(&platform, &id, "s3").session(&admin).send().await.status, 201);
     assert_eq!(platform.ask::<DeleteCluster>(json!({"cluster_id": id})).session(&admin).send().await.status, 204);
-    assert_eq!(platform.rows("SELECT count(*) FROM object_values").await, ["0"]);
+    let left =
+        format!("SELECT count(*) FROM object_values v JOIN objects o ON v.object = o.seq WHERE o.cluster_id = '{id}'");
+    assert_eq!(platform.rows(&left).await, ["0"]);
     let late = secret(&platform, &id, "s4").session(&admin).send().await;
     assert_eq!((late.status, late.field().contains("is being deleted")), (409, true));
 }
@@ -277,14 +280,55 @@ async fn a_restart_keeps_them_and_a_lost_key_file_is_told() {
     assert!(message.contains("secrets-key") && message.contains("backup"), "{message}");
 }
 
+/// Published scripts delete it before they make their own.
+#[tokio::test]
+async fn every_new_cluster_has_the_secret_of_its_bucket() {
+    let (mut platform, admin, anna, local) = set().await;
+    let made = platform.ask::<CreateCluster>(json!({"name": "second"})).session(&admin).send().await.text("id");
+    let app = App::beside(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let mut seen = Vec::new();
+    for id in [&local, &made] {
+        let which = json!({"cluster_id": id, "secret_name": "s3-secret"});
+        let detail = platform.ask::<GetSecretDetail>(which).session(&anna).send().await;
+        assert_eq!(detail.body["data"], json!({"S3_ACCESS_KEY": "********", "S3_SECRET_KEY": "********"}));
+        assert_eq!(detail.body["type"], json!("Opaque"));
+        let opened = values(&app, Kind::Secret, id, "default", "s3-secret").await.unwrap();
+        seen.extend(opened.into_values().map(|value| String::from_utf8(value.bytes).unwrap()));
+    }
+    assert!(seen.iter().all(|value| value.len() == 32), "{seen:?}");
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 4, "no two are the same");
+    let audit = "SELECT action, detail FROM audit WHERE action IN ('add_cluster', 'create_cluster') ORDER BY seq";
+    let audit = platform.rows(audit).await;
+    assert!(audit.len() == 2 && audit.iter().all(|row| row.contains("s3-secret")), "{audit:?}");
+    let which = json!({"cluster_id": made, "secret_name": "s3-secret"});
+    assert_eq!(platform.ask::<DeleteSecret>(which).session(&admin).send().await.status, 204);
+    assert_eq!(secret(&platform, &made, "s3-secret").session(&admin).send().await.status, 201, "a user's own");
+    let which = json!({"cluster_id": made, "secret_name": "s3-secret"});
+    assert_eq!(platform.ask::<DeleteSecret>(which).session(&admin).send().await.status, 204);
+    drop(app);
+
+    // Without a user's secret nothing is lost with the key, and what was the platform's own is made anew.
+    platform.stop().await;
+    let folder = Arc::clone(&platform.folder);
+    std::fs::remove_file(folder.path().join("secrets-key")).unwrap();
+    let platform = Platform::start_in(Arc::clone(&folder), Limits::default(), None).await;
+    let app = App::beside(folder.path(), platform.clock.clone()).await.unwrap();
+    let opened = values(&app, Kind::Secret, &local, "default", "s3-secret").await.unwrap();
+    let opened: Vec<_> = opened.into_values().map(|value| String::from_utf8(value.bytes).unwrap()).collect();
+    assert!(opened.len() == 2 && opened.iter().all(|value| !seen.contains(value)));
+    assert!(values(&app, Kind::Secret, &made, "default", "s3-secret").await.is_err(), "a deleted one stays so");
+}
+
 /// Whoever can write the database cannot make one secret's value another's.
 #[tokio::test]
 async fn a_value_that_was_moved_is_not_opened() {
     let (platform, admin, _, id) = set().await;
     assert_eq!(secret(&platform, &id, "mine").session(&admin).send().await.status, 201);
     assert_eq!(secret(&platform, &id, "yours").session(&admin).send().await.status, 201);
-    let swap = "UPDATE object_values SET value = (SELECT value FROM object_values o WHERE o.object = 1 AND o.key = \
-                object_values.key) WHERE object = 2 RETURNING key";
+    let swap = "UPDATE object_values SET value = (SELECT value FROM object_values o WHERE o.object = 2 AND o.key = \
+                object_values.key) WHERE object = 3 RETURNING key";
     assert_eq!(platform.rows(swap).await.len(), 2);
     let app = App::beside(platform.folder.path(), platform.clock.clone()).await.unwrap();
     assert!(values(&app, Kind::Secret, &id, "default", "mine").await.is_ok());
@@ -307,5 +351,5 @@ async fn lists_are_paged() {
             None => break,
         }
     }
-    assert_eq!(names, ["s0", "s1", "s2", "s3", "s4"]);
+    assert_eq!(names, ["s3-secret", "s0", "s1", "s2", "s3", "s4"]);
 }

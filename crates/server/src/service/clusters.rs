@@ -13,7 +13,9 @@ use serde_json::{Map, Value, json};
 use sqlx::{FromRow, SqliteConnection};
 use std::path::Path;
 
-use super::{cluster_form, inactivity::settle, key::Key, page::Window, phase::Phase, secret::uuid, sessions::Caller};
+use super::{
+    cluster_form, inactivity::settle, key::Key, page::Window, phase::Phase, s3_secret, secret::uuid, sessions::Caller,
+};
 use crate::{
     Clock, Error, Result, StartError,
     app::{App, Change, Visit},
@@ -158,7 +160,7 @@ async fn add(app: &App, name: &str, capacity: Capacity) -> Result<ClusterInfo> {
 }
 
 async fn added(change: &mut Change<'_>, id: &str, name: &str) -> Result<()> {
-    let detail = json!({"name": name});
+    let detail = json!({"name": name, "secret": s3_secret::NAME});
     change.record(Event { action: "add_cluster", actor: None, subject: Some(id), outcome: Outcome::Done, detail }).await
 }
 
@@ -239,7 +241,8 @@ pub async fn create_cluster(
         by: Some((caller.id(), key)),
     };
     let id = insert(app, &mut change, new).await?;
-    change.record(event(ACTION, caller, Some(&id), Outcome::Done, json!({"name": name}))).await?;
+    let detail = json!({"name": name, "secret": s3_secret::NAME});
+    change.record(event(ACTION, caller, Some(&id), Outcome::Done, detail)).await?;
     let cluster = find(change.connection(), &id).await?.and_then(|cluster| cluster.info(now));
     change.commit().await?;
     cluster.ok_or(Error::Fault("a new cluster is not there"))
@@ -433,7 +436,7 @@ async fn insert(app: &App, change: &mut Change<'_>, new: NewCluster<'_>) -> Resu
     let id = uuid()?;
     let bucket = bucket(change, new.name, &id).await?;
     // Before the commit: a cluster without its bucket would fail later, a bucket without its cluster harms nobody.
-    let made = app.dir().make_bucket(&bucket, None);
+    let made = app.dir().make_bucket(&bucket, crate::data_dir::BucketOwner::Platform);
     made.map_err(|error| Error::File("making the cluster's bucket", error))?;
     let since = if new.phase == Phase::Start { now.saturating_sub(Phase::Start.length()) } else { now };
     sqlx::query(
@@ -458,6 +461,7 @@ async fn insert(app: &App, change: &mut Change<'_>, new: NewCluster<'_>) -> Resu
     .bind(new.by.and_then(|(_, key)| key).map(|key| &key.digest))
     .execute(change.connection())
     .await?;
+    s3_secret::make(app, change, &id).await?;
     Ok(id)
 }
 

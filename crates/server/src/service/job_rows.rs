@@ -1,6 +1,6 @@
 //! Jobs and their events, as the store has them: what the verbs ([`jobs`](super::jobs)) and the supervisor share.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
 use mlplatform_protocol::{EventKind, JobEvent, JobState, Open};
 use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
@@ -161,6 +161,37 @@ pub(crate) async fn ids(connection: &mut SqliteConnection) -> Result<Vec<String>
     let sql = "SELECT j.id FROM jobs j JOIN clusters c ON c.id = j.cluster_id \
                WHERE j.deleted_at IS NULL AND c.gone_at IS NULL";
     Ok(sqlx::query_scalar(sql).fetch_all(connection).await?)
+}
+
+/// Sequence number and id of each job that a cluster ever had, and whether it is over; those first that ended first.
+pub(crate) async fn logs(connection: &mut SqliteConnection, cluster: &str) -> Result<Vec<(i64, String, bool)>> {
+    let sql =
+        format!("SELECT seq, id, NOT {OPEN} FROM jobs WHERE cluster_id = ? ORDER BY coalesce(ended_at, created_at)");
+    Ok(sqlx::query_as(AssertSqlSafe(sql)).bind(cluster).fetch_all(connection).await?)
+}
+
+/// The job of that sequence number.
+pub(crate) async fn by_seq(connection: &mut SqliteConnection, seq: i64) -> Result<Option<JobRow>> {
+    let sql = AssertSqlSafe(format!("{SELECT_SMALL} WHERE seq = ?"));
+    Ok(sqlx::query_as(sql).bind(seq).fetch_optional(connection).await?)
+}
+
+/// Jobs that are over and have an id of the range still; without their manifests.
+pub(crate) async fn over_with_id(connection: &mut SqliteConnection) -> Result<Vec<(JobRow, u32)>> {
+    let sql = format!("SELECT id, user_id FROM jobs WHERE user_id IS NOT NULL AND NOT {OPEN}");
+    let held: Vec<(String, u32)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *connection).await?;
+    let mut jobs = Vec::new();
+    for (id, user) in held {
+        jobs.extend(by_id(connection, &id).await?.map(|job| (job, user)));
+    }
+    Ok(jobs)
+}
+
+/// The ids of a range that jobs have, or that were given to clusters.
+pub(crate) async fn ids_of_range(connection: &mut SqliteConnection) -> Result<HashSet<u32>> {
+    let sql = "SELECT user_id FROM jobs WHERE user_id IS NOT NULL \
+               UNION SELECT job_group FROM clusters WHERE job_group IS NOT NULL";
+    Ok(sqlx::query_scalar(sql).fetch_all(connection).await?.into_iter().collect())
 }
 
 /// Those whose time to live is over.

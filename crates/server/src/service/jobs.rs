@@ -94,7 +94,7 @@ async fn submit(
     let passed_over = job_form::check(&manifest)?;
     job_form::check_program(&manifest)?;
     let plan = Plan::read(&manifest).map_err(bad)?;
-    check(app, &cluster, &plan).await?;
+    check(app, &cluster, &plan, &id).await?;
 
     let mut change = app.change_by(visit, caller).await?;
     if let Some(key) = key {
@@ -157,6 +157,12 @@ async fn submit(
         );
         note(change.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
     }
+    let shown = plan.conf.iter().any(|(key, value)| key == "spark.ui.enabled" && value.eq_ignore_ascii_case("true"));
+    if shown && app.spark().job_ids().is_some() {
+        let message =
+            "sparkConf.spark.ui.enabled: Spark's page is off, because other jobs of this machine could read it";
+        note(change.connection(), &job, now, EventKind::Warning, "SettingIgnored", message).await?;
+    }
     let detail = json!({"name": job.name, "cluster": cluster.name});
     change.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
     change.commit().await?;
@@ -196,12 +202,12 @@ impl Drop for Upload {
 }
 
 /// Everything that is known to fail before it is tried.
-async fn check(app: &App, cluster: &Cluster, plan: &Plan) -> Result<()> {
-    let installation = app.spark().installation().await.map_err(|problem| {
+async fn check(app: &App, cluster: &Cluster, plan: &Plan, job: &str) -> Result<()> {
+    let installation = spark::installation(app).await.map_err(|problem| {
         Error::refused(ErrorCode::Conflict, format!("this platform cannot run Spark jobs: {problem}"))
     })?;
     let places = spark::places_of(app, cluster, installation.spark_home.clone());
-    spark::check_files(app, plan, &places).await?.map_or(Ok(()), |problem| Err(bad(problem)))?;
+    spark::check_files(app, plan, &places, cluster, job).await?.map_or(Ok(()), |problem| Err(bad(problem)))?;
     let mut values = Vec::new();
     for object in plan.objects() {
         let found = spark::values_of(app, &cluster.id, plan, object).await?;

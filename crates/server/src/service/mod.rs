@@ -20,6 +20,7 @@ mod phase;
 pub mod redeem;
 pub mod register_tokens;
 pub mod rotate;
+pub(crate) mod s3_secret;
 pub mod search;
 pub mod secret;
 pub mod sessions;

@@ -307,12 +307,12 @@ pub async fn delete_configmap(
     delete(app, visit, caller, key, "delete_configmap", which).await
 }
 
-/// Whether the store holds a value that only the key file opens.
+/// Whether the store holds a user's value that only the key file opens; the platform's own can be made anew.
 pub(crate) async fn any_secret(connection: &mut SqliteConnection) -> Result<bool> {
-    let any = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM objects WHERE kind = 'Secret' AND deleted_at IS NULL)")
-        .fetch_one(connection)
-        .await?;
-    Ok(any)
+    let any = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM objects WHERE kind = 'Secret' AND created_by IS NOT NULL AND deleted_at IS NULL)",
+    );
+    Ok(any.fetch_one(connection).await?)
 }
 
 fn masked(key: impl Into<String>) -> (String, String) {

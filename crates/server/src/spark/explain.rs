@@ -114,6 +114,15 @@ fn waiting(job: &JobRow, waits: &str, evidence: Vec<String>) -> Told {
             evidence,
             "nothing, if other jobs end and free their room; else ask the platform's administrator to make room",
         ),
+        "ids" => tell(
+            "no-capacity",
+            format!(
+                "The job '{name}' waits because other jobs have all of the ids that jobs may have on this platform."
+            ),
+            evidence,
+            "wait for them, delete one that is not needed (spark_jobs_list, spark_delete_job), or ask the platform's \
+             administrator for a larger range of ids",
+        ),
         "cluster" => tell(
             "cluster-starting",
             format!("The job '{name}' waits for its cluster, which is being started."),
@@ -144,7 +153,7 @@ fn failed(job: &JobRow, bucket: &str, end: &End, log: &str) -> Told {
     let how = end::text(end);
     let lines: Vec<&str> = log.lines().collect();
     let core = core(&lines);
-    if let Some(found) = find(core).or_else(|| find_fatal(&lines)) {
+    if let Some(found) = about(&lines) {
         let Finding { cause, sentence, remedy } = (found.rule.tell)(found.line, bucket);
         return tell(cause, sentence, found.evidence(), remedy);
     }
@@ -190,9 +199,12 @@ fn core<'a>(lines: &'a [&'a str]) -> &'a [&'a str] {
             || line.contains("PythonException: Traceback")
             || is_syntax_error(line)
     };
-    let begin = lines.iter().rposition(|line| begins(line));
-    // What Spark says while it stops is not about the error.
-    begin.and_then(|begin| lines.get(begin.saturating_sub(3)..)).unwrap_or_default()
+    let begin = lines.iter().rposition(|line| begins(line)).map(|begin| {
+        // Where it is stands above it; what else stands above an error may be a warning.
+        let place = if lines.get(begin).is_some_and(|line| is_syntax_error(line)) { 3 } else { 0 };
+        begin.saturating_sub(place)
+    });
+    begin.and_then(|begin| lines.get(begin..)).unwrap_or_default()
 }
 
 fn is_syntax_error(line: &str) -> bool {
@@ -226,6 +238,12 @@ impl Found<'_> {
     fn evidence(&self) -> Vec<String> {
         self.place.into_iter().chain([self.line]).map(shown).collect()
     }
+}
+
+/// What a driver died of, if that is known. Further up only where there is no last error: programs go on after most.
+fn about<'a>(lines: &'a [&'a str]) -> Option<Found<'a>> {
+    let core = core(lines);
+    find(core).or_else(|| exception(core).is_none().then(|| find_fatal(lines)).flatten())
 }
 
 /// What the last error is about: its own line first, then whatever it was caused by.
@@ -265,3 +283,6 @@ fn shown(line: &str) -> String {
         None => line.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 
 use serde_json::Value;
 
+use super::s3a;
+
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Treatment {
@@ -32,7 +34,7 @@ pub(crate) const TABLE: &[(&str, Treatment)] = &[
     ("arguments", Honoured("`$(NAME)` is the driver's variable of that name")),
     ("sparkConf", Honoured("as it is, but for `spark.kubernetes.*` and where the driver listens, which are told")),
     ("sparkConfigMap", Honoured("files below `$MLP_MOUNTS`; `SPARK_CONF_DIR` names the folder")),
-    ("hadoopConf", Honoured("as `spark.hadoop.*`")),
+    ("hadoopConf", Honoured("as `spark.hadoop.*`; `fs.s3a.*` is told, because the bucket is a folder here")),
     ("hadoopConfigMap", Honoured("files below `$MLP_MOUNTS`; `HADOOP_CONF_DIR` names the folder")),
     (
         "volumes",
@@ -178,11 +180,35 @@ pub(crate) fn told(manifest: &Value) -> Result<Vec<String>, String> {
         OURS.contains(&key) || key.starts_with("spark.kubernetes.") && !key.starts_with("spark.kubernetes.driverEnv.")
     };
     let ignored: Vec<&str> =
-        conf.into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| ignored(key)).take(MOST).collect();
+        conf.into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| ignored(key)).collect();
     if !ignored.is_empty() {
-        told.push(format!("spec.sparkConf: of it count for nothing here: {}", ignored.join(", ")));
+        told.push(format!("spec.sparkConf: of it count for nothing here: {}", listed(&ignored)));
+    }
+    // Names alone: their values are keys of a bucket.
+    for (field, prefix) in [("sparkConf", ""), ("hadoopConf", "spark.hadoop.")] {
+        let conf = manifest.get("spec").and_then(|spec| spec.get(field)).and_then(Value::as_object);
+        // Those that name a class are told one by one.
+        let is_told = |value: &Value| value.as_str().is_some_and(s3a::is_for_object_stores);
+        let about = conf.into_iter().flatten().filter(|(key, value)| {
+            s3a::is_about_buckets(&format!("{prefix}{key}")) && !is_nothing(value) && !is_told(value)
+        });
+        let about: Vec<&str> = about.map(|(key, _)| key.as_str()).collect();
+        if !about.is_empty() {
+            let names = listed(&about);
+            told.push(format!(
+                "spec.{field}: of it count for nothing here, because the bucket is a folder of the platform: {names}"
+            ));
+        }
     }
     Ok(told)
+}
+
+/// The first of them, and how many more there are.
+fn listed(keys: &[&str]) -> String {
+    let shown: Vec<String> = keys.iter().take(MOST).map(|key| key.chars().take(100).collect()).collect();
+    let more = keys.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// What of a pod template is not taken, by its path.
@@ -281,6 +307,22 @@ mod tests {
             told(&manifest(conf)).unwrap(),
             ["spec.sparkConf: of it count for nothing here: spark.driver.host, spark.kubernetes.x"]
         );
+        let keys = json!({
+            "sparkConf": {"spark.hadoop.fs.s3a.endpoint": "https://hunter2", "spark.a": "b", "spark.hadoop.fs.gs.x": "y"},
+            "hadoopConf": {"fs.s3a.secret.key": "hunter2", "fs.s3a.access.key": "hunter2", "fs.s3a.path.style.access": "",
+                "fs.s3a.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem", "fs.s3a.impl.disable.cache": "true"},
+        });
+        let why = "of it count for nothing here, because the bucket is a folder of the platform";
+        assert_eq!(
+            told(&manifest(keys)).unwrap(),
+            [
+                format!("spec.sparkConf: {why}: spark.hadoop.fs.s3a.endpoint"),
+                format!("spec.hadoopConf: {why}: fs.s3a.secret.key, fs.s3a.access.key"),
+            ]
+        );
+        let many: serde_json::Map<_, _> = (0..1000).map(|n| (format!("fs.s3a.{n}"), json!("x"))).collect();
+        let many = told(&manifest(json!({"hadoopConf": many}))).unwrap();
+        assert!(many.len() == 1 && many[0].ends_with(" and 980 more"), "{many:?}");
         let options = json!({"executor": {"javaOptions": "-Dx"}});
         assert!(told(&manifest(options)).unwrap()[0].ends_with("set spec.driver.javaOptions"));
     }

@@ -26,6 +26,7 @@ impl Rule {
 /// The more telling ones first.
 pub(super) const RULES: &[Rule] = &[
     Rule { texts: &["SyntaxError:", "IndentationError:", "TabError:"], fatal: true, tell: syntax },
+    Rule { texts: OURS, fatal: true, tell: own_class },
     Rule { texts: &["No module named"], fatal: false, tell: module },
     Rule { texts: &["cannot import name"], fatal: false, tell: import },
     Rule {
@@ -34,18 +35,32 @@ pub(super) const RULES: &[Rule] = &[
         tell: memory,
     },
     Rule { texts: &["System memory", "must be at least 471859200"], fatal: true, tell: little_memory },
-    Rule { texts: &["s3a.S3AFileSystem not found", "No FileSystem for scheme"], fatal: false, tell: bucket },
+    Rule { texts: &["must be installed; however, it was not found"], fatal: false, tell: needed_module },
+    Rule { texts: &["spark.driver.maxResultSize"], fatal: false, tell: result },
+    Rule { texts: &["PYTHON_VERSION_MISMATCH", "different version than that in driver"], fatal: false, tell: python },
+    Rule { texts: &["Cannot run program"], fatal: true, tell: program },
+    Rule { texts: &["s3a.S3AFileSystem not found"], fatal: false, tell: bucket },
+    Rule { texts: &["No FileSystem for scheme", "GoogleHadoopFileSystem not found"], fatal: false, tell: store },
     Rule { texts: &["unresolved dependency", "unresolved dependencies"], fatal: true, tell: package },
+    Rule { texts: &["UnsupportedClassVersionError"], fatal: true, tell: newer_java },
     Rule {
         texts: &[
-            "ClassNotFoundException",
-            "Failed to load class",
-            "NoClassDefFoundError",
-            "Failed to find data source",
+            "NoSuchMethodError",
+            "NoSuchFieldError",
+            "AbstractMethodError",
+            "IncompatibleClassChangeError",
+            "NoClassDefFoundError: scala/",
+            "NoClassDefFoundError: org/apache/spark/",
+            "ClassNotFoundException: scala.",
         ],
         fatal: true,
-        tell: class,
+        tell: other_version,
     },
+    Rule { texts: &["Failed to find data source: ", "Failed to find the data source: "], fatal: true, tell: source },
+    Rule { texts: &CLASS, fatal: true, tell: class },
+    Rule { texts: &["'JavaPackage' object is not callable"], fatal: false, tell: unnamed_class },
+    // Python's own words for a main program; one that cannot be read has another number.
+    Rule { texts: &["can't open file"], fatal: true, tell: file },
     Rule { texts: &["No space left on device"], fatal: false, tell: disk },
     Rule { texts: &["Permission denied", "PermissionError", "AccessControlException"], fatal: false, tell: permission },
     Rule {
@@ -55,11 +70,11 @@ pub(super) const RULES: &[Rule] = &[
             "Input path does not exist",
             "FileNotFound",
             "No such file or directory",
-            "can't open file",
         ],
         fatal: false,
         tell: file,
     },
+    Rule { texts: &["Address already in use"], fatal: false, tell: address },
     Rule { texts: &["PATH_ALREADY_EXISTS", "FileAlreadyExists", "already exists"], fatal: false, tell: exists },
     Rule { texts: &["TABLE_OR_VIEW_NOT_FOUND"], fatal: false, tell: table },
     Rule { texts: &["UNRESOLVED_COLUMN"], fatal: false, tell: column },
@@ -70,14 +85,36 @@ pub(super) const RULES: &[Rule] = &[
         tell: network,
     },
     Rule { texts: &["TimeoutException", "TimeoutError", "timed out"], fatal: false, tell: timeout },
-    Rule { texts: &["PYTHON_VERSION_MISMATCH", "different version than that in driver"], fatal: false, tell: python },
+    Rule { texts: &["Python worker exited unexpectedly"], fatal: false, tell: worker },
     Rule { texts: &["KeyError:"], fatal: false, tell: key },
+];
+
+/// Classes that the platform's own settings and commands name: that one is missing is no fault of the program's.
+const OURS: &[&str] = &[
+    "org.apache.spark.deploy.SparkSubmit",
+    "viewfs.ViewFileSystemOverloadScheme not found",
+    "FileOutputCommitterFactory not found",
+    ".FileSystemBasedCheckpointFileManager",
+];
+
+/// What stands before the name of a class that is not found.
+const CLASS: [&str; 5] = [
+    "ClassNotFoundException: ",
+    "Error: Failed to load class ",
+    "NoClassDefFoundError: ",
+    "Can not load class ",
+    "Could not find or load main class ",
 ];
 
 /// What stands between two marks, or the whole line.
 fn between<'a>(line: &'a str, before: &str, after: char) -> &'a str {
     let rest = line.split_once(before).map_or(line, |(_, rest)| rest);
     rest.split(after).next().unwrap_or(rest).trim()
+}
+
+/// What stands after a mark, or the whole line.
+fn after<'a>(line: &'a str, mark: &str) -> &'a str {
+    line.split_once(mark).map_or(line, |(_, rest)| rest).trim()
 }
 
 /// What an error says, without its class.
@@ -95,7 +132,16 @@ fn syntax(line: &str, _: &str) -> Finding {
 }
 
 fn module(line: &str, _: &str) -> Finding {
-    let name = between(line, "No module named '", '\'');
+    missing_module(between(line, "No module named ", ';').trim_matches('\''))
+}
+
+/// Spark's own words for what it can do without.
+fn needed_module(line: &str, _: &str) -> Finding {
+    let name = message(line).trim_start_matches("[PACKAGE_NOT_INSTALLED] ").split(' ').next().unwrap_or_default();
+    missing_module(&name.to_lowercase())
+}
+
+fn missing_module(name: &str) -> Finding {
     let remedy = format!(
         "bring '{name}' along with manifest.add_pyfiles([…]), or have it installed for the Python that runs the jobs \
          (PYSPARK_PYTHON of the platform)"
@@ -140,15 +186,82 @@ fn package(line: &str, _: &str) -> Finding {
 }
 
 fn class(line: &str, _: &str) -> Finding {
-    let name =
-        ["ClassNotFoundException: ", "Failed to load class ", "NoClassDefFoundError: ", "Failed to find data source: "]
-            .into_iter()
-            .find(|mark| line.contains(mark))
-            .map_or(line, |mark| between(line, mark, ' '));
-    let name = name.trim_end_matches(['.', ',']);
+    let name = CLASS.iter().find(|mark| line.contains(**mark)).map_or(line, |mark| after(line, mark));
+    // Hadoop's words are `Class x not found`, the JVM's may be `Could not initialize class x`.
+    let name = name.strip_prefix("Class ").or_else(|| name.strip_prefix("Could not initialize class ")).unwrap_or(name);
+    let name = name.split([' ', ',']).next().unwrap_or(name).trim_end_matches('.').replace('/', ".");
     let remedy = "bring the jar that holds it (manifest.add_jars or manifest.add_packages), and check the spelling of \
-                  manifest.main_class";
+                  its name (that of the main program is manifest.main_class)";
     finding("missing-class", format!("Java does not find the class '{name}'."), remedy)
+}
+
+fn unnamed_class(_: &str, _: &str) -> Finding {
+    let sentence = "The program calls a class of Java that is not there.".to_owned();
+    finding("missing-class", sentence, "bring the jar that holds it (manifest.add_jars or manifest.add_packages)")
+}
+
+fn own_class(line: &str, _: &str) -> Finding {
+    let sentence = format!("The platform's own Spark lacks a class that the platform needs: {}.", message(line));
+    let remedy = "the program is not at fault: tell the platform's administrator, whose Spark is incomplete or of another \
+                  version (SPARK_HOME)";
+    finding("platform-fault", sentence, remedy)
+}
+
+fn source(line: &str, _: &str) -> Finding {
+    let rest = after(line, "data source: ");
+    let name = rest.split(". ").next().unwrap_or(rest).trim_end_matches('.');
+    let remedy = format!("bring the package that holds '{name}' (manifest.add_packages), of this Spark's version");
+    finding("missing-class", format!("Spark has no data source '{name}'."), remedy)
+}
+
+fn newer_java(line: &str, _: &str) -> Finding {
+    let name = after(line, "UnsupportedClassVersionError: ").split(' ').next().unwrap_or_default().replace('/', ".");
+    let sentence = format!("The class '{name}' was compiled for a newer Java than the one that runs jobs.");
+    let remedy = "compile it for an older one (javac --release 17), or have the platform's administrator give a newer \
+                  JAVA_HOME";
+    finding("version-mismatch", sentence, remedy)
+}
+
+fn other_version(line: &str, _: &str) -> Finding {
+    let raised = line.split_once("java.lang.").map_or(line, |(_, raised)| raised);
+    let sentence = format!("A jar was built for another version of Spark, of Scala or of a library: {raised}.");
+    let remedy = "take the jar or package for the platform's own Spark and Scala: the version is in its name, such as \
+                  _2.13";
+    finding("version-mismatch", sentence, remedy)
+}
+
+fn store(line: &str, bucket: &str) -> Finding {
+    let scheme =
+        if line.contains("No FileSystem") { after(line, "for scheme").trim_matches([' ', '"', ':']) } else { "gs" };
+    let sentence = format!("The program uses '{scheme}://…', and jobs have nothing that reads or writes such.");
+    let remedy =
+        format!("put the data into s3a://{bucket}/…, and name it so, or bring the jar for it (manifest.add_jars)");
+    finding("wrong-bucket", sentence, remedy)
+}
+
+fn program(line: &str, _: &str) -> Finding {
+    let name = between(line, "Cannot run program \"", '"');
+    let remedy = "if the manifest names it (PYSPARK_PYTHON, spark.pyspark.python), remove that; else correct the program, \
+                  or tell the platform's administrator";
+    finding("missing-program", format!("'{name}' cannot be run."), remedy)
+}
+
+fn worker(_: &str, _: &str) -> Finding {
+    let remedy = "look for what a library says above it in the log; if the machine's memory ran out, ask for fewer cores, \
+                  or handle less at once";
+    finding("worker-died", "A Python process of the job ended before its work was done.".to_owned(), remedy)
+}
+
+fn result(_: &str, _: &str) -> Finding {
+    let sentence = "The job collects more into the driver than spark.driver.maxResultSize allows.".to_owned();
+    let remedy = "write the result instead of collect() or toPandas(), or raise the limit: \
+                  manifest.set_spark_conf({\"spark.driver.maxResultSize\": \"2g\"})";
+    finding("result-too-large", sentence, remedy)
+}
+
+fn address(_: &str, _: &str) -> Finding {
+    let sentence = "The program listens on a port that another process has.".to_owned();
+    finding("address-in-use", sentence, "let it take a free one (port 0), or another")
 }
 
 fn disk(_: &str, _: &str) -> Finding {
@@ -163,11 +276,14 @@ fn permission(line: &str, bucket: &str) -> Finding {
 
 fn file(line: &str, bucket: &str) -> Finding {
     let what = if line.contains("does not exist: ") {
-        between(line, "does not exist: ", ' ')
+        after(line, "does not exist: ").split(" SQLSTATE").next().unwrap_or(line)
     } else if line.contains("directory: '") {
         between(line, "directory: '", '\'')
     } else if line.contains("can't open file '") {
         between(line, "can't open file '", '\'')
+    } else if line.contains(": File ") && line.contains(" does not exist") {
+        let rest = after(line, ": File ");
+        rest.split(" does not exist").next().unwrap_or(rest)
     } else {
         message(line)
     };
@@ -215,7 +331,7 @@ fn python(line: &str, _: &str) -> Finding {
 }
 
 fn key(line: &str, _: &str) -> Finding {
-    let name = between(line, "KeyError: '", '\'');
+    let name = after(line, "KeyError: ").trim_matches(['\'', '"']);
     let remedy = format!(
         "if '{name}' is a variable of the environment, set it with manifest.add_driver_env or add_driver_env_from; else \
          correct the program at the line shown"

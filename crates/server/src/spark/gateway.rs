@@ -3,9 +3,11 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, Hasher, RandomState},
+    ops::RangeInclusive,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -13,8 +15,9 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    id_range::IdRange,
     installation::{Installation, SparkConfig, beside_this_program},
-    job_user::JobUser,
+    job_user::{JobUser, JobUsers},
     trash,
 };
 
@@ -33,8 +36,12 @@ pub(crate) struct Gateway {
     /// What was found is kept; that something is missing for a moment, because it may be installed while the server runs.
     found: tokio::sync::Mutex<Option<Found>>,
     bell: Notify,
-    user: OnceLock<JobUser>,
+    users: OnceLock<JobUsers>,
+    /// Of the range: the one that was given last.
+    last_id: AtomicU32,
     pub(crate) trash: trash::Bin,
+    /// Whose turn it is to hold the logs of a cluster to their limit.
+    pub(crate) logs: tokio::sync::Mutex<()>,
     /// The disk is nearly full.
     pressure: AtomicBool,
     /// Marks of runs that were evicted: why, and when.
@@ -53,13 +60,37 @@ impl Gateway {
         self.config.get().map(|(config, _)| config.clone()).unwrap_or_default()
     }
 
-    /// Said once, at the start: whom jobs run as, if they have a user of their own.
-    pub(crate) fn run_jobs_as(&self, user: JobUser) {
-        let _ = self.user.set(user);
+    /// Said once, at the start: whom jobs run as, if they have users of their own.
+    pub(crate) fn run_jobs_as(&self, users: JobUsers) {
+        if let Some(range) = users.range {
+            // Anywhere: a server that is started again does not give those out at once that its predecessor has just had.
+            let random = RandomState::new().build_hasher().finish() % u64::from(range.size());
+            self.set_last_id(range.reserved().saturating_add(u32::try_from(random).unwrap_or_default()));
+        }
+        let _ = self.users.set(users);
     }
 
+    /// The user of all jobs; with a range, the one that looks for files and runs none.
     pub(crate) fn job_user(&self) -> Option<&JobUser> {
-        self.user.get()
+        self.users.get().map(|users| &users.user)
+    }
+
+    /// The ids of which each job has its own.
+    pub(crate) fn job_ids(&self) -> Option<IdRange> {
+        self.users.get().and_then(|users| users.range)
+    }
+
+    /// The users that jobs have, and nobody else.
+    pub(crate) fn job_uids(&self) -> Option<RangeInclusive<u32>> {
+        self.users.get().map(JobUsers::uids)
+    }
+
+    pub(crate) fn last_id(&self) -> u32 {
+        self.last_id.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_last_id(&self, id: u32) {
+        self.last_id.store(id, Ordering::Relaxed);
     }
 
     /// Where people find a job's page.

@@ -39,7 +39,7 @@ const LONGEST_ANSWER: usize = 64 << 10;
 const LONGEST_RELEASE: u64 = 64 << 10;
 
 /// What an operator may say; the rest is found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SparkConfig {
     /// Started instead of Spark's main class, with the same arguments.
     pub submit: Option<PathBuf>,
@@ -55,8 +55,26 @@ pub struct SparkConfig {
     pub runner: Option<PathBuf>,
     /// What of a job's log is kept.
     pub longest_log: LogLimit,
+    /// What of the logs of all jobs of a cluster is kept, together.
+    pub longest_cluster_logs: LogLimit,
     /// Jobs end when the server is stopped, instead of going on without it.
     pub end_with_server: bool,
+}
+
+impl Default for SparkConfig {
+    fn default() -> Self {
+        Self {
+            submit: None,
+            spark_home: None,
+            java_home: None,
+            python: None,
+            jobs: JobsAs::default(),
+            runner: None,
+            longest_log: LogLimit::JOB,
+            longest_cluster_logs: LogLimit::CLUSTER,
+            end_with_server: false,
+        }
+    }
 }
 
 /// How a driver is started.
@@ -185,7 +203,7 @@ const OPTIONS: [&str; 4] = [
     "-Dio.netty.tryReflectionSetAccessible=true",
 ];
 
-fn python(config: &SparkConfig) -> Result<PathBuf, String> {
+pub(super) fn python(config: &SparkConfig) -> Result<PathBuf, String> {
     let given = config.python.clone().map(|python| on_path(&python).unwrap_or(python));
     given
         .or_else(beside_this_program)

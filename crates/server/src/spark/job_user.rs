@@ -5,6 +5,7 @@
 //! submit jobs, and only when the operator says so; everywhere else jobs run as a user that owns nothing of the platform.
 
 use std::{
+    ops::RangeInclusive,
     os::unix::fs::MetadataExt,
     path::PathBuf,
     process::{Command, Stdio},
@@ -12,6 +13,9 @@ use std::{
 
 use rustix::process::{getegid, geteuid, getgroups};
 
+use serde::{Deserialize, Serialize};
+
+use super::id_range::IdRange;
 use crate::StartError;
 
 /// Whose rights jobs have.
@@ -24,6 +28,8 @@ pub enum JobsAs {
     Myself,
     /// Those of the user of that name, who owns nothing of the platform.
     User(String),
+    /// Each job those of an id of its own.
+    Range(IdRange),
 }
 
 /// A user of this machine.
@@ -32,6 +38,36 @@ pub(crate) struct JobUser {
     pub(crate) name: String,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+}
+
+/// The users that jobs have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JobUsers {
+    /// The one; of a range, the one that runs no job.
+    pub(crate) user: JobUser,
+    pub(crate) range: Option<IdRange>,
+}
+
+impl JobUsers {
+    pub(crate) fn uids(&self) -> RangeInclusive<u32> {
+        self.range.map_or(self.user.uid..=self.user.uid, IdRange::ids)
+    }
+}
+
+/// What a run runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rights {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// With ids of its own: the group that it shares with the other jobs of its cluster.
+    pub(crate) cluster: Option<u32>,
+}
+
+impl Rights {
+    /// Of its files.
+    pub(crate) fn owner(&self) -> (u32, u32) {
+        (self.uid, self.gid)
+    }
 }
 
 impl JobUser {
@@ -44,6 +80,14 @@ impl JobUser {
 }
 
 impl JobsAs {
+    /// What `--job-user` says: a name, or ids.
+    ///
+    /// # Errors
+    /// When there can be no such ids.
+    pub fn others(given: &str) -> Result<Self, StartError> {
+        IdRange::read(given).map_or_else(|| Ok(Self::User(given.to_owned())), |range| range.map(Self::Range))
+    }
+
     /// Decides whether jobs may run so. `exposed` says why others than this machine's owner can submit jobs, if they can;
     /// `owned` are the platform's files. `None`: jobs run as the platform's user, or not at all.
     ///
@@ -53,19 +97,25 @@ impl JobsAs {
         &self,
         exposed: Option<&str>,
         owned: impl IntoIterator<Item = PathBuf>,
-    ) -> Result<Option<JobUser>, StartError> {
+    ) -> Result<Option<JobUsers>, StartError> {
         let name = match (self, exposed) {
             (Self::Off, _) | (Self::Myself, None) => return Ok(None),
             (Self::Myself, Some(exposed)) => {
                 return Err(StartError::Jobs(format!(
-                    "{exposed}, and a job under the platform's own user can read its secrets: in place of --jobs-as-myself give --job-user NAME (a user that owns nothing of the platform), or --no-jobs"
+                    "{exposed}, and a job under the platform's own user can read its secrets: in place of --jobs-as-myself give --job-user NAME (a user that owns nothing of the platform) or --job-user FIRST-LAST (ids of which each job has its own), or --no-jobs"
                 )));
+            }
+            (Self::Range(range), _) => {
+                range.check(owned)?;
+                let id = range.reserved();
+                let user = JobUser { name: id.to_string(), uid: id, gid: id };
+                return Ok(Some(JobUsers { user, range: Some(*range) }));
             }
             (Self::User(name), _) => name,
         };
         let user = look_up(name)?;
         refuse(&user, owned).map_or(Ok(()), |problem| Err(StartError::Jobs(problem)))?;
-        Ok(Some(user))
+        Ok(Some(JobUsers { user, range: None }))
     }
 }
 

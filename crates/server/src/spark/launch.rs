@@ -10,6 +10,7 @@ use super::{
     environment::{self, Given, Values},
     installation::{ClassPath, Installation},
     java_options,
+    job_user::Rights,
     log::Room,
     mounts,
     places::Places,
@@ -38,7 +39,7 @@ pub(crate) struct Context<'a> {
     /// Of the machine, in MiB.
     pub(crate) memory_mib: u64,
     pub(crate) mark: String,
-    pub(crate) user: Option<(u32, u32)>,
+    pub(crate) rights: Option<Rights>,
     /// Shared by all jobs, so that a package is fetched once.
     pub(crate) ivy: PathBuf,
     /// The values of the objects that the plan names; `None`: there is no such object.
@@ -72,7 +73,7 @@ pub(crate) fn launch(plan: &Plan, context: &Context<'_>) -> Result<(Launch, Stri
         log: context.folder.join("log"),
         room: context.room,
         mark: context.mark.clone(),
-        user: context.user,
+        rights: context.rights,
     };
     let text = conf.iter().map(|(key, value)| format!("{}={}\n", escaped(key, true), escaped(value, false)));
     Ok((launch, text.collect()))
@@ -123,6 +124,11 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
     set("spark.jars.ivy", context.ivy.display().to_string());
     // As the reference's clusters, which run Spark 3: a cast that fails gives NULL, and ends no job.
     set("spark.sql.ansi.enabled", "false".to_owned());
+    let apart = context.rights.is_some_and(|rights| rights.cluster.is_some());
+    if apart {
+        // Hadoop sets the mode of what it writes, which it may not where another job has written the marker before.
+        set("spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs", "false".to_owned());
+    }
     for (key, value) in plan.conf.iter().filter(|(_, value)| !s3a::is_for_object_stores(value)) {
         set(key, value.clone());
     }
@@ -148,6 +154,14 @@ fn conf(plan: &Plan, context: &Context<'_>) -> Result<BTreeMap<String, String>, 
         if !names.is_empty() {
             set(key, names.join(","));
         }
+    }
+    // In local mode Spark makes up a secret for each run, which is in its memory alone.
+    set("spark.authenticate", "true".to_owned());
+    if apart {
+        // Whoever is on this machine could read it.
+        set("spark.ui.enabled", "false".to_owned());
+        // As the job's umask: Hadoop goes by its own.
+        set("spark.hadoop.fs.permissions.umask-mode", "007".to_owned());
     }
     let Places { bucket, folder, .. } = context.places;
     conf.extend(s3a::conf(bucket, folder, context.installation.spark_version));
@@ -276,6 +290,10 @@ mod tests {
     use serde_json::json;
 
     fn launched(spec: serde_json::Value) -> Result<(Launch, String), String> {
+        launched_as(spec, None)
+    }
+
+    fn launched_as(spec: serde_json::Value, rights: Option<Rights>) -> Result<(Launch, String), String> {
         let plan = Plan::read(&json!({"metadata": {"name": "pi-1"}, "spec": spec}))?;
         let installation = Installation {
             spark_home: PathBuf::from("/usr"),
@@ -301,7 +319,7 @@ mod tests {
             cores: 2,
             memory_mib: 8192,
             mark: "j.1".to_owned(),
-            user: None,
+            rights,
             ivy: PathBuf::from("/ivy"),
             values: &values,
         };
@@ -329,6 +347,7 @@ mod tests {
         line("spark.master=local[2]");
         line("spark.ui.enabled=true");
         line("spark.hadoop.k=v");
+        line("spark.authenticate=true");
         line("spark.jars=/usr/a.jar,file:///usr/b%20c.jar,/usr/bin,/usr/lib");
         line("spark.sql.ansi.enabled=false");
         assert!(!conf.contains("spark.x"));
@@ -337,6 +356,24 @@ mod tests {
         assert!(!conf.contains("k8s://") && !conf.contains("=other"));
         assert_eq!((launch.environment["A"].as_str(), launch.environment["KEY"].as_str()), ("b", "hidden"));
         assert!(!conf.contains("hidden") && !launch.arguments.iter().any(|text| text.contains("hidden")));
+    }
+
+    #[test]
+    fn a_job_with_an_id_of_its_own_shows_no_page_and_shares_what_it_writes() {
+        let conf = json!({"spark.ui.enabled": "true", "spark.authenticate": "false",
+            "spark.hadoop.fs.permissions.umask-mode": "000"});
+        let spec = json!({"type": "Python", "mainApplicationFile": "local:///opt/spark/bin", "sparkConf": conf});
+        let rights = Rights { uid: 7, gid: 7, cluster: Some(9) };
+        let (launch, conf) = launched_as(spec, Some(rights)).unwrap();
+        assert_eq!(launch.rights, Some(rights));
+        for wanted in [
+            "spark.authenticate=true",
+            "spark.ui.enabled=false",
+            "spark.hadoop.fs.permissions.umask-mode=007",
+            "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs=false",
+        ] {
+            assert!(conf.lines().any(|line| line == wanted), "{wanted} in {conf}");
+        }
     }
 
     #[test]

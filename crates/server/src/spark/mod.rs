@@ -9,6 +9,9 @@
 //! places           where the files are that it names
 //! files            whether they are there, asked with the rights of the job
 //! job_user         the user that jobs run as
+//! reach            whether that user reaches Python, Java and Spark
+//! id_range, ids    ids that jobs share, each with one of its own
+//! enclosure        what such a job sees of the machine
 //! installation     which Spark, Java and Python there are
 //! s3a              the bucket's address in a program: its folder
 //! launch           from a plan to a command, a configuration, an environment
@@ -27,6 +30,7 @@
 
 mod cgroup;
 mod disk;
+mod enclosure;
 mod end;
 mod environment;
 mod explain;
@@ -35,6 +39,8 @@ mod files;
 mod findings;
 mod gateway;
 mod helper;
+mod id_range;
+mod ids;
 mod installation;
 mod java_options;
 mod job_user;
@@ -46,6 +52,7 @@ mod plan;
 mod processes;
 mod proxy;
 mod quantity;
+mod reach;
 mod restart;
 mod run;
 mod run_job;
@@ -55,6 +62,7 @@ mod supervisor;
 mod trash;
 
 pub use files::answer as check_files_for_jobs;
+pub use id_range::IdRange;
 pub use installation::SparkConfig;
 pub use job_user::JobsAs;
 pub use log::LogLimit;
@@ -72,6 +80,6 @@ pub(crate) use plan::{MOUNTS, Object, Plan, Pod};
 pub(crate) use quantity::{cores_text, memory_text};
 pub(crate) use run::{End, RunFolder};
 pub(crate) use s3a::is_for_object_stores;
-pub(crate) use start::{check_files, places as places_of, values_of};
+pub(crate) use start::{check_files, installation, places as places_of, values_of, warn_of_no_jobs};
 pub(crate) use supervisor::{LONGEST_END, end_all, plan as plan_of, supervise};
 pub(crate) use trash::{prepare as prepare_trash, remove_upload, tidy};

@@ -55,6 +55,8 @@ pub(crate) struct Remains {
     pub(crate) mark: String,
     /// The parent's session.
     pub(crate) session: Option<u32>,
+    /// The user that is the run's alone.
+    pub(crate) user: Option<u32>,
 }
 
 /// A process as it was seen.
@@ -65,8 +67,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn myself() -> Option<Self> {
-        let pid = std::process::id();
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         started(pid).map(|started| Self { pid, started })
     }
 }
@@ -76,7 +77,15 @@ struct Stat {
     state: char,
     parent: u32,
     session: u32,
+    threads: u32,
     started: u64,
+}
+
+impl Stat {
+    /// One whose first thread has ended may go on in others.
+    fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
+    }
 }
 
 /// When a process was started, in the system's ticks since it booted. With the pid, it is one process until the next
@@ -99,11 +108,37 @@ fn stat(pid: u32) -> Option<Stat> {
         state: fields.first()?.chars().next()?,
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
+        threads: fields.get(17)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
     })
 }
 
+/// The users and groups of a process.
+fn ids_of(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let lines = lines.filter(|(name, _)| matches!(*name, "Uid" | "Gid" | "Groups"));
+    lines.flat_map(|(_, ids)| ids.split_ascii_whitespace()).filter_map(|id| id.parse().ok()).collect()
+}
+
+/// Those of all processes that live.
+pub(crate) fn ids() -> HashSet<u32> {
+    let living = pids().filter(|pid| stat(*pid).is_some_and(|stat| !stat.is_dead()));
+    living.flat_map(ids_of).collect()
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
 impl Tree {
+    /// All that run as a user who is the run's alone.
+    pub(crate) fn of_user(user: u32, mark: &str) -> Self {
+        let remains = Remains { mark: mark.to_owned(), session: None, user: Some(user) };
+        Self { remains: Some(remains), ..Self::default() }
+    }
+
     /// Whether any is left; zombies are not.
     pub(crate) fn is_empty(&self) -> bool {
         self.cgroup.as_ref().is_none_or(Cgroup::is_empty) && self.members().is_empty()
@@ -111,9 +146,7 @@ impl Tree {
 
     /// Those that are there now, zombies and the root apart.
     fn members(&self) -> Vec<Member> {
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let all: HashMap<u32, Stat> = pids.filter_map(|pid| Some((pid, stat(pid)?))).collect();
+        let all: HashMap<u32, Stat> = pids().filter_map(|pid| Some((pid, stat(pid)?))).collect();
         let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
         for (pid, stat) in &all {
             children.entry(stat.parent).or_default().push(*pid);
@@ -134,7 +167,7 @@ impl Tree {
             }
         }
         let spared = [root.unwrap_or(0), std::process::id()];
-        let living = |pid: &u32| all.get(pid).filter(|stat| !matches!(stat.state, 'Z' | 'X'));
+        let living = |pid: &u32| all.get(pid).filter(|stat| !stat.is_dead());
         found.retain(|pid| !spared.contains(pid));
         found.iter().filter_map(|pid| Some(Member { pid: *pid, started: living(pid)?.started })).collect()
     }
@@ -142,6 +175,7 @@ impl Tree {
     fn is_remains(&self, pid: u32, stat: &Stat) -> bool {
         self.remains.as_ref().is_some_and(|remains| {
             remains.session.is_some_and(|session| session == stat.session && session != pid)
+                || remains.user.is_some_and(|user| ids_of(pid).contains(&user))
                 || is_marked(pid, &remains.mark)
         })
     }
@@ -237,7 +271,7 @@ fn tree_of(began: Option<&Began>, parent: Option<Member>, mark: &str) -> Tree {
     Tree {
         root: parent,
         cgroup: began.and_then(|began| Cgroup::at(began.cgroup.as_deref()?)),
-        remains: Some(Remains { mark: mark.to_owned(), session }),
+        remains: Some(Remains { mark: mark.to_owned(), session, user: None }),
     }
 }
 
@@ -282,7 +316,7 @@ mod tests {
     use std::process::Command;
 
     fn remains(mark: &str) -> Tree {
-        Tree { remains: Some(Remains { mark: mark.to_owned(), session: None }), ..Tree::default() }
+        Tree { remains: Some(Remains { mark: mark.to_owned(), session: None, user: None }), ..Tree::default() }
     }
 
     #[test]
@@ -334,13 +368,40 @@ mod tests {
     #[test]
     fn a_root_whose_number_is_another_s_by_now_is_no_root() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let root = Member::myself().unwrap();
+        let root = Member::of(std::process::id()).unwrap();
         let tree = |root| Tree { root: Some(root), ..Tree::default() };
         let found = |tree: Tree| tree.members().iter().any(|member| member.pid == child.id());
         assert!(found(tree(root)));
         assert!(!found(tree(Member { started: root.started + 1, ..root })));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_is_found_and_ended() {
+        let program = "import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n\
+                       ctypes.CDLL(None).pthread_exit(None)";
+        let mut shell = Command::new("sh").args(["-c", "python3 -c \"$0\" & wait", program]).spawn().unwrap();
+        let tree = Tree { root: Member::of(shell.id()), ..Tree::default() };
+        let looks_dead = || {
+            tree.members()
+                .iter()
+                .any(|member| stat(member.pid).is_some_and(|stat| stat.state == 'Z' && stat.threads == 2))
+        };
+        while !looks_dead() {
+            std::thread::sleep(LOOK);
+        }
+        tree.kill();
+        shell.wait().unwrap();
+        assert!(tree.is_empty());
+    }
+
+    #[test]
+    fn those_of_a_user_are_found() {
+        let (own, all) = (rustix::process::geteuid().as_raw(), ids());
+        assert!(all.contains(&own) && !all.contains(&3_200_000_000));
+        assert!(!Tree::of_user(rustix::process::getegid().as_raw(), "none").members().is_empty());
+        assert!(Tree::of_user(3_200_000_000, "none").is_empty());
     }
 
     #[test]

@@ -22,6 +22,7 @@ use rustix::{
     fs::{Gid, Mode, Uid, fchown},
     io::Errno,
     process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, setsid, umask, wait},
+    thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -32,6 +33,8 @@ use tokio::{
 
 use super::{
     cgroup::Cgroup,
+    enclosure,
+    job_user::Rights,
     log::{LogWriter, Room},
     processes::{HOPELESS, LOOK, MARK, Member, PATIENCE, Tree},
     run::{End, RunFolder},
@@ -52,6 +55,8 @@ const OOM_SCORE: &str = "500";
 const OWN_OOM_SCORE: &str = "/proc/self/oom_score_adj";
 /// What programs expect: others may read what they make.
 const UMASK: u32 = 0o022;
+/// Of a job with ids of its own: later runs on its cluster may write what it makes in the bucket, and nobody else reads it.
+const UMASK_APART: u32 = 0o007;
 
 /// What to start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,8 +73,8 @@ pub(crate) struct Launch {
     pub(crate) room: Room,
     /// The value of [`MARK`].
     pub(crate) mark: String,
-    /// User and group to run as.
-    pub(crate) user: Option<(u32, u32)>,
+    /// What to run as; `None`: as this process.
+    pub(crate) rights: Option<Rights>,
 }
 
 /// Runs what standard input says, to its end.
@@ -96,11 +101,18 @@ async fn run(folder: &RunFolder) -> io::Result<()> {
     // Cut short when the server was killed while it wrote: then nothing begins.
     let launch: Launch = serde_json::from_str(&text)?;
     drop(text);
+    if let Some(rights) = launch.rights.filter(|rights| rights.cluster.is_some()) {
+        umask(Mode::from_raw_mode(UMASK_APART));
+        // The start of the server has shown that the system lets us.
+        if let Err(error) = enclosure::enter(&rights, &launch.folder, folder.path()) {
+            return folder.write_end(&End::problem(&format!("it cannot be kept apart from other jobs: {error}")));
+        }
+    }
     let mut run = Run { folder, log: LogWriter::open(&launch.log, launch.room)?, output: None, status: None, child: 0 };
     let (output, input) = io::pipe()?;
     run.output = Some(pipe::Receiver::from_owned_fd(OwnedFd::from(output))?);
     folder.reserve_end()?;
-    let mut tree = Tree { root: Member::myself(), cgroup: Cgroup::make(&launch.mark), remains: None };
+    let mut tree = Tree { root: Member::of(std::process::id()), cgroup: Cgroup::make(&launch.mark), remains: None };
     if let Err(error) = folder.write_began(tree.cgroup.as_ref()) {
         tree.cgroup.iter().for_each(Cgroup::remove);
         return Err(error);
@@ -243,24 +255,39 @@ impl Run<'_> {
 }
 
 fn start(launch: &Launch, output: &PipeWriter) -> io::Result<Child> {
+    // When memory runs out, the kernel takes a job before the platform. Inherited, so that there is no moment without it,
+    // and no way back for the job where root said so.
+    let before = fs::read(OWN_OOM_SCORE);
+    let _ = fs::write(OWN_OOM_SCORE, OOM_SCORE);
+    let child = start_as(launch, output);
+    let _ = before.and_then(|before| fs::write(OWN_OOM_SCORE, before));
+    child
+}
+
+fn start_as(launch: &Launch, output: &PipeWriter) -> io::Result<Child> {
     let mut command = Command::new(&launch.program);
     command.args(&launch.arguments).env_clear().envs(&launch.environment).env(MARK, &launch.mark);
     command.current_dir(&launch.folder).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
     // A group of its own, in our session.
     command.process_group(0);
-    if let Some((user, group)) = launch.user {
+    let Some(rights) = launch.rights else { return command.spawn() };
+    let (user, group) = (Uid::from_raw(rights.uid), Gid::from_raw(rights.gid));
+    // For programs that open /dev/stdout.
+    fchown(output, Some(user), Some(group))?;
+    let Some(cluster) = rights.cluster else {
         // The standard library drops the supplementary groups along with the user.
-        command.gid(group).uid(user);
-        // For programs that open /dev/stdout.
-        fchown(output, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
-    }
-    // When memory runs out, the kernel takes a job before the platform. Inherited, so that there is no moment without it,
-    // and no way back for the job where root said so.
-    let before = fs::read(OWN_OOM_SCORE);
-    let _ = fs::write(OWN_OOM_SCORE, OOM_SCORE);
-    let child = command.spawn();
-    let _ = before.and_then(|before| fs::write(OWN_OOM_SCORE, before));
-    child
+        return command.gid(rights.gid).uid(rights.uid).spawn();
+    };
+    // The standard library knows no groups beside the primary one. On Linux rights are a thread's: this one ends here.
+    let started = std::thread::spawn(move || {
+        set_thread_groups(&[Gid::from_raw(cluster)])?;
+        set_thread_res_gid(group, group, group)?;
+        set_thread_res_uid(user, user, user)?;
+        // A program that another job left in the bucket gives nobody that job's rights.
+        set_no_new_privs(true)?;
+        command.spawn()
+    });
+    started.join().map_err(|_| io::Error::other("its thread panicked"))?
 }
 
 fn ended(status: Option<WaitStatus>) -> End {

@@ -13,6 +13,12 @@ const VIEWFS: &str = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme";
 /// What any other bucket is asked for with: it is not there, so no other bucket can be read or written.
 const S3A: &str = "org.apache.hadoop.fs.s3a.S3AFileSystem";
 const COMMITTERS: &str = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory";
+/// Keys of [`conf`] whose values in a manifest give way.
+const OURS: [&str; 3] = [
+    "spark.hadoop.fs.viewfs.overload.scheme.target.s3a.impl",
+    "spark.hadoop.mapreduce.outputcommitter.factory.scheme.s3a",
+    "spark.sql.streaming.checkpointFileManagerClass",
+];
 /// Packages of libraries that talk to real object stores.
 const ELSEWHERE: [&str; 2] = ["org.apache.hadoop.fs.s3a.", "org.apache.spark.internal.io.cloud."];
 
@@ -50,6 +56,14 @@ pub(crate) fn conf(bucket: &str, folder: &Path, spark: Option<SparkVersion>) -> 
 /// Whether a setting of a manifest names a class that is not here, and is not needed for a folder.
 pub(crate) fn is_for_object_stores(value: &str) -> bool {
     ELSEWHERE.iter().any(|package| value.trim().starts_with(package))
+}
+
+/// Whether a key of Spark's configuration is about how a bucket is reached, which is a folder here, or is set by [`conf`].
+/// (Of `fs.s3a.*` Hadoop itself reads one, whatever stands behind the scheme.)
+pub(crate) fn is_about_buckets(key: &str) -> bool {
+    key.starts_with("spark.hadoop.fs.s3a.") && key != "spark.hadoop.fs.s3a.impl.disable.cache"
+        || OURS.contains(&key)
+        || key.starts_with("spark.hadoop.fs.viewfs.mounttable.folder.")
 }
 
 /// A path as it stands in a URI.

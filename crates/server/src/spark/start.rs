@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, fchown},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use mlplatform_protocol::ErrorCode;
@@ -18,18 +19,22 @@ use tokio::{
 use super::{
     disk,
     environment::Held,
-    files,
+    files, ids,
+    installation::{self, Installation},
+    job_user::{JobUser, Rights},
     launch::{self, Context},
     log::{JobLog, Room},
     mounts::{self, Tree},
     places::{Place, Places},
     plan::{Object, ObjectKind, Plan},
+    reach,
     run::RunFolder,
     run_job::Launch,
     supervisor, trash,
 };
 use crate::{
     App, Error,
+    data_dir::BucketOwner,
     error::causes,
     service::{clusters::Cluster, job_rows::JobRow, objects},
 };
@@ -74,21 +79,66 @@ pub(crate) fn places(app: &App, cluster: &Cluster, spark_home: PathBuf) -> Place
     Places { spark_home, folder: dir.bucket(&bucket), uploads: dir.uploads(), bucket }
 }
 
-/// What is wrong with the files that a plan names, asked with the rights that the job will have.
-pub(crate) async fn check_files(app: &App, plan: &Plan, places: &Places) -> crate::Result<Option<String>> {
+/// Spark, Java and Python, which the jobs' user reaches; the text says what keeps jobs from running.
+pub(crate) async fn installation(app: &App) -> Result<Arc<Installation>, String> {
+    let spark = app.spark();
+    let Some(user) = spark.job_user() else { return spark.installation().await };
+    let runner = runner(app).map_err(|error| format!("its own program is not found: {error}"))?;
+    let config = spark.config();
+    let mut needs = vec![("the data directory", app.dir().path().join("jobs"))];
+    if config.submit.is_none()
+        && let Ok(python) = installation::python(&config)
+    {
+        // Before the search, which asks Python as that user, and hears nothing when it cannot be run.
+        needs.push(("Python", python));
+    }
+    reach::problem(&runner, user, &needs).await?;
+    let found = spark.installation().await?;
+    reach::problem(&runner, user, &reach::needs(&found)).await.map(|()| found)
+}
+
+/// Tells the operator at the start what will keep each job from running as the user that it is to run as.
+pub(crate) async fn warn_of_no_jobs(app: App) {
+    if app.spark().job_user().is_some()
+        && let Err(problem) = installation(&app).await
+    {
+        tracing::warn!("no job can run: {problem}");
+    }
+}
+
+/// What is wrong with the files that a plan names, asked with the rights that the job will have: those of the cluster's
+/// group, where each job has an id of its own.
+pub(crate) async fn check_files(
+    app: &App,
+    plan: &Plan,
+    places: &Places,
+    cluster: &Cluster,
+    job: &str,
+) -> crate::Result<Option<String>> {
+    // What came along with it is there, and is opened to it when it starts.
+    let own = places.uploads.join(job);
+    let is_own = |path: &Path| path.parent() == Some(own.as_path()) && path.file_name().is_some() && path.exists();
     let located: Result<Vec<_>, _> = plan.files().map(|(field, uri)| located(places, &field, uri)).collect();
     let main = launch::main(plan, places).err().or_else(|| launch::come_along(plan, places).err());
     let files: Vec<(String, Place)> = match (main, located) {
         (Some(problem), _) | (None, Err(problem)) => return Ok(Some(problem)),
-        (None, Ok(located)) => located.into_iter().flatten().collect(),
+        (None, Ok(located)) => located.into_iter().flatten().filter(|(_, place)| !is_own(&place.path)).collect(),
     };
     let failed = |error| Error::File("looking for the files of a job", error);
     let runner = runner(app).map_err(failed)?;
     let paths = files.iter().map(|(_, place)| place.path.clone()).collect();
-    let user = app.spark().job_user();
+    let group = ids::group(app, cluster).await?;
+    let user = app.spark().job_user().map(|user| JobUser { gid: group.unwrap_or(user.gid), ..user.clone() });
+    let user = user.as_ref();
     let found = files::readable(&runner, user, paths).await.map_err(failed)?;
     let missing = files.into_iter().zip(found).find(|(_, found)| !found);
-    let by = user.map(|user| format!(" (looked for as '{}', whom jobs run as)", user.name)).unwrap_or_default();
+    let by = match (user, app.spark().job_ids()) {
+        (None, _) => String::new(),
+        (Some(user), None) => format!(" (looked for as '{}', whom jobs run as)", user.name),
+        (Some(user), Some(_)) => {
+            format!(" (looked for as user {} of the cluster's group, with the rights of each job)", user.name)
+        }
+    };
     Ok(missing.map(|((field, place), _)| format!("{field}: {}{by}", place.missing)))
 }
 
@@ -103,27 +153,39 @@ fn runner(app: &App) -> io::Result<PathBuf> {
 }
 
 /// Makes everything ready for the next run of a job.
-pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Result<Prepared, Refusal> {
+pub(crate) async fn prepare(
+    app: &App,
+    job: &JobRow,
+    cluster: &Cluster,
+    rights: Option<Rights>,
+) -> Result<Prepared, Refusal> {
     let plan = supervisor::plan(job).map_err(Refusal::Job)?;
     let mut values: Vec<(Object, Option<Held>)> = Vec::new();
     for object in plan.objects() {
         values.push((object.clone(), values_of(app, &cluster.id, &plan, object).await?));
     }
-    let installation = app.spark().installation().await.map_err(Refusal::Job)?;
+    let installation = installation(app).await.map_err(Refusal::Job)?;
     let places = places(app, cluster, installation.spark_home.clone());
     // Who looks for them runs as the jobs' user: that it fails may be a job's doing, and must not keep the others waiting.
-    let problem = check_files(app, &plan, &places)
+    let problem = check_files(app, &plan, &places, cluster, &job.id)
         .await
         .unwrap_or_else(|error| Some(format!("{error}: {}", causes(&error).join(": "))));
     problem.map_or(Ok(()), |problem| Err(Refusal::Job(problem)))?;
     let (app, job) = (app.clone(), job.clone());
     let prepared = spawn_blocking(move || {
-        let user = app.spark().job_user().map(|user| (user.uid, user.gid));
-        app.dir().make_bucket(&places.bucket, user)?;
+        let owner = match rights {
+            None => BucketOwner::Platform,
+            Some(Rights { cluster: Some(group), .. }) => BucketOwner::Group(group),
+            Some(Rights { uid, gid, cluster: None }) => BucketOwner::User(uid, gid),
+        };
+        app.dir().make_bucket(&places.bucket, owner)?;
+        if let Some(rights) = rights {
+            app.dir().open_upload(&job.id, rights.gid)?;
+        }
         let folder = job.folder(&app);
         let run = folder.join(format!("run-{}", job.runs.saturating_add(1)));
         let (cores, memory_mib) = launch::machine();
-        let ivy = if user.is_some() { folder.join("work/ivy") } else { app.dir().ivy() };
+        let ivy = if rights.is_some() { folder.join("work/ivy") } else { app.dir().ivy() };
         let find = |object: &Object| values.iter().find(|(known, _)| known == object).and_then(|(_, v)| v.clone());
         let context = Context {
             installation: &installation,
@@ -133,7 +195,7 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
             cores,
             memory_mib,
             mark: format!("{}.{}", job.id, job.runs.saturating_add(1)),
-            user,
+            rights,
             ivy,
             values: &find,
         };
@@ -141,7 +203,7 @@ pub(crate) async fn prepare(app: &App, job: &JobRow, cluster: &Cluster) -> Resul
         let tree = mounts::tree(&plan, &find).map_err(Refusal::Job)?;
         // Of the run before: what it wrote there may be of any size and depth.
         trash::discard(&app, &mounts::folder(&folder));
-        let log_from = lay_out(&folder, &run, &conf, &tree, user)?;
+        let log_from = lay_out(&folder, &run, &conf, &tree, rights)?;
         let runner = runner(&app)?;
         Ok(Prepared { launch, runner, run: RunFolder::at(run), namespace: plan.namespace, log_from })
     });
@@ -162,11 +224,15 @@ pub(crate) async fn values_of(app: &App, cluster: &str, plan: &Plan, object: &Ob
 }
 
 /// The folders and files of a run; gives where its part of the log begins. Modes are set, and not left to the umask.
-fn lay_out(folder: &Path, run: &Path, conf: &str, tree: &Tree, user: Option<(u32, u32)>) -> io::Result<u64> {
+fn lay_out(folder: &Path, run: &Path, conf: &str, tree: &Tree, rights: Option<Rights>) -> io::Result<u64> {
+    let user = rights.as_ref().map(Rights::owner);
     // What a run that did not begin left behind.
     let _ = fs::remove_dir_all(run);
-    // Another user passes through to its own files, and cannot list the folder.
-    make_folder(folder, if user.is_some() { 0o711 } else { 0o700 }, None)?;
+    // The job passes through to its own files, and cannot list the folder.
+    make_folder(folder, if user.is_some() { 0o710 } else { 0o700 }, None)?;
+    if let Some((_, group)) = user {
+        chown(folder, None, Some(group))?;
+    }
     // What is said of its runs a job can neither change nor lock.
     make_folder(run, 0o700, None)?;
     for name in ["work", "tmp"] {

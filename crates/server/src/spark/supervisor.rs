@@ -17,8 +17,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{
     disk,
     end::message_of,
+    ids,
     job_user::JobsAs,
-    log::{gaps_of, read_gaps, truncated},
+    log::{gaps_of, hold, read_gaps, truncated},
     plan::Plan,
     processes::{PATIENCE, end_run},
     proxy,
@@ -104,6 +105,7 @@ impl Supervisor {
     /// One round; gives how long the next may wait.
     async fn look(&mut self) -> Result<Duration> {
         let now = self.app.clock().now().as_microsecond();
+        let held = ids::take_back(&self.app).await?;
         let expired = job_rows::expired(&mut *self.app.read().await?, now).await?;
         for job in expired {
             self.expire(&job).await?;
@@ -114,7 +116,7 @@ impl Supervisor {
         self.end_those_without_cluster().await?;
         let mut waiting: Vec<(String, Vec<JobRow>)> = Vec::new();
         let mut used: HashMap<String, (i64, i64)> = HashMap::new();
-        let (mut news, mut any) = (false, false);
+        let (mut news, mut any) = (false, held);
         for job in self.open().await? {
             any = true;
             if job.alive {
@@ -261,6 +263,8 @@ impl Supervisor {
         if again.is_none() {
             self.truncated.remove(&job.id);
             trash::tidy(&self.app, job, job.deleted_at.is_some()).await;
+            let (app, cluster) = (self.app.clone(), job.cluster_id.clone());
+            tokio::spawn(async move { hold(&app, &cluster).await });
         }
         self.app.spark().ring();
         Ok(())
@@ -387,8 +391,7 @@ impl Supervisor {
             } else {
                 cores = cores.saturating_sub(job.millicores);
                 memory = memory.saturating_sub(job.memory_mib);
-                self.start(job, &cluster).await?;
-                any = true;
+                any |= self.start(job, &cluster).await?;
             }
         }
         Ok(any)
@@ -473,11 +476,19 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn start(&mut self, mut job: JobRow, cluster: &Cluster) -> Result<()> {
-        let prepared = match start::prepare(&self.app, &job, cluster).await {
+    /// Gives whether it is on its way, and not waiting.
+    async fn start(&mut self, mut job: JobRow, cluster: &Cluster) -> Result<bool> {
+        let rights = match ids::grant(&self.app, &job, cluster).await? {
+            Ok(rights) => rights,
+            Err(text) => {
+                self.waits(&job, "ids", EventKind::Warning, "FailedScheduling", &text).await?;
+                return Ok(false);
+            }
+        };
+        let prepared = match start::prepare(&self.app, &job, cluster, rights).await {
             Ok(prepared) => prepared,
-            Err(Refusal::Job(problem)) => return self.not_started(&job, &problem).await,
-            Err(Refusal::Full) => return self.waits_for_disk(&job).await,
+            Err(Refusal::Job(problem)) => return self.not_started(&job, &problem).await.map(|()| true),
+            Err(Refusal::Full) => return self.waits_for_disk(&job).await.map(|()| false),
             Err(Refusal::Platform(error)) => return Err(error),
         };
         let visit = Visit::local();
@@ -493,7 +504,7 @@ impl Supervisor {
         .execute(change.connection())
         .await?;
         if begun.rows_affected() == 0 {
-            return Ok(());
+            return Ok(true);
         }
         job.runs = job.runs.saturating_add(1);
         job.alive = true;
@@ -508,19 +519,19 @@ impl Supervisor {
                     let _ = parent.wait().await;
                     app.spark().ring();
                 });
-                Ok(())
             }
-            Err(error) if disk::is_full(&error) => self.start_again(&job).await,
+            Err(error) if disk::is_full(&error) => self.start_again(&job).await?,
             Err(error) => {
                 let problem = format!("its process cannot be started: {error}");
-                self.not_started(&job, &problem).await
+                self.not_started(&job, &problem).await?;
             }
         }
+        Ok(true)
     }
 }
 
 /// The reason of the event about a log that was truncated.
-const LOG_TRUNCATED: &str = "LogTruncated";
+pub(crate) const LOG_TRUNCATED: &str = "LogTruncated";
 
 /// The cluster was active until now.
 async fn active(change: &mut Change<'_>, cluster: &str) -> Result<()> {

@@ -44,8 +44,8 @@ const TURN: Duration = Duration::from_millis(100);
 /// Distinguishes what was thrown away at the same moment.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Throws away what nobody needs of a job that is over: its working folder, its mounts, and once it is deleted the program that came
-/// along with it. Its log stays.
+/// Throws away what nobody needs of a job that is over: its working folder, its mounts, its
+/// configuration, and once it is deleted the program that came along with it. Its log stays.
 pub(crate) async fn tidy(app: &App, job: &JobRow, deleted: bool) {
     let left = leftovers(&job.folder(app));
     let upload = deleted.then(|| app.dir().uploads().join(&job.id));
@@ -88,8 +88,8 @@ pub(crate) async fn prepare(app: &App) -> Result<()> {
 }
 
 /// What a job's runs leave beside its log.
-fn leftovers(job: &Path) -> [PathBuf; 3] {
-    [job.join("work"), job.join("tmp"), super::mounts::folder(job)]
+fn leftovers(job: &Path) -> [PathBuf; 4] {
+    [job.join("work"), job.join("tmp"), super::mounts::folder(job), super::launch::properties(job)]
 }
 
 /// Moves a file or folder into the trash, and has it emptied.

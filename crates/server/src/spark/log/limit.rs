@@ -1,4 +1,4 @@
-//! How long a job's log may be, as an operator says it.
+//! How long logs may be, as an operator says it.
 
 use std::{fmt, str::FromStr};
 
@@ -9,10 +9,11 @@ const GIB: u64 = 1 << 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimit(pub u64);
 
-impl Default for LogLimit {
-    fn default() -> Self {
-        Self(GIB)
-    }
+impl LogLimit {
+    /// Of one job, unless something else is said.
+    pub const JOB: Self = Self(GIB);
+    /// Of all jobs of a cluster.
+    pub const CLUSTER: Self = Self(16 * GIB);
 }
 
 impl FromStr for LogLimit {

@@ -5,6 +5,7 @@
 //! offset finds what it expects. Where the gaps are stands in the file `log.gaps`, which is replaced before anything is
 //! dropped: a reader that looks at it after it has read a piece never takes a hole for output.
 
+mod cluster;
 mod limit;
 mod reader;
 mod writer;
@@ -18,6 +19,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cluster::hold;
 pub use limit::LogLimit;
 pub(crate) use reader::{JobLog, Piece};
 pub(crate) use writer::{LogWriter, Room};
@@ -41,6 +43,8 @@ pub(crate) struct Gap {
 pub(crate) enum Why {
     /// The log has reached its limit, in bytes.
     Limit(u64),
+    /// The logs of the cluster's jobs have reached their limit, in bytes.
+    Cluster(u64),
     /// The disk was nearly full.
     Disk,
 }
@@ -55,6 +59,7 @@ impl Gap {
         let length = self.length();
         let why = match self.why {
             Why::Limit(limit) => format!("the limit is {}", LogLimit(limit)),
+            Why::Cluster(limit) => format!("the logs of the cluster's jobs have a limit of {}", LogLimit(limit)),
             Why::Disk => "the platform's disk was nearly full".to_owned(),
         };
         let mut line = format!("[… {length} bytes of this log were dropped here: {why} …]\n").into_bytes();
@@ -76,6 +81,11 @@ pub(crate) fn truncated(gap: &Gap) -> String {
         Why::Limit(limit) => format!(
             "the log has reached its limit of {}: its head and its newest part are kept, and what is between them, from \
              byte {from} on, is dropped",
+            LogLimit(limit)
+        ),
+        Why::Cluster(limit) => format!(
+            "the logs of the cluster's jobs have reached their limit of {}: of the oldest that are over, this one's middle, \
+             from byte {from} on, is dropped",
             LogLimit(limit)
         ),
         Why::Disk => {

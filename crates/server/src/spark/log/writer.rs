@@ -94,8 +94,15 @@ impl LogWriter {
         } else {
             self.end = self.end.saturating_add(length);
             if self.kept() > self.room.limit {
-                self.trim();
+                self.trim(Why::Limit(self.room.limit));
             }
+        }
+    }
+
+    /// Drops what is beyond the limit of a log that nobody writes any more.
+    pub(crate) fn shrink(&mut self, why: Why) {
+        if self.kept() > self.room.limit {
+            self.trim(why);
         }
     }
 
@@ -146,7 +153,7 @@ impl LogWriter {
     }
 
     /// Drops bytes of the middle: a quarter of the limit is the log's head, the rest its newest part.
-    fn trim(&mut self) {
+    fn trim(&mut self, why: Why) {
         let limit = self.room.limit;
         let (head, step) = (limit / 4, (limit / 8).max(BLOCK));
         let newest = self.end.saturating_sub(limit.saturating_sub(head)).saturating_add(step);
@@ -159,7 +166,7 @@ impl LogWriter {
         // One that reaches into the new one is part of it.
         let to = gaps.iter().filter(|gap| gap.from <= to).map(|gap| gap.to).fold(to, u64::max);
         gaps.retain(|gap| gap.from > to);
-        let gap = Gap { from, to, why: Why::Limit(limit) };
+        let gap = Gap { from, to, why };
         gaps.insert(0, gap.clone());
         // Told first: a reader that finds zeros must know that they are none of the job's.
         if write_gaps(&self.path, &gaps).is_err() {

@@ -1,0 +1,65 @@
+//! The secret `s3-secret` that every cluster has from its start: published scripts delete it before they make their own.
+//!
+//! Its values are random and open nothing: the cluster's bucket is a folder, which asks for no key.
+
+use mlplatform_protocol::objects::DEFAULT_NAMESPACE;
+use sqlx::SqliteConnection;
+
+use super::secret::uuid;
+use crate::{
+    Result,
+    app::{App, Change, Visit},
+    vault::{Place, Vault},
+};
+
+pub(crate) const NAME: &str = "s3-secret";
+const KEYS: [&str; 2] = ["S3_ACCESS_KEY", "S3_SECRET_KEY"];
+
+/// Makes that of a new cluster.
+pub(super) async fn make(app: &App, change: &mut Change<'_>, cluster: &str) -> Result<()> {
+    let vault = Vault::open(app.dir())?;
+    let now = change.now().as_microsecond();
+    let inserted = sqlx::query(
+        "INSERT INTO objects (cluster_id, kind, namespace, name, type, created_at) \
+         VALUES (?, 'Secret', ?, ?, 'Opaque', ?)",
+    )
+    .bind(cluster)
+    .bind(DEFAULT_NAMESPACE)
+    .bind(NAME)
+    .bind(now)
+    .execute(change.connection())
+    .await?;
+    write(change.connection(), &vault, cluster, inserted.last_insert_rowid()).await
+}
+
+/// Gives those that are there new values: the key of the old ones is lost. (Of a user's secret it would not be replaced.)
+pub(crate) async fn renew(app: &App) -> Result<()> {
+    let vault = Vault::open(app.dir())?;
+    let visit = Visit::local();
+    let mut change = app.change(&visit).await?;
+    let living: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT seq, cluster_id FROM objects WHERE kind = 'Secret' AND created_by IS NULL AND deleted_at IS NULL",
+    )
+    .fetch_all(change.connection())
+    .await?;
+    for (object, cluster) in living {
+        sqlx::query("DELETE FROM object_values WHERE object = ?").bind(object).execute(change.connection()).await?;
+        write(change.connection(), &vault, &cluster, object).await?;
+    }
+    change.commit().await
+}
+
+async fn write(connection: &mut SqliteConnection, vault: &Vault, cluster: &str, object: i64) -> Result<()> {
+    for (position, key) in (0_i64..).zip(KEYS) {
+        let place = Place { cluster, namespace: DEFAULT_NAMESPACE, secret: NAME, key };
+        let value = vault.seal(place, uuid()?.replace('-', "").as_bytes())?;
+        sqlx::query("INSERT INTO object_values (object, position, key, value) VALUES (?, ?, ?, ?)")
+            .bind(object)
+            .bind(position)
+            .bind(key)
+            .bind(value)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}

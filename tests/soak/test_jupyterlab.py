@@ -1,0 +1,253 @@
+"""Somebody at a browser works with the platform in JupyterLab, behind a real JupyterHub: `%pip install` where old
+releases of other packages are loaded, `login()`, a job on Spark, tables in the light and the dark theme. No token is in
+what is saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsers import PATIENCE
+from conftest import ROOT, TOKEN
+from figures import Figure
+from hubs import USER, Hub, make_venv, running_hub
+from jobs import until
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect
+
+from mlplatform_client import MLPlatform
+from mlplatform_client.local import LocalPlatform
+from mlplatform_client.serializers.auth import MLPTokenType
+
+ARCHIVE = ROOT / "dist" / "mlplatform_client.tar.gz"
+
+# Releases that collide with those that clients of today bring along.
+OLD = ["pydantic<2", "urllib3<2", "requests<2.30"]
+# As another user may name a token: markup, and what JupyterLab would set as mathematics.
+HOSTILE = "<img src=x onerror=alert(1)> $x^2$"
+
+CELLS = {
+    "old": """
+import pydantic, requests, urllib3
+print([package.__version__ for package in (pydantic, requests, urllib3)])""",
+    "install": f"%pip install --no-index {ARCHIVE}",
+    "login": """
+import mlplatform_client
+mlp = mlplatform_client.login()""",
+    "who": "mlp.who_am_i()",
+    "secret": """
+register_token = mlp.create_register_token("from a notebook", "1h", token_type="USER")
+register_token""",
+    "tokens": "mlp.get_project_tokens_info()",
+    "registration": "mlp.get_register_tokens_info()",
+    "clusters": """
+clusters = mlp.get_clusters()
+clusters""",
+    "submit": """
+cluster = clusters[0]
+manifest = mlp.get_default_manifest(cluster.id, "pi-1")
+manifest.set_driver_settings({"memory": "512m"})
+manifest.set_executor_settings({"memory": "512m", "instances": 1})
+mlp.spark_submit_job(cluster.id, manifest, "calculate-pi.py")""",
+    "logs": 'print(mlp.spark_job_logs(cluster.id, "pi-1", wait=280, timeout=300))',
+    "jobs": "mlp.spark_jobs_list(cluster.id)",
+    "events": "mlp.spark_events(cluster.id)",
+    "audit": "mlp.get_audit()[:5]",
+    "still": """
+class Old(pydantic.BaseModel):
+    number: int
+print(Old(number="1").dict(), requests.__version__, urllib3.__version__)""",
+}
+# What each table must hold.
+TABLES = {
+    "who": ["MLPTokenInfo", "admin"],
+    "tokens": ["2 access tokens", "admin", HOSTILE, "never"],
+    "registration": ["2 registration tokens", "from a notebook", "WAITING", "REDEEMED"],
+    "clusters": ["1 cluster", "local", "RUNNING"],
+    "submit": ["K8sSparkJobInfo", "pi-1", "SUBMITTED"],
+    "jobs": ["1 job", "pi-1", "COMPLETED"],
+    "events": ["events", "pi-1", "NORMAL"],
+    "audit": ["5 entries of the audit", "create_register_token", "done"],
+}
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    # Cells that are scrolled away stay in the page.
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
+
+
+class Lab:
+    """The notebook in JupyterLab, as its user sees it."""
+
+    def __init__(self, page: Page, hub: Hub, home: Path) -> None:
+        self.page, self.hub, self.home = page, hub, home
+        self.address = f"{hub.url}/user/{USER}/lab/tree/notebook.ipynb"
+        self.elsewhere: list[str] = []
+        page.on("dialog", self.answer)
+        page.on("request", lambda request: self.note(request.url))
+
+    def answer(self, dialog: Dialog) -> None:
+        # JupyterLab asks before a page is left. Whatever else asks is a script that somebody put there.
+        if dialog.type != "beforeunload":
+            self.elsewhere.append(dialog.message)
+        dialog.accept()
+
+    def note(self, url: str) -> None:
+        if not url.startswith((self.hub.url, "data:", "blob:")):
+            self.elsewhere.append(url)
+
+    def sign_in(self) -> None:
+        self.page.goto(self.address)
+        self.page.get_by_label("Username").fill(USER)
+        self.page.get_by_label("Password").fill("anything")
+        self.page.get_by_role("button", name="Sign in").click()
+        # A cell that is run before is not run.
+        expect(self.page.locator("#jp-main-statusbar")).to_contain_text("old | Idle")
+
+    def cell(self, index: int) -> Locator:
+        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+
+    def output(self, name: str) -> Locator:
+        return self.cell(list(CELLS).index(name)).locator(".jp-Cell-outputArea")
+
+    def run(self, name: str, answer: str | None = None) -> None:
+        cell = self.cell(list(CELLS).index(name))
+        cell.locator(".cm-content").click()
+        self.page.keyboard.press("Control+Enter")
+        if answer is not None:
+            prompt = cell.locator("input.jp-Stdin-input")
+            expect(prompt).to_have_attribute("type", "password")
+            prompt.fill(answer)
+            prompt.press("Enter")
+        expect(cell.locator(".jp-InputArea-prompt")).to_have_text(re.compile(r"^\[\d+\]:$"), timeout=300_000)
+
+    def save(self) -> dict[str, Any]:
+        """As the user does; what is on the disk then."""
+        before = self.notebook.stat().st_mtime_ns
+        self.page.keyboard.press("Control+s")
+        until(lambda: self.notebook.stat().st_mtime_ns > before)
+        until(lambda: bool(self.notebook.read_text()))
+        saved: dict[str, Any] = json.loads(self.notebook.read_text())
+        return saved
+
+    @property
+    def notebook(self) -> Path:
+        return self.home / "notebook.ipynb"
+
+    def use_theme(self, theme: str) -> None:
+        settings = f"/user/{USER}/lab/api/settings/@jupyterlab/apputils-extension:themes"
+        self.hub.ask(settings, {"raw": json.dumps({"theme": theme})}, method="PUT")
+        self.page.goto(self.address)
+        self.output("audit").locator("table").wait_for()
+        dark = "false" if theme == "JupyterLab Dark" else "true"
+        expect(self.page.locator(f"body[data-jp-theme-light={dark}]")).to_be_visible()
+
+
+def lay_out(home: Path) -> dict[str, str]:
+    """Write what the user has: a notebook, a program, a kernel with old packages; the environment of the server."""
+    home.mkdir()
+    cells: list[dict[str, object]] = [
+        {
+            "cell_type": "code",
+            "id": name,
+            "metadata": {},
+            "execution_count": None,
+            "outputs": [],
+            "source": code.strip(),
+        }
+        for name, code in CELLS.items()
+    ]
+    metadata = {"kernelspec": {"name": "old", "display_name": "old", "language": "python"}}
+    notebook = {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    (home / "notebook.ipynb").write_text(json.dumps(notebook))
+    (home / "calculate-pi.py").write_bytes((ROOT / "examples" / "calculate-pi.py").read_bytes())
+    python = make_venv(home / "venv", ["ipykernel", *OLD])
+    kernel = home / "jupyter" / "kernels" / "old"
+    kernel.mkdir(parents=True)
+    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "old", "language": "python"}))
+    for name, setting in SETTINGS.items():
+        file = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(setting))
+    return {"JUPYTER_PATH": str(home / "jupyter"), "JUPYTERLAB_SETTINGS_DIR": str(home / "settings")}
+
+
+@pytest.mark.timeout(1800)
+def test_a_notebook_in_jupyterlab(tmp_path: Path, chromium: Browser, figure: Figure) -> None:
+    pytest.importorskip("pyspark")
+    assert ARCHIVE.exists(), "there is no archive to install: make wheel"
+    home = tmp_path / "home"
+    environment = lay_out(home)
+    with LocalPlatform() as platform, MLPlatform(platform.admin_token, url=platform.url) as admin:
+        register_token = admin.create_register_token(HOSTILE, "1h", token_type=MLPTokenType.USER)
+        admin.create_refresh_token(register_token)
+        environment = {**environment, "MLP_URL": platform.url, "TZ": "Europe/Moscow"}
+        with running_hub(tmp_path / "hub", home, environment, ["jupyterlab"]) as hub:
+            context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+            context.set_default_timeout(PATIENCE)
+            lab = Lab(context.new_page(), hub, home)
+            lab.sign_in()
+            for name in CELLS:
+                lab.run(name, str(platform.admin_token) if name == "login" else None)
+            saved = lab.save()
+            for theme in ("JupyterLab Light", "JupyterLab Dark"):
+                lab.use_theme(theme)
+                check_tables(lab)
+                take_pictures(lab, tmp_path / theme.split()[1].lower())
+            context.close()
+    check_saved(saved)
+    assert lab.elsewhere == []
+    check_files(home)
+    figure("a notebook in JupyterLab behind JupyterHub, old packages loaded", f"{len(CELLS)} cells, no restart")
+
+
+def check_tables(lab: Lab) -> None:
+    """They are there, what others chose is text in them, and it can be read."""
+    for name, texts in TABLES.items():
+        table = lab.output(name).locator("table")
+        for text in texts:
+            expect(table).to_contain_text(text)
+        expect(table.locator("img, script, mjx-container")).to_have_count(0)
+    link = lab.output("jobs").get_by_role("link", name="pi-1")
+    assert (link.get_attribute("href") or "").startswith("http://127.0.0.1:")
+    expect(lab.output("tokens").locator("time").first).to_contain_text("+03:00")
+
+
+def take_pictures(lab: Lab, folder: Path) -> None:
+    folder.mkdir()
+    for name in TABLES:
+        lab.output(name).screenshot(path=folder / f"{name}.png")
+
+
+def check_saved(saved: dict[str, Any]) -> None:
+    """What the notebook keeps: everything that was shown, and no token."""
+    text = json.dumps(saved)
+    assert not TOKEN.search(text)
+    outputs = {cell["id"]: cell["outputs"] for cell in saved["cells"]}
+    errors = [output for shown in outputs.values() for output in shown if output["output_type"] == "error"]
+    assert errors == []
+    shown = {name: "".join("".join(output.get("text", "")) for output in outputs[name]) for name in CELLS}
+    assert "'1.10." in shown["old"]
+    assert "Successfully installed mlplatform" in shown["install"]
+    assert "Signed in to" in shown["login"]
+    assert "as 'admin' (Admin)" in shown["login"]
+    assert "Pi is roughly 3.1" in shown["logs"]
+    assert "{'number': 1}" in shown["still"]
+    assert outputs["secret"][0]["data"]["text/plain"] == ["TokenStr('mlpx_********')"]
+    for name in TABLES:
+        assert set(outputs[name][0]["data"]) == {"text/html", "text/plain"}, name
+
+
+def check_files(home: Path) -> None:
+    """One file of the user's holds the token: the one that `login()` says."""
+    holders = []
+    for folder, folders, names in os.walk(home):
+        folders[:] = [name for name in folders if name != "venv"]
+        for path in (Path(folder, name) for name in names):
+            if path.is_file() and TOKEN.search(path.read_bytes().decode("latin-1")):
+                holders.append(path.relative_to(home).as_posix())
+    assert holders == [".config/mlplatform/tokens/default"]

@@ -1,0 +1,75 @@
+"""The line of a wait: in a terminal, in a pipe, in a notebook, and where nobody sees it."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+import pytest
+from test_profiles import Terminal
+
+from mlplatform_client._progress import Progress, printable
+
+CODE = """
+from mlplatform_client._progress import Progress
+with Progress({shown}) as progress:
+    progress.update("one")
+    progress.update("one")
+    progress.update("two\\n lines")
+    progress.update("x" * 1000)
+print("end")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLP_PROGRESS", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def test_in_a_terminal_it_is_redrawn() -> None:
+    terminal = Terminal(CODE.format(shown=""))
+    assert terminal.end() == 0
+    redrawn = terminal.shown.split("\r\x1b[K")
+    assert redrawn[:3] == ["", "one", "two lines"]
+    last, end = redrawn[3].splitlines()
+    assert last.endswith("x…")
+    assert len(last) < 200
+    assert end == "end"
+    assert len(redrawn) == 4
+
+
+@pytest.mark.parametrize("variable", ["0", "no"])
+def test_nobody_asked_for_it(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shown, value in [("False", ""), ("", variable)]:
+        monkeypatch.setenv("MLP_PROGRESS", value)
+        terminal = Terminal(CODE.format(shown=shown))
+        assert terminal.end() == 0
+        assert terminal.shown == "end\r\n"
+
+
+def test_in_a_pipe_each_change_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as progress:
+        for text in ("one", "one", "two"):
+            progress.update(text)
+    assert capsys.readouterr().err == "one\ntwo\n"
+
+
+def test_a_stream_that_is_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    closed = io.StringIO()
+    closed.close()
+    pipe = os.fdopen(writing, "w")
+    for stream in (pipe, closed, None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with Progress() as progress:
+            progress.update("one")
+            progress.update("two")
+    with pytest.raises(BrokenPipeError):
+        pipe.close()
+
+
+def test_control_characters_do_not_move_the_cursor() -> None:
+    assert printable("a\x1b[2Jb\r\nc") == "a [2Jb  c"
