@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = {
     "Start": ["migrating.md", "configuration.md", "errors.md"],
     "Tokens": ["tokens-administrators.md", "tokens-users.md"],
-    "Spark": ["spark.md", "manifests.md", "clusters.md"],
+    "Spark": ["spark.md", "manifests.md", "clusters.md", "notebooks.md"],
     "The command": ["command.md", "command-reference.md"],
     "For programs": ["testing.md", "api.md", "routes.md"],
     "The platform": [
