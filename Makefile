@@ -85,7 +85,8 @@ bench: $(VENV)/.dev dist/mlplatform_client.tar.gz ## measures, in an environment
 	.cache/bench/bin/python -m benchmarks
 
 .PHONY: fmt
-fmt: $(VENV)/.dev ## formats Rust and Python
+fmt: $(VENV)/.dev ## formats Rust and Python, writes the stub of the asynchronous client
+	$(BIN)/python tools/async_stub.py
 	cargo fmt --all
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format

@@ -110,7 +110,14 @@ pub(crate) fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
     let _inside = exit::enter(py);
     // What is warned of may come from a platform, or hold what was pasted in the wrong place.
     let text = std::ffi::CString::new(token::mask(text).replace('\0', "\\0"))?;
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, 1)
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, if is_awaited(py) { 2 } else { 1 })
+}
+
+/// Whether the innermost Python code is that of the coroutine functions: whoever awaits them is who called.
+fn is_awaited(py: Python<'_>) -> bool {
+    let frame = py.import("sys").and_then(|sys| sys.call_method0("_getframe"));
+    let module = frame.and_then(|frame| frame.getattr("f_globals")?.get_item("__name__"));
+    module.is_ok_and(|module| module.eq("mlplatform_client.aio").unwrap_or_default())
 }
 
 /// A whole number. One beyond 64 bits is as wrong as their largest, and is told so by the rule of its argument.

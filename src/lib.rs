@@ -1,6 +1,7 @@
 //! The Python face of the client: a table of contents. There is no HTTP and no policy here.
 
 mod arguments;
+mod awaited;
 mod command;
 mod contract;
 mod errors;
@@ -21,6 +22,8 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use super::awaited::{Call, Completions};
+    #[pymodule_export]
     use super::command::command;
     #[pymodule_export]
     use super::contract::contract;
@@ -31,7 +34,7 @@ mod _native {
     #[pymodule_export]
     use super::notebook::{mimebundle, table};
     #[pymodule_export]
-    use super::platform::MLPlatform;
+    use super::platform::{AwaitedPlatform, MLPlatform};
     #[pymodule_export]
     use super::serializers::audit::MLPAuditEntry;
     #[pymodule_export]

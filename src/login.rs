@@ -54,7 +54,9 @@ impl Login {
         platform::prepare(py);
         let token = Secret::from_pasted(&token.read("token")?);
         let login = slf.clone_ref(py);
-        let done: LoggedIn = runtime::block_on(&inside, async move { login.get().0.finish(token).await })?;
+        let done: Result<LoggedIn, mlplatform_client::Error> =
+            runtime::block_on(&inside, async move { login.get().0.finish(token).await })?;
+        let done = done.map_err(|error| errors::raise(py, &error))?;
         let answer = PyDict::new(py);
         answer.set_item("token", token_str(py, &done.token)?)?;
         answer.set_item("redeemed", done.redeemed)?;

@@ -271,7 +271,7 @@ pub(crate) fn table(items: &Bound<'_, PyList>) -> PyResult<Option<String>> {
     let Some(face) = shown.rows().next().and_then(face) else { return Ok(None) };
     let mut rows = Vec::with_capacity(ROWS);
     for item in shown.rows() {
-        if !self::face(item).is_some_and(|other| other.class == face.class) {
+        if self::face(item).is_none_or(|other| other.class != face.class) {
             return Ok(None);
         }
         let cells = face.columns.iter().map(|column| column.cell(item));

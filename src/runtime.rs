@@ -22,11 +22,12 @@ use mlplatform_client::Error;
 use pyo3::prelude::*;
 use tokio::{
     runtime::{Builder, Runtime},
-    task::JoinHandle,
-    time::timeout,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::{JoinError, JoinHandle},
+    time::sleep,
 };
 
-use crate::{errors, exit::Inside};
+use crate::exit::Inside;
 
 /// How long a signal may wait: well under the 0.2 s after which a person presses Ctrl-C again.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
@@ -35,24 +36,70 @@ const WORKERS: usize = 2;
 
 static RUNTIME: ProcessLocal<Runtime> = ProcessLocal::new();
 
-/// Waits for a future of the client, answering to signals.
-pub(crate) fn block_on<T, F>(inside: &Inside<'_>, future: F) -> PyResult<T>
+/// Waits for a future of the client, answering to signals. `Err`: what a signal's handler raised.
+pub(crate) fn block_on<T, F>(inside: &Inside<'_>, future: F) -> PyResult<Result<T, Error>>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
+    let (_, mut none) = unbounded_channel::<()>();
+    block_on_telling(inside, future, &mut none, |_, ()| Ok(()))
+}
+
+/// The same, and meanwhile `tell` is called, on this thread, with what comes through the channel. What it raises ends the
+/// wait.
+pub(crate) fn block_on_telling<T, F, U: Send>(
+    inside: &Inside<'_>,
+    future: F,
+    updates: &mut UnboundedReceiver<U>,
+    mut tell: impl FnMut(Python<'_>, U) -> PyResult<()>,
+) -> PyResult<Result<T, Error>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    enum Came<T, U> {
+        Update(U),
+        Result(Result<T, JoinError>),
+        Nothing,
+    }
     let py = inside.py();
-    let runtime = RUNTIME.get_or_try_init(py, || {
-        Builder::new_multi_thread().worker_threads(WORKERS).thread_name("mlplatform").enable_all().build()
-    })?;
+    let runtime = runtime(py)?;
     let mut task = AbortOnDrop(runtime.spawn(future));
     loop {
-        match inside.detached(|| runtime.block_on(async { timeout(SIGNAL_INTERVAL, &mut task.0).await })) {
-            Ok(Ok(result)) => return result.map_err(|error| errors::raise(py, &error)),
-            Ok(Err(died)) => return Err(errors::raise(py, &Error::internal(died))),
-            Err(_) => py.check_signals()?,
+        let next = async {
+            tokio::select! {
+                biased;
+                Some(update) = updates.recv() => Came::Update(update),
+                result = &mut task.0 => Came::Result(result),
+                () = sleep(SIGNAL_INTERVAL) => Came::Nothing,
+            }
+        };
+        match inside.detached(|| runtime.block_on(next)) {
+            Came::Update(update) => tell(py, update)?,
+            Came::Result(result) => {
+                while let Ok(update) = updates.try_recv() {
+                    tell(py, update)?;
+                }
+                return Ok(result.unwrap_or_else(|died| Err(Error::internal(died))));
+            }
+            Came::Nothing => py.check_signals()?,
         }
     }
+}
+
+/// Begins a future that nobody waits for in Rust. Dropping the handle lets it go on.
+pub(crate) fn spawn(
+    py: Python<'_>,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> PyResult<tokio::task::AbortHandle> {
+    Ok(runtime(py)?.spawn(future).abort_handle())
+}
+
+fn runtime(py: Python<'_>) -> std::io::Result<Arc<Runtime>> {
+    RUNTIME.get_or_try_init(py, || {
+        Builder::new_multi_thread().worker_threads(WORKERS).thread_name("mlplatform").enable_all().build()
+    })
 }
 
 struct AbortOnDrop<T>(JoinHandle<T>);

@@ -1,10 +1,7 @@
 //! The audit.
 
 use mlplatform_client::protocol::audit::{AuditRequest, Outcome};
-use pyo3::{
-    prelude::*,
-    types::{PyDict, PyList},
-};
+use pyo3::{prelude::*, types::PyDict};
 
 use super::MLPlatform;
 use crate::{
@@ -56,9 +53,9 @@ impl MLPlatform {
     /// ...     print(entry)
     #[pyo3(signature = (*, token=None, action=None, outcome=None, since=None, until=None, limit=1000, timeout=None, **kwargs))]
     #[allow(clippy::too_many_arguments, reason = "filters, all of them optional")]
-    fn get_audit<'py>(
+    fn get_audit(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         token: Option<Text<'_>>,
         action: Option<Text<'_>>,
         outcome: Option<Text<'_>>,
@@ -67,7 +64,7 @@ impl MLPlatform {
         limit: Option<usize>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Bound<'py, PyList>> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         const KNOWN: [&str; 7] = ["token", "action", "outcome", "since", "until", "limit", "timeout"];
         arguments::refuse_unknown("get_audit", &KNOWN, kwargs)?;
@@ -89,7 +86,10 @@ impl MLPlatform {
             ..AuditRequest::default()
         };
         let timeout = arguments::timeout(py, timeout)?;
-        let entries = self.call(&inside, |client| async move { client.get_audit(request, limit, timeout).await })?;
-        serializers::list(py, entries, |entry| MLPAuditEntry::from_protocol(py, entry))
+        self.call(
+            &inside,
+            |client| async move { client.get_audit(request, limit, timeout).await },
+            |py, entries| serializers::list(py, entries, |entry| MLPAuditEntry::from_protocol(py, entry)),
+        )
     }
 }

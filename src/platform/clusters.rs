@@ -1,11 +1,8 @@
 //! The methods about Spark clusters.
 
-use pyo3::{
-    prelude::*,
-    types::{PyDict, PyList},
-};
+use pyo3::{prelude::*, types::PyDict};
 
-use super::MLPlatform;
+use super::{MLPlatform, nothing};
 use crate::{
     arguments, exit,
     serializers::{self, spark_proxy::K8sClusterInfo},
@@ -31,17 +28,20 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The access token is unknown, expired or deleted.
     #[pyo3(signature = (*, timeout=None, **kwargs))]
-    fn get_clusters<'py>(
+    fn get_clusters(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Bound<'py, PyList>> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_clusters", kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let clusters = self.call(&inside, |client| async move { client.get_clusters(timeout).await })?;
-        serializers::list(py, clusters, |cluster| Ok(K8sClusterInfo::from(cluster)))
+        self.call(
+            &inside,
+            |client| async move { client.get_clusters(timeout).await },
+            |py, clusters| serializers::list(py, clusters, |cluster| Ok(K8sClusterInfo::from(cluster))),
+        )
     }
 
     /// One Spark cluster.
@@ -71,13 +71,16 @@ impl MLPlatform {
         cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sClusterInfo> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_cluster_info", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(&inside, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
-        Ok(info.into())
+        self.call(
+            &inside,
+            |client| async move { client.get_cluster_info(&cluster_id, timeout).await },
+            |_, info| Ok(K8sClusterInfo::from(info)),
+        )
     }
 
     /// Make a Spark cluster. It runs a little later: ``get_cluster_info`` tells when.
@@ -116,13 +119,16 @@ impl MLPlatform {
         spec: &Bound<'_, PyDict>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sClusterInfo> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "create_cluster", kwargs)?;
         let request = arguments::json("spec", spec)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(&inside, |client| async move { client.create_cluster(request, timeout).await })?;
-        Ok(info.into())
+        self.call(
+            &inside,
+            |client| async move { client.create_cluster(request, timeout).await },
+            |_, info| Ok(K8sClusterInfo::from(info)),
+        )
     }
 
     /// Delete a Spark cluster with its secrets and config maps. The files in its bucket stay.
@@ -147,12 +153,12 @@ impl MLPlatform {
         cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("delete_cluster", &["cluster_id", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(&inside, |client| async move { client.delete_cluster(&cluster_id, timeout).await })
+        self.call(&inside, |client| async move { client.delete_cluster(&cluster_id, timeout).await }, nothing)
     }
 
     /// Say after how many minutes without a running job a cluster is deleted.
@@ -190,18 +196,17 @@ impl MLPlatform {
         minutes: &Bound<'_, PyAny>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sClusterInfo> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "set_cluster_delete_time", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let minutes = arguments::whole_number("minutes", minutes)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info =
-            self.call(
-                &inside,
-                |client| async move { client.set_cluster_delete_time(&cluster_id, minutes, timeout).await },
-            )?;
-        Ok(info.into())
+        self.call(
+            &inside,
+            |client| async move { client.set_cluster_delete_time(&cluster_id, minutes, timeout).await },
+            |_, info| Ok(K8sClusterInfo::from(info)),
+        )
     }
 
     /// Let an inactive cluster stay: it is not deleted any more.
@@ -233,14 +238,16 @@ impl MLPlatform {
         cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sClusterInfo> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "remove_cluster_delete_time", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info =
-            self.call(&inside, |client| async move { client.remove_cluster_delete_time(&cluster_id, timeout).await })?;
-        Ok(info.into())
+        self.call(
+            &inside,
+            |client| async move { client.remove_cluster_delete_time(&cluster_id, timeout).await },
+            |_, info| Ok(K8sClusterInfo::from(info)),
+        )
     }
 
     /// Say after how many minutes without a running job a cluster is suspended (``SHUTOFF``).
@@ -278,16 +285,17 @@ impl MLPlatform {
         minutes: &Bound<'_, PyAny>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sClusterInfo> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "set_cluster_suspend_time", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let minutes = arguments::whole_number("minutes", minutes)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(&inside, |client| async move {
-            client.set_cluster_suspend_time(&cluster_id, minutes, timeout).await
-        })?;
-        Ok(info.into())
+        self.call(
+            &inside,
+            |client| async move { client.set_cluster_suspend_time(&cluster_id, minutes, timeout).await },
+            |_, info| Ok(K8sClusterInfo::from(info)),
+        )
     }
 
     /// Let an inactive cluster run on: it is not suspended any more.
@@ -319,14 +327,16 @@ impl MLPlatform {
         cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sClusterInfo> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "remove_cluster_suspend_time", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info =
-            self.call(&inside, |client| async move { client.remove_cluster_suspend_time(&cluster_id, timeout).await })?;
-        Ok(info.into())
+        self.call(
+            &inside,
+            |client| async move { client.remove_cluster_suspend_time(&cluster_id, timeout).await },
+            |_, info| Ok(K8sClusterInfo::from(info)),
+        )
     }
 
     /// Start a suspended cluster. It runs a little later: ``get_cluster_info`` tells when. A new job does the same.
@@ -353,11 +363,11 @@ impl MLPlatform {
         cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "wake_up_cluster", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(&inside, |client| async move { client.wake_up_cluster(&cluster_id, timeout).await })
+        self.call(&inside, |client| async move { client.wake_up_cluster(&cluster_id, timeout).await }, nothing)
     }
 }

@@ -1,15 +1,15 @@
 //! The methods about Spark jobs.
 
-use mlplatform_client::protocol::Open;
 use pyo3::{prelude::*, types::PyDict};
 
-use super::MLPlatform;
+use super::{MLPlatform, nothing};
 use crate::{
     arguments, exit,
     serializers::{
         lists::{K8sSparkEventsList, K8sSparkJobsInfoList},
         spark_jobs::{
             K8sSparkApplication, K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobInfoDetail, K8sSparkJobLogs,
+            Origin,
         },
     },
     text::{FilePath, Text},
@@ -54,24 +54,28 @@ impl MLPlatform {
     /// >>> print(mlp.spark_submit_job(cluster.id, manifest, "calculate-pi.py"))
     #[pyo3(signature = (cluster_id, manifest, pycode_file_path=None, *, timeout=None, **kwargs))]
     fn spark_submit_job(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         cluster_id: Text<'_>,
         manifest: &Bound<'_, PyAny>,
         pycode_file_path: Option<FilePath>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sSparkJobInfo> {
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_submit_job", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let manifest = arguments::manifest("manifest", manifest)?;
         let pycode_file_path = pycode_file_path.map(|path| path.read(py, "pycode_file_path")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(&inside, |client| async move {
-            client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout).await
-        })?;
-        Ok(info.into())
+        let origin = Origin { platform: Self::face(slf)?, cluster_id: cluster_id.clone() };
+        slf.get().call(
+            &inside,
+            |client| async move {
+                client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout).await
+            },
+            move |_, info| Ok(K8sSparkJobInfo::of(info, origin)),
+        )
     }
 
     /// The jobs of a cluster, in the order of submitting.
@@ -94,18 +98,25 @@ impl MLPlatform {
     ///     There is no such cluster.
     #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
     fn spark_jobs_list(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         cluster_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sSparkJobsInfoList> {
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_jobs_list", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let jobs = self.call(&inside, |client| async move { client.spark_jobs_list(&cluster_id, timeout).await })?;
-        K8sSparkJobsInfoList::of(py, jobs.into_iter().map(K8sSparkJobInfo::from).collect())
+        let (platform, of) = (Self::face(slf)?, cluster_id.clone());
+        slf.get().call(
+            &inside,
+            |client| async move { client.spark_jobs_list(&cluster_id, timeout).await },
+            move |py, jobs| {
+                let origin = || Origin { platform: platform.clone_ref(py), cluster_id: of.clone() };
+                K8sSparkJobsInfoList::of(py, jobs.into_iter().map(|job| K8sSparkJobInfo::of(job, origin())).collect())
+            },
+        )
     }
 
     /// A job and its driver. It may be asked right after the submit: what is not there yet is ``None``.
@@ -136,15 +147,17 @@ impl MLPlatform {
         job_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sSparkJobInfoDetail> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_job_info", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let job =
-            self.call(&inside, |client| async move { client.spark_job_info(&cluster_id, &job_name, timeout).await })?;
-        Ok(job.into())
+        self.call(
+            &inside,
+            |client| async move { client.spark_job_info(&cluster_id, &job_name, timeout).await },
+            |_, job| Ok(K8sSparkJobInfoDetail::from(job)),
+        )
     }
 
     /// The log of a job: all that it wrote so far, of all its runs. It outlives the job's deleting. At most 512 MiB are
@@ -188,7 +201,7 @@ impl MLPlatform {
         wait: Option<f64>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sSparkJobLogs> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_job_logs", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
@@ -196,16 +209,16 @@ impl MLPlatform {
         let tail = tail.map(|tail| arguments::count("tail", tail)).transpose()?;
         let wait = wait.map(|wait| arguments::wait(py, wait)).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let bytes = {
-            let (cluster_id, job_name) = (cluster_id.clone(), job_name.clone());
-            self.call(&inside, |client| async move {
-                client.spark_job_logs(&cluster_id, &job_name, tail, wait, timeout).await
-            })?
-        };
-        if bytes.is_empty() && wait.is_none() && tail != Some(0) {
-            self.warn_of_nothing(py, cluster_id, job_name)?;
-        }
-        K8sSparkJobLogs::from_bytes(py, bytes)
+        self.call(
+            &inside,
+            |client| async move { client.spark_job_logs(&cluster_id, &job_name, tail, wait, timeout).await },
+            |py, log| {
+                if let Some(doing) = &log.nothing_because {
+                    arguments::warn(py, doing)?;
+                }
+                K8sSparkJobLogs::from_bytes(py, log.bytes)
+            },
+        )
     }
 
     /// A job as Kubernetes' operator would show it: what was submitted, its state and its events.
@@ -236,15 +249,17 @@ impl MLPlatform {
         job_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sSparkApplication> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "describe_spark_job", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let content = self
-            .call(&inside, |client| async move { client.describe_spark_job(&cluster_id, &job_name, timeout).await })?;
-        Ok(K8sSparkApplication::from_json(content))
+        self.call(
+            &inside,
+            |client| async move { client.describe_spark_job(&cluster_id, &job_name, timeout).await },
+            |_, content| Ok(K8sSparkApplication::from_json(content)),
+        )
     }
 
     /// End and delete a job. When this returns, no process of it runs any more; its name is free, its log is kept.
@@ -270,13 +285,17 @@ impl MLPlatform {
         job_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("spark_delete_job", &["cluster_id", "job_name", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(&inside, |client| async move { client.spark_delete_job(&cluster_id, &job_name, timeout).await })
+        self.call(
+            &inside,
+            |client| async move { client.spark_delete_job(&cluster_id, &job_name, timeout).await },
+            nothing,
+        )
     }
 
     /// What happened on a cluster, oldest first; events of deleted jobs are among them.
@@ -285,6 +304,8 @@ impl MLPlatform {
     /// ----------
     /// cluster_id : str
     ///     The cluster's ``id``.
+    /// job_name : str, optional
+    ///     Only events of jobs of this name. Default: of all.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
@@ -297,20 +318,28 @@ impl MLPlatform {
     /// ------
     /// NotFoundException
     ///     There is no such cluster.
-    #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, *, job_name=None, timeout=None, **kwargs))]
     fn spark_events(
         &self,
         py: Python<'_>,
         cluster_id: Text<'_>,
+        job_name: Option<Text<'_>>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sSparkEventsList> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_events", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
+        let job_name = job_name.map(|text| text.read("job_name")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let events = self.call(&inside, |client| async move { client.spark_events(&cluster_id, timeout).await })?;
-        K8sSparkEventsList::from_protocol(py, events)
+        self.call(
+            &inside,
+            |client| async move { client.spark_events(&cluster_id, timeout).await },
+            move |py, mut events| {
+                events.retain(|event| job_name.as_ref().is_none_or(|name| event.job_name == *name));
+                K8sSparkEventsList::from_protocol(py, events)
+            },
+        )
     }
 
     /// Why a job is where it is: one sentence, what it follows from, what to do. Also of a deleted job.
@@ -345,30 +374,16 @@ impl MLPlatform {
         job_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sSparkJobExplanation> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "spark_job_explain", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.read("job_name")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let told = self
-            .call(&inside, |client| async move { client.spark_job_explain(&cluster_id, &job_name, timeout).await })?;
-        K8sSparkJobExplanation::from_protocol(py, told)
-    }
-}
-
-impl MLPlatform {
-    /// Nothing was printed, and nobody sees why: the job may wait for others, or for ever.
-    fn warn_of_nothing(&self, py: Python<'_>, cluster: String, name: String) -> PyResult<()> {
-        let inside = exit::enter(py);
-        let asked = name.clone();
-        let told = self.call(&inside, |client| async move { client.spark_job_explain(&cluster, &asked, None).await });
-        match told {
-            // Silent, as programs may be.
-            Ok(told) if matches!(told.status, Open::Known(state) if state.is_final()) => Ok(()),
-            Ok(told) => arguments::warn(py, &format!("the log of '{name}' is empty so far. {}", told.sentence)),
-            // The log was asked for, not this.
-            Err(_) => Ok(()),
-        }
+        self.call(
+            &inside,
+            |client| async move { client.spark_job_explain(&cluster_id, &job_name, timeout).await },
+            K8sSparkJobExplanation::from_protocol,
+        )
     }
 }

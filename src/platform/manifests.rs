@@ -46,15 +46,18 @@ impl MLPlatform {
         job_name: Option<Text<'_>>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Manifest> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_default_manifest", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.map(|text| text.read("job_name")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
         // The manifest is the same for every cluster; a mistaken id is told now rather than at the end.
-        self.call(&inside, |client| async move { client.get_cluster_info(&cluster_id, timeout).await })?;
-        Manifest::of_job(py, job_name.as_deref())
+        self.call(
+            &inside,
+            |client| async move { client.get_cluster_info(&cluster_id, timeout).await },
+            move |py, _| Manifest::of_job(py, job_name.as_deref()),
+        )
     }
 
     /// Read a manifest from a YAML file. Nothing is sent, and no token is needed.

@@ -8,6 +8,7 @@ mod jobs;
 mod manifests;
 mod objects;
 mod tokens;
+mod waits;
 
 use std::{
     collections::HashSet,
@@ -23,10 +24,14 @@ use mlplatform_client::{
     Client, Config, Error, Expiry, Given,
     protocol::{Secret, token},
 };
-use pyo3::{exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyDict};
+use pyo3::{IntoPyObjectExt, exceptions::PyTypeError, prelude::*, sync::PyOnceLock, types::PyDict};
+
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
-    arguments, errors,
+    arguments,
+    awaited::{Bell, Call},
+    errors,
     exit::{self, Inside},
     runtime::{self, ProcessLocal},
     serializers,
@@ -84,6 +89,22 @@ pub(crate) struct MLPlatform {
     config: OnceLock<Config>,
     client: ProcessLocal<Client>,
     closed: AtomicBool,
+    /// Its methods return a [`Call`] instead of waiting.
+    awaited: bool,
+}
+
+/// The methods of ``MLPlatform``, each of which returns a ``Call`` instead of waiting: what
+/// ``mlplatform_client.aio.AsyncMLPlatform`` is made of.
+#[pyclass(frozen, extends = MLPlatform, module = "mlplatform_client._native")]
+pub(crate) struct AwaitedPlatform;
+
+#[pymethods]
+impl AwaitedPlatform {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(MLPlatform::unset(true)).add_subclass(Self)
+    }
 }
 
 #[pymethods]
@@ -91,7 +112,7 @@ impl MLPlatform {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs), text_signature = "(refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None, profile=None)")]
     fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { config: OnceLock::new(), client: ProcessLocal::new(), closed: AtomicBool::new(false) }
+        Self::unset(false)
     }
 
     #[pyo3(signature = (refresh_token=None, *, url=None, ca_bundle=None, client_cert=None, client_key=None, timeout=None, allow_http=None, profile=None))]
@@ -180,13 +201,82 @@ impl MLPlatform {
 }
 
 impl MLPlatform {
-    /// Every call goes through here: this process' client, the wait, the errors.
-    fn call<T, F>(&self, inside: &Inside<'_>, verb: impl FnOnce(Arc<Client>) -> F) -> PyResult<T>
+    fn unset(awaited: bool) -> Self {
+        Self { config: OnceLock::new(), client: ProcessLocal::new(), closed: AtomicBool::new(false), awaited }
+    }
+
+    /// Every call goes through here: this process' client, the wait, the errors. `show` makes Python's value of an answer.
+    /// Whoever awaits gets a [`Call`], and the rest happens there.
+    fn call<T, F, V>(
+        &self,
+        inside: &Inside<'_>,
+        verb: impl FnOnce(Arc<Client>) -> F,
+        show: impl FnOnce(Python<'_>, T) -> PyResult<V> + Send + 'static,
+    ) -> PyResult<Py<PyAny>>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
+        V: for<'py> IntoPyObject<'py>,
     {
         let py = inside.py();
+        let client = self.client(py)?;
+        let answer = verb(Arc::clone(&client));
+        let show = move |py: Python<'_>, result: Result<T, Error>| {
+            if let Some(expiry) = client.expiry() {
+                warn_of_the_end(py, expiry);
+            }
+            show(py, result.map_err(|error| errors::raise(py, &error))?)?.into_py_any(py)
+        };
+        if self.awaited {
+            Call::new(answer, show).into_py_any(py)
+        } else {
+            show(py, runtime::block_on(inside, answer)?)
+        }
+    }
+
+    /// The same for a call that tells of something while it is under way: `verb` gets what it tells by, and `show_update`
+    /// makes Python's value of that, for `on_update`.
+    fn call_telling<T, F, V, U, W>(
+        &self,
+        inside: &Inside<'_>,
+        verb: impl FnOnce(Arc<Client>, Tell<U>) -> F,
+        on_update: Option<Py<PyAny>>,
+        show_update: impl Fn(Python<'_>, U) -> PyResult<W> + Send + 'static,
+        show: impl FnOnce(Python<'_>, T) -> PyResult<V> + Send + 'static,
+    ) -> PyResult<Py<PyAny>>
+    where
+        T: Send + 'static,
+        U: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+        V: for<'py> IntoPyObject<'py>,
+        W: for<'py> IntoPyObject<'py>,
+    {
+        let py = inside.py();
+        let Some(on_update) = on_update else {
+            return self.call(inside, |client| verb(client, Tell(None)), show);
+        };
+        let client = self.client(py)?;
+        let (sender, mut updates) = unbounded_channel();
+        let bell = Bell::default();
+        let answer = verb(client, Tell(Some((sender, bell.clone()))));
+        let show = move |py: Python<'_>, result: Result<T, Error>| {
+            show(py, result.map_err(|error| errors::raise(py, &error))?)?.into_py_any(py)
+        };
+        let show_update = move |py: Python<'_>, update| show_update(py, update)?.into_py_any(py);
+        if self.awaited {
+            return Call::new(answer, show).telling(bell, updates, on_update, show_update).into_py_any(py);
+        }
+        let tell = |py: Python<'_>, update| on_update.call1(py, (show_update(py, update)?,)).map(drop);
+        show(py, runtime::block_on_telling(inside, answer, &mut updates, tell)?)
+    }
+
+    /// Which object a user has: for what refers to it.
+    fn face(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        if slf.get().awaited { slf.getattr("_face").map(Bound::unbind) } else { Ok(slf.clone().into_any().unbind()) }
+    }
+
+    /// This process' client.
+    fn client(&self, py: Python<'_>) -> PyResult<Arc<Client>> {
         prepare(py);
         if self.closed.load(Ordering::SeqCst) {
             return Err(errors::raise(py, &Error::closed("this MLPlatform was closed: make another")));
@@ -194,13 +284,26 @@ impl MLPlatform {
         let unset = "this MLPlatform has no settings: an __init__ of a subclass calls super().__init__(…) first";
         let config = self.config.get().ok_or_else(|| Error::configuration(unset.to_owned()));
         let client = self.client.get_or_try_init(py, || Client::new(config?));
-        let client = client.map_err(|error| errors::raise(py, &error))?;
-        let result = runtime::block_on(inside, verb(Arc::clone(&client)));
-        if let Some(expiry) = client.expiry() {
-            warn_of_the_end(py, expiry);
-        }
-        result
+        client.map_err(|error| errors::raise(py, &error))
     }
+}
+
+/// By which a call tells of something while it is under way, if anybody wants to know.
+struct Tell<U>(Option<(UnboundedSender<U>, Bell)>);
+
+impl<U> Tell<U> {
+    fn tell(&self, update: U) {
+        if let Some((sender, bell)) = &self.0 {
+            // Whoever does not listen any more has given the call up.
+            let _ = sender.send(update);
+            bell.ring();
+        }
+    }
+}
+
+/// What is shown of an answer without content.
+fn nothing(py: Python<'_>, (): ()) -> PyResult<Py<PyAny>> {
+    Ok(py.None())
 }
 
 /// What is imported and looked up for an answer or an error is so before the first wait: what is done after a wait is

@@ -2,7 +2,7 @@
 
 use pyo3::{prelude::*, types::PyDict};
 
-use super::MLPlatform;
+use super::{MLPlatform, nothing};
 use crate::{
     arguments, exit,
     serializers::spark_proxy::{K8sConfigmap, K8sObjectNamesList, K8sSecret},
@@ -50,7 +50,7 @@ impl MLPlatform {
         namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sSecret> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown(
             "create_secret_from_yaml",
@@ -60,10 +60,9 @@ impl MLPlatform {
         let cluster_id = cluster_id.read("cluster_id")?;
         let secret_yaml_path = secret_yaml_path.read(py, "secret_yaml_path")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let made = self.call(&inside, |client| async move {
+        self.call(&inside, |client| async move {
             client.create_secret_from_yaml(&cluster_id, secret_yaml_path, namespace, timeout).await
-        })?;
-        K8sSecret::from_protocol(py, made)
+        }, K8sSecret::from_protocol)
     }
 
     /// The names of the secrets in a namespace, oldest first.
@@ -96,14 +95,16 @@ impl MLPlatform {
         namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sObjectNamesList> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("list_secrets", &["cluster_id", "namespace", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let names =
-            self.call(&inside, |client| async move { client.list_secrets(&cluster_id, &namespace, timeout).await })?;
-        K8sObjectNamesList::from_names(py, names)
+        self.call(
+            &inside,
+            |client| async move { client.list_secrets(&cluster_id, &namespace, timeout).await },
+            K8sObjectNamesList::from_names,
+        )
     }
 
     /// A secret: its type and keys. No value is ever shown.
@@ -139,16 +140,17 @@ impl MLPlatform {
         namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sSecret> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("get_secret_detail", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let secret_name = secret_name.read("secret_name")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let detail = self.call(&inside, |client| async move {
-            client.get_secret_detail(&cluster_id, &secret_name, namespace, timeout).await
-        })?;
-        K8sSecret::from_protocol(py, detail)
+        self.call(
+            &inside,
+            |client| async move { client.get_secret_detail(&cluster_id, &secret_name, namespace, timeout).await },
+            K8sSecret::from_protocol,
+        )
     }
 
     /// Delete a secret. Jobs that were started with it go on.
@@ -179,7 +181,7 @@ impl MLPlatform {
         namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("delete_secret", &["cluster_id", "secret_name", "namespace", "timeout"], kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
@@ -188,6 +190,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.delete_secret(&cluster_id, &secret_name, namespace, timeout).await },
+            nothing,
         )
     }
 
@@ -229,16 +232,19 @@ impl MLPlatform {
         namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sConfigmap> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "create_configmap_from_yaml", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let configmap_yaml_path = configmap_yaml_path.read(py, "configmap_yaml_path")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let made = self.call(&inside, |client| async move {
-            client.create_configmap_from_yaml(&cluster_id, configmap_yaml_path, namespace, timeout).await
-        })?;
-        K8sConfigmap::from_protocol(py, made)
+        self.call(
+            &inside,
+            |client| async move {
+                client.create_configmap_from_yaml(&cluster_id, configmap_yaml_path, namespace, timeout).await
+            },
+            K8sConfigmap::from_protocol,
+        )
     }
 
     /// The names of the config maps in a namespace, oldest first.
@@ -271,14 +277,16 @@ impl MLPlatform {
         namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sObjectNamesList> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "list_configmaps", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let names =
-            self.call(&inside, |client| async move { client.list_configmaps(&cluster_id, &namespace, timeout).await })?;
-        K8sObjectNamesList::from_names(py, names)
+        self.call(
+            &inside,
+            |client| async move { client.list_configmaps(&cluster_id, &namespace, timeout).await },
+            K8sObjectNamesList::from_names,
+        )
     }
 
     /// A config map with its values.
@@ -314,16 +322,17 @@ impl MLPlatform {
         namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<K8sConfigmap> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::ignore_unknown(py, "get_configmap_detail", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let configmap_name = configmap_name.read("configmap_name")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        let detail = self.call(&inside, |client| async move {
-            client.get_configmap_detail(&cluster_id, &configmap_name, namespace, timeout).await
-        })?;
-        K8sConfigmap::from_protocol(py, detail)
+        self.call(
+            &inside,
+            |client| async move { client.get_configmap_detail(&cluster_id, &configmap_name, namespace, timeout).await },
+            K8sConfigmap::from_protocol,
+        )
     }
 
     /// Delete a config map. Jobs that were started with it go on.
@@ -354,7 +363,7 @@ impl MLPlatform {
         namespace: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown(
             "delete_configmap",
@@ -364,8 +373,10 @@ impl MLPlatform {
         let cluster_id = cluster_id.read("cluster_id")?;
         let configmap_name = configmap_name.read("configmap_name")?;
         let (namespace, timeout) = (namespace.read("namespace")?, arguments::timeout(py, timeout)?);
-        self.call(&inside, |client| async move {
-            client.delete_configmap(&cluster_id, &configmap_name, namespace, timeout).await
-        })
+        self.call(
+            &inside,
+            |client| async move { client.delete_configmap(&cluster_id, &configmap_name, namespace, timeout).await },
+            nothing,
+        )
     }
 }

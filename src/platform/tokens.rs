@@ -1,12 +1,9 @@
 //! The token methods.
 
-use mlplatform_client::protocol::{RegisterTokenInfo, Secret, TokenInfo};
-use pyo3::{
-    prelude::*,
-    types::{PyDict, PyList},
-};
+use mlplatform_client::protocol::Secret;
+use pyo3::{prelude::*, types::PyDict};
 
-use super::MLPlatform;
+use super::{MLPlatform, nothing};
 use crate::{
     arguments, exit,
     serializers::{
@@ -76,10 +73,9 @@ impl MLPlatform {
         let refresh_ttl = refresh_ttl.map(|value| arguments::lifetime("refresh_ttl", value)).transpose()?;
         let role = arguments::role("token_type", token_type)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let token = self.call(&inside, |client| async move {
+        self.call(&inside, |client| async move {
             client.create_register_token(&client_name, access_ttl, refresh_ttl, role, timeout).await
-        })?;
-        token_str(py, &token)
+        }, |py, token| token_str(py, &token))
     }
 
     /// The registration tokens of the platform and what became of them, oldest first.
@@ -109,18 +105,20 @@ impl MLPlatform {
     /// ...     if info.state == MLPRegisterTokenState.WAITING:
     /// ...         print(info)
     #[pyo3(signature = (*, timeout=None, **kwargs))]
-    fn get_register_tokens_info<'py>(
+    fn get_register_tokens_info(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Bound<'py, PyList>> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("get_register_tokens_info", &["timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let infos: Vec<RegisterTokenInfo> =
-            self.call(&inside, |client| async move { client.get_register_tokens_info(timeout).await })?;
-        serializers::list(py, infos, |info| MLPRegisterTokenInfo::from_protocol(py, &info))
+        self.call(
+            &inside,
+            |client| async move { client.get_register_tokens_info(timeout).await },
+            |py, infos| serializers::list(py, infos, |info| MLPRegisterTokenInfo::from_protocol(py, &info)),
+        )
     }
 
     /// Withdraw a registration token that nobody has redeemed; from then on nobody can.
@@ -151,12 +149,12 @@ impl MLPlatform {
         token_id: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("delete_register_token", &["token_id", "timeout"], kwargs)?;
         let token_id = token_id.read("token_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(&inside, |client| async move { client.delete_register_token(&token_id, timeout).await })
+        self.call(&inside, |client| async move { client.delete_register_token(&token_id, timeout).await }, nothing)
     }
 
     /// Redeem a registration token for an access token.
@@ -196,9 +194,11 @@ impl MLPlatform {
         arguments::refuse_unknown("create_refresh_token", &["register_token", "timeout"], kwargs)?;
         let register_token = Secret::from_pasted(&register_token.read("register_token")?);
         let timeout = arguments::timeout(py, timeout)?;
-        let token =
-            self.call(&inside, |client| async move { client.create_refresh_token(register_token, timeout).await })?;
-        token_str(py, &token)
+        self.call(
+            &inside,
+            |client| async move { client.create_refresh_token(register_token, timeout).await },
+            |py, token| token_str(py, &token),
+        )
     }
 
     /// Delete an access token; whoever uses it is refused from the next request on.
@@ -225,12 +225,12 @@ impl MLPlatform {
         token_name: Text<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("delete_token", &["token_name", "timeout"], kwargs)?;
         let token_name = token_name.read("token_name")?;
         let timeout = arguments::timeout(py, timeout)?;
-        self.call(&inside, |client| async move { client.delete_token(&token_name, timeout).await })
+        self.call(&inside, |client| async move { client.delete_token(&token_name, timeout).await }, nothing)
     }
 
     /// Give an access token a new value. It stays the same token: id, name, role and end do not change.
@@ -281,9 +281,11 @@ impl MLPlatform {
         let token_name = token_name.read("token_name")?;
         let overlap = overlap.map(|value| arguments::lifetime("overlap", value)).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let token =
-            self.call(&inside, |client| async move { client.rotate_token(&token_name, overlap, timeout).await })?;
-        token_str(py, &token)
+        self.call(
+            &inside,
+            |client| async move { client.rotate_token(&token_name, overlap, timeout).await },
+            |py, token| token_str(py, &token),
+        )
     }
 
     /// Delete all living access tokens that one issuer made, in one step: all of them, or none.
@@ -317,23 +319,24 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
     #[pyo3(signature = (issuer_name, *, issuer_id=None, timeout=None, **kwargs))]
-    fn delete_issuer_tokens<'py>(
+    fn delete_issuer_tokens(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         issuer_name: Text<'_>,
         issuer_id: Option<Text<'_>>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Bound<'py, PyList>> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("delete_issuer_tokens", &["issuer_name", "issuer_id", "timeout"], kwargs)?;
         let issuer_name = issuer_name.read("issuer_name")?;
         let issuer_id = issuer_id.map(|text| text.read("issuer_id")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let infos = self.call(&inside, |client| async move {
-            client.delete_issuer_tokens(&issuer_name, issuer_id.as_deref(), timeout).await
-        })?;
-        serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info))
+        self.call(
+            &inside,
+            |client| async move { client.delete_issuer_tokens(&issuer_name, issuer_id.as_deref(), timeout).await },
+            |py, infos| serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
+        )
     }
 
     /// The token that this object works with.
@@ -358,12 +361,15 @@ impl MLPlatform {
         py: Python<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<MLPTokenInfo> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("who_am_i", &["timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let info = self.call(&inside, |client| async move { client.who_am_i(timeout).await })?;
-        MLPTokenInfo::from_protocol(py, &info)
+        self.call(
+            &inside,
+            |client| async move { client.who_am_i(timeout).await },
+            |py, info| MLPTokenInfo::from_protocol(py, &info),
+        )
     }
 
     /// The living access tokens of the platform, oldest first. Registration tokens are not among them.
@@ -383,17 +389,19 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
     #[pyo3(signature = (*, timeout=None, **kwargs))]
-    fn get_project_tokens_info<'py>(
+    fn get_project_tokens_info(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<Bound<'py, PyList>> {
+    ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
         arguments::refuse_unknown("get_project_tokens_info", &["timeout"], kwargs)?;
         let timeout = arguments::timeout(py, timeout)?;
-        let infos: Vec<TokenInfo> =
-            self.call(&inside, |client| async move { client.get_project_tokens_info(timeout).await })?;
-        serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info))
+        self.call(
+            &inside,
+            |client| async move { client.get_project_tokens_info(timeout).await },
+            |py, infos| serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
+        )
     }
 }

@@ -119,16 +119,16 @@ pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
 }
 
 /// What a method returns as a list: one that a notebook shows as a table.
-pub(crate) fn list<'py, T, V: PyClass + Into<PyClassInitializer<V>>>(
-    py: Python<'py>,
+pub(crate) fn list<T, V: PyClass + Into<PyClassInitializer<V>>>(
+    py: Python<'_>,
     items: Vec<T>,
     value: impl Fn(T) -> PyResult<V>,
-) -> PyResult<Bound<'py, PyList>> {
+) -> PyResult<Py<PyList>> {
     let list = info_list_class(py)?.call0()?.cast_into::<PyList>()?;
     for item in items {
         list.append(Bound::new(py, value(item)?)?)?;
     }
-    Ok(list)
+    Ok(list.unbind())
 }
 
 fn info_list_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {

@@ -27,13 +27,26 @@ fn rfc3339(at: Timestamp) -> String {
 ///     When it was submitted: RFC 3339, UTC.
 /// ui_url : str
 ///     A page of the platform with its state and its log.
-#[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
+#[pyclass(frozen, weakref, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkJobInfo {
+    #[pyo3(get)]
     job_name: String,
+    #[pyo3(get)]
     status: String,
+    #[pyo3(get)]
     created_at: String,
+    #[pyo3(get)]
     ui_url: String,
+    /// No part of the value: it is not shown, compared or pickled.
+    origin: Option<Origin>,
+}
+
+/// Who told of a job: the platform's object and the cluster.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) platform: Py<PyAny>,
+    pub(crate) cluster_id: String,
 }
 
 value!(K8sSparkJobInfo: job_name, status, created_at, ui_url);
@@ -42,12 +55,40 @@ value!(K8sSparkJobInfo: job_name, status, created_at, ui_url);
 impl K8sSparkJobInfo {
     #[new]
     fn new(job_name: String, status: String, created_at: String, ui_url: String) -> Self {
-        Self { job_name, status, created_at, ui_url }
+        Self { job_name, status, created_at, ui_url, origin: None }
+    }
+
+    /// The job as a handle: what ``MLPlatform.spark_job`` gives. A copy and what was pickled have lost their platform.
+    ///
+    /// Returns
+    /// -------
+    /// SparkJob
+    ///     Of an ``AsyncMLPlatform``: ``AsyncSparkJob``.
+    ///
+    /// Raises
+    /// ------
+    /// MLPlatformException
+    ///     The object was copied, pickled or made by hand.
+    fn job(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let _inside = exit::enter(py);
+        let make = py.import("mlplatform_client.core.spark_job")?.getattr("of_info")?;
+        let origin = self.origin.as_ref().map(|origin| (origin.platform.clone_ref(py), origin.cluster_id.clone()));
+        Ok(make.call1((origin, &self.job_name))?.unbind())
     }
 
     fn __str__(&self) -> String {
-        let Self { job_name, status, created_at, ui_url } = self;
+        let Self { job_name, status, created_at, ui_url, .. } = self;
         format!("job_name: {job_name}, status: {status}, created_at: {created_at} ui_url: {ui_url}")
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        self.origin.as_ref().map_or(Ok(()), |origin| visit.call(&origin.platform))
+    }
+}
+
+impl K8sSparkJobInfo {
+    pub(crate) fn of(info: JobInfo, origin: Origin) -> Self {
+        Self { origin: Some(origin), ..Self::from(info) }
     }
 }
 
@@ -58,6 +99,7 @@ impl From<JobInfo> for K8sSparkJobInfo {
             status: info.status.name().to_owned(),
             created_at: rfc3339(info.created_at),
             ui_url: info.ui_url,
+            origin: None,
         }
     }
 }
@@ -250,6 +292,10 @@ impl K8sSparkJobLogs {
 }
 
 impl K8sSparkJobLogs {
+    pub(crate) fn text(&self, py: Python<'_>) -> Py<PyAny> {
+        self.logs.clone_ref(py)
+    }
+
     pub(crate) fn from_bytes(py: Python<'_>, bytes: Vec<u8>) -> PyResult<Self> {
         let logs = match String::from_utf8(bytes) {
             Ok(text) => text.into_pyobject(py)?.into_any().unbind(),

@@ -256,5 +256,6 @@ CALLS: dict[str, Call] = {
         made=_audited("spark_delete_job", "SELECT id FROM jobs WHERE name"),
     ),
     "spark_events": Call(lambda mlp, cluster_id: mlp.spark_events(cluster_id), _local),
+    "wait_for_spark_job": Call(lambda mlp, given: mlp.spark_job(*given.split()).wait(), _submitted),
     "spark_job_explain": Call(lambda mlp, given: mlp.spark_job_explain(*given.split()), _submitted),
 }

@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
         }
         Job::Logs { name, tail, .. } => {
             let log = client.spark_job_logs(&id, &name, tail, Some(Duration::ZERO), None).await?;
-            output.bytes(&log)
+            output.bytes(&log.bytes)
         }
         Job::Explain { name, .. } => {
             let told = client.spark_job_explain(&id, &name, None).await?;

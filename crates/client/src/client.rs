@@ -11,6 +11,7 @@ use crate::{
     expiry::Expiry,
     session::Sessions,
     transport::{Attempts, Deadline, Streamed, Transport},
+    waits::Watches,
 };
 
 /// The most items of one list that are held, page after page …
@@ -41,6 +42,7 @@ pub struct Client {
     sessions: Option<Sessions>,
     timeout: Duration,
     stopped: watch::Sender<bool>,
+    pub(crate) watches: Watches,
 }
 
 impl Client {
@@ -51,7 +53,13 @@ impl Client {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let transport = Arc::new(Transport::new(config)?);
         let sessions = config.refresh_token.clone().map(|token| Sessions::new(Arc::clone(&transport), token));
-        Ok(Self { transport, sessions, timeout: config.timeout, stopped: watch::Sender::new(false) })
+        Ok(Self {
+            transport,
+            sessions,
+            timeout: config.timeout,
+            stopped: watch::Sender::new(false),
+            watches: Watches::default(),
+        })
     }
 
     /// Ends every call that is under way with [`crate::Kind::Closed`], and refuses new ones.

@@ -1,8 +1,8 @@
 //! What can go wrong, told apart by what the user can do about it.
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-use mlplatform_protocol::{ErrorBody, ErrorCode, Route, headers, token};
+use mlplatform_protocol::{ErrorBody, ErrorCode, Explanation, Route, headers, token};
 use serde_json::Value;
 
 use crate::{config, failure::Problem, proxy::Proxy};
@@ -183,6 +183,24 @@ impl Error {
             "the platform is slow or out of reach; a longer wait is set with timeout= (seconds) or {}",
             config::TIMEOUT.variable
         ))
+    }
+
+    /// A wait for a job is over, and the job is not where it was to be.
+    pub(crate) fn still_waiting(whole: Duration, name: &str, told: &Explanation) -> Self {
+        let (seconds, status) = (whole.as_secs_f64(), told.status.name());
+        Self::new(
+            Kind::Timeout,
+            &format!("the job '{name}' is {status} after a wait of {seconds} s. {}", told.sentence),
+        )
+        .hinting(told.remedy.as_str())
+    }
+
+    /// A job is gone that was waited for.
+    pub(crate) fn job_deleted(name: &str, status: &str) -> Self {
+        let text =
+            format!("the job '{name}' was deleted while it was waited for; the last that was seen of it is {status}");
+        let code = ErrorCode::NotFound;
+        Self::refused(ErrorBody::new(code, text), false, None)
     }
 
     /// Time ran out during one attempt, but it was the one before that tells what is wrong.

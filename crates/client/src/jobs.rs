@@ -24,6 +24,15 @@ const YOUTH: Duration = Duration::from_secs(60);
 /// Of a call's time, what is left for the last answer when its log is waited for.
 const RESERVE: Duration = Duration::from_secs(3);
 
+/// What was asked of a log.
+#[derive(Clone, Debug)]
+pub struct JobLog {
+    /// As the job wrote it.
+    pub bytes: Vec<u8>,
+    /// Why it is empty, where that is worth a warning.
+    pub nothing_because: Option<String>,
+}
+
 impl Client {
     /// Submits a job. The program, if it comes along, is read here and travels with the request.
     ///
@@ -70,7 +79,8 @@ impl Client {
     }
 
     /// The log of a job as it is, or its last lines. `wait`: for how long the job's end is waited for; when left out,
-    /// until the job is a minute old. What is there when the time is over is given back.
+    /// until the job is a minute old. What is there when the time is over is given back; where that is nothing, and nobody
+    /// said how long to wait, why.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -81,9 +91,10 @@ impl Client {
         tail: Option<u64>,
         wait: Option<Duration>,
         timeout: Option<Duration>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<JobLog, Error> {
         let deadline = self.deadline(timeout);
         let named = job(cluster, job_name)?;
+        let is_told = wait.is_none() && tail != Some(0);
         let wait = match wait {
             Some(wait) => wait,
             None => match self.call::<SparkJobInfo>(&named, deadline).await {
@@ -126,7 +137,17 @@ impl Client {
                 break;
             }
         }
-        Ok(log.bytes)
+        let nothing_because =
+            if log.bytes.is_empty() && is_told { self.why_nothing(&named, timeout).await } else { None };
+        Ok(JobLog { bytes: log.bytes, nothing_because })
+    }
+
+    /// Nothing was printed, and nobody sees why: the job may wait for others, or for ever. A job that has ended is silent,
+    /// as programs may be; and the log was asked for, not this, so that an error here is none.
+    async fn why_nothing(&self, job: &JobRequest, timeout: Option<Duration>) -> Option<String> {
+        let told = self.call::<SparkJobExplain>(job, self.deadline(timeout)).await.ok()?;
+        let over = matches!(told.status, Open::Known(state) if state.is_final());
+        (!over).then(|| format!("the log of '{}' is empty so far. {}", job.job_name, told.sentence))
     }
 
     /// A job's SparkApplication with its state and events.
@@ -183,7 +204,7 @@ impl Client {
     }
 }
 
-fn job(cluster: &str, name: &str) -> Result<JobRequest, Error> {
+pub(crate) fn job(cluster: &str, name: &str) -> Result<JobRequest, Error> {
     // It goes into the path, where nothing and dots would mean another route.
     match name.trim() {
         "" | "." | ".." => {

@@ -25,6 +25,7 @@ mod session;
 mod tls;
 pub mod tokens;
 mod transport;
+pub mod waits;
 
 pub use client::Client;
 pub use config::{Config, Given};

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Shared},
+    future::{BoxFuture, Shared, WeakShared},
 };
 use mlplatform_protocol::{Endpoint, Secret, TokenKind, routes::CreateSession, token, tokens::CreateSessionRequest};
 use tokio::time::Instant;
@@ -33,80 +33,97 @@ pub(crate) struct Live {
     renew_at: Instant,
 }
 
-type Exchange = Shared<BoxFuture<'static, Result<Arc<Live>, Error>>>;
+type Exchanging = BoxFuture<'static, Result<Arc<Live>, Error>>;
+type Exchange = Shared<Exchanging>;
+
+/// What there is of a session.
+#[derive(Default)]
+enum Current {
+    #[default]
+    Nothing,
+    /// One is being made, as long as somebody waits for it: when the last caller is gone, so is the request.
+    Coming(WeakShared<Exchanging>),
+    There(Arc<Live>),
+}
+
+impl Current {
+    fn is(&self, exchange: &Exchange) -> bool {
+        matches!(self, Self::Coming(coming) if coming.upgrade().is_some_and(|coming| coming.ptr_eq(exchange)))
+    }
+}
 
 /// Makes sessions. However many calls need one at the same time, one exchange is under way; who waits for it gets
 /// its result, good or bad.
 pub(crate) struct Sessions {
     transport: Arc<Transport>,
     refresh_token: Secret,
-    current: Mutex<Option<Exchange>>,
+    current: Mutex<Current>,
 }
 
 impl Sessions {
     pub(crate) fn new(transport: Arc<Transport>, refresh_token: Secret) -> Self {
-        Self { transport, refresh_token, current: Mutex::new(None) }
+        Self { transport, refresh_token, current: Mutex::default() }
     }
 
     /// The present session, or a new one.
     pub(crate) async fn get(&self, deadline: Deadline) -> Result<Arc<Live>, Error> {
         loop {
-            let exchange = self.current_or_start(deadline)?;
+            let exchange = match self.current_or_start(deadline)? {
+                Ok(live) => return Ok(live),
+                Err(exchange) => exchange,
+            };
             let waited = tokio::time::timeout_at(deadline.at(), exchange.clone()).await;
             let result = waited.unwrap_or_else(|_| Err(deadline.passed("waiting for a session")));
+            let next = result.as_ref().map_or(Current::Nothing, |live| Current::There(Arc::clone(live)));
+            let mut current = self.lock();
+            if current.is(&exchange) {
+                *current = next;
+            }
+            drop(current);
             match result {
-                Ok(live) => return Ok(live),
                 // Somebody else's exchange ran out of somebody else's time: there may be more of ours.
-                Err(error) if *error.kind() == Kind::Timeout && !deadline.left().is_zero() => self.forget(&exchange),
-                Err(error) => {
-                    self.forget(&exchange);
-                    return Err(error);
-                }
+                Err(error) if *error.kind() == Kind::Timeout && !deadline.left().is_zero() => {}
+                result => return result,
             }
         }
     }
 
     /// The end of the access token, if the present session was told that it is near.
     pub(crate) fn expiry(&self) -> Option<Expiry> {
-        self.lock().as_ref().and_then(Shared::peek)?.as_ref().ok()?.expiry.clone()
+        match &*self.lock() {
+            Current::There(live) => live.expiry.clone(),
+            Current::Nothing | Current::Coming(_) => None,
+        }
     }
 
     /// The server does not know this session: the next call makes another. A newer one is left alone.
     pub(crate) fn invalidate(&self, dead: &Arc<Live>) {
         let mut current = self.lock();
-        if current
-            .as_ref()
-            .and_then(Shared::peek)
-            .is_some_and(|result| result.as_ref().is_ok_and(|live| Arc::ptr_eq(live, dead)))
-        {
-            *current = None;
+        if matches!(&*current, Current::There(live) if Arc::ptr_eq(live, dead)) {
+            *current = Current::Nothing;
         }
     }
 
-    fn forget(&self, ended: &Exchange) {
-        let mut current = self.lock();
-        if current.as_ref().is_some_and(|exchange| exchange.ptr_eq(ended)) {
-            *current = None;
-        }
-    }
-
-    fn current_or_start(&self, deadline: Deadline) -> Result<Exchange, Error> {
+    /// The present session, or else the exchange that makes one.
+    fn current_or_start(&self, deadline: Deadline) -> Result<Result<Arc<Live>, Exchange>, Error> {
         check_shape(&self.refresh_token)?;
         let mut current = self.lock();
-        let usable = |exchange: &&Exchange| match exchange.peek() {
-            None => true,
-            Some(Ok(live)) => Instant::now() < live.renew_at,
-            Some(Err(_)) => false,
-        };
-        if let Some(exchange) = current.as_ref().filter(usable) {
-            return Ok(exchange.clone());
+        match &*current {
+            Current::There(live) if Instant::now() < live.renew_at => return Ok(Ok(Arc::clone(live))),
+            Current::Coming(coming) => {
+                let coming = coming.upgrade().filter(|exchange| !matches!(exchange.peek(), Some(Err(_))));
+                if let Some(exchange) = coming {
+                    return Ok(Err(exchange));
+                }
+            }
+            Current::There(_) | Current::Nothing => {}
         }
         let exchange = exchange(Arc::clone(&self.transport), self.refresh_token.clone(), deadline).boxed().shared();
-        *current = Some(exchange.clone());
-        Ok(exchange)
+        *current = exchange.downgrade().map_or(Current::Nothing, Current::Coming);
+        Ok(Err(exchange))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Exchange>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
         // Nothing that is done under the lock can leave it half done.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }

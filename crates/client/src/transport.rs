@@ -67,6 +67,10 @@ impl Deadline {
         self.at
     }
 
+    pub(crate) fn whole(&self) -> Duration {
+        self.whole
+    }
+
     pub(crate) fn passed(&self, doing: &str) -> Error {
         Error::timeout(self.whole.as_secs_f64(), doing)
     }

@@ -11,7 +11,7 @@ pub const LARGEST_PYCODE: usize = 10 * 1024 * 1024;
 /// The largest manifest, in bytes of JSON: as much as Kubernetes allows the annotations of an object, and a hundred times
 /// what the examples of Spark's operator have.
 pub const LARGEST_MANIFEST: usize = 256 * 1024;
-/// The longest wait that one request for a log may ask for: below what proxies allow a silent connection.
+/// The longest wait that one request for a log or for changes may ask for: below what proxies allow a silent connection.
 pub const LONGEST_LOG_WAIT_MS: u64 = 20_000;
 
 /// What a job is doing, in the words of the Spark operator. Only [`is_final`](Self::is_final) ones last.
@@ -196,6 +196,44 @@ pub struct JobDetail {
     pub pod_state_reason_message: Option<String>,
     /// Seconds since it was submitted.
     pub age: f64,
+}
+
+/// `wait_for_spark_job`: what changed among the jobs of a cluster. One request waits for all of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct JobChangesRequest {
+    /// As the list of clusters gives it.
+    pub cluster_id: String,
+    /// The `version` of the answer before. Left out, the answer comes at once and holds no jobs: from its version on,
+    /// nothing is missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Milliseconds, at most [`LONGEST_LOG_WAIT_MS`], for which a change is waited for. The answer begins at once, and its
+    /// content follows with the first change, or when the time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+}
+
+/// The jobs of a cluster to which something happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct JobChanges {
+    /// What the next request is to name as its `since`.
+    pub version: u64,
+    /// As they are now, in the order of what happened last. Very many come in several answers.
+    pub jobs: Vec<JobChange>,
+}
+
+/// A job to which something happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct JobChange {
+    /// What a list shows.
+    #[serde(flatten)]
+    pub info: JobInfo,
+    /// It was deleted.
+    pub deleted: bool,
 }
 
 /// Whether an event is a bad sign.

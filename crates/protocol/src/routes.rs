@@ -196,6 +196,8 @@ routes! {
     SparkEvents "spark_events": GET "/v1_0/magnum/{cluster_id}/events", User, Harmless, Project, 200, OfClusterRequest => Page<JobEvent>;
     /// Why a job is where it is.
     SparkJobExplain "spark_job_explain": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/explanation", User, Harmless, Project, 200, JobRequest => Explanation;
+    /// What changed among the jobs of a cluster: a long poll.
+    WaitForSparkJob "wait_for_spark_job": GET "/v1_0/magnum/{cluster_id}/job-changes", User, Harmless, Project, 200, JobChangesRequest => JobChanges;
     /// Who did what, newest first.
     GetAudit "get_audit": GET "/v1_0/audit", Administrator, Harmless, Project, 200, AuditRequest => Page<AuditEntry>;
 }

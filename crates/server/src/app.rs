@@ -14,7 +14,7 @@ use http::Extensions;
 use jiff::Timestamp;
 use mlplatform_protocol::ErrorCode;
 use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 
 use crate::{
     Clock, DataDir, Error, Policy, Result, StartError,
@@ -129,6 +129,8 @@ struct Inner {
     last_used: LastUsed,
     spark: Gateway,
     strangers: Strangers,
+    commits: watch::Sender<()>,
+    stopping: AtomicBool,
 }
 
 impl App {
@@ -152,6 +154,8 @@ impl App {
             last_used,
             spark,
             strangers,
+            commits: watch::Sender::new(()),
+            stopping: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -183,6 +187,21 @@ impl App {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    /// Rings whenever something was committed, and when the server stops.
+    pub(crate) fn commits(&self) -> watch::Receiver<()> {
+        self.inner.commits.subscribe()
+    }
+
+    /// Whoever waits for something that may come does so no longer.
+    pub(crate) fn stop_waiting(&self) {
+        self.inner.stopping.store(true, Ordering::SeqCst);
+        self.inner.commits.send_replace(());
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::SeqCst)
     }
 
     pub(crate) fn spark(&self) -> &Gateway {
@@ -506,6 +525,7 @@ impl Change<'_> {
     /// Commits, then moves the audit's mark.
     pub(crate) async fn commit(self) -> Result<()> {
         self.tx.commit().await?;
+        self.app.inner.commits.send_replace(());
         if let Some(error) = self.mark.and_then(|mark| self.app.audit().keep(mark).err()) {
             // The change is committed: to answer with an error would be a lie. A lagging mark is legal.
             tracing::error!("the audit's mark could not be written: {error}");

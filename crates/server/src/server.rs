@@ -172,9 +172,10 @@ impl Server {
     /// When the listener fails.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
         let (handle, drain) = (Handle::new(), self.app.limits().drain);
-        let stopping = handle.clone();
+        let (stopping, app) = (handle.clone(), self.app.clone());
         tokio::spawn(async move {
             shutdown.await;
+            app.stop_waiting();
             tracing::info!("stopping: requests in flight have {} seconds", drain.as_secs());
             stopping.graceful_shutdown(Some(drain));
         });

@@ -63,6 +63,7 @@ fn example(route: &Route, cluster: &str) -> Value {
             "pycode": {"name": "job.py", "sha256": "00", "content": "eA=="},
         })),
         "spark_jobs_list" | "spark_events" => in_cluster(page),
+        "wait_for_spark_job" => in_cluster(json!({"since": 0, "wait_ms": 0})),
         "spark_job_logs" => in_cluster(json!({"job_name": "none", "offset": 0, "wait_ms": 0})),
         "spark_job_info" | "describe_spark_job" | "spark_delete_job" | "spark_job_explain" => {
             in_cluster(json!({"job_name": "none"}))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from mlplatform_client._native import ManifestProblem
+    from mlplatform_client._native import K8sSparkJobExplanation, ManifestProblem
 
 __all__ = [
     "BadRequestException",
@@ -28,6 +28,7 @@ __all__ = [
     "PayloadTooLargeException",
     "RequestTimeoutException",
     "ServiceUnavailableException",
+    "SparkJobFailed",
     "TimeoutException",
     "TooManyRequestsException",
     "UnauthorizedException",
@@ -148,6 +149,38 @@ class ConnectionException(MLPlatformException, ConnectionError):
 
 class TimeoutException(MLPlatformException, TimeoutError):
     """The time for the call (``timeout``) was used up."""
+
+
+class SparkJobFailed(MLPlatformException):
+    """A job that was waited for has failed; ``str()`` says why, ``hint`` what to do.
+
+    Attributes
+    ----------
+    job_name : str
+        The job.
+    explanation : K8sSparkJobExplanation or None
+        What ``spark_job_explain`` says; ``None`` where the platform did not say.
+    log : str
+        The last lines of its log, at most 50.
+    events : tuple of str
+        The last warnings among its events, at most 10; if there are none, its last events.
+    """
+
+    job_name: str = ""
+    explanation: K8sSparkJobExplanation | None = None
+    log: str = ""
+    events: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, job_name: str, explanation: K8sSparkJobExplanation | None, log: str, events: list[str]
+    ) -> SparkJobFailed:
+        """Make one of what is known; the Rust core calls this."""
+        text = f"the job '{job_name}' failed"
+        if explanation is not None:
+            text = "\n".join([f"{text}: {explanation.sentence}", *(f"  | {line}" for line in explanation.evidence)])
+        hint = None if explanation is None else explanation.remedy
+        return cls(text, hint=hint, job_name=job_name, explanation=explanation, log=log, events=tuple(events))
 
 
 class ClosedException(MLPlatformException):

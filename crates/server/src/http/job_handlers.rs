@@ -5,7 +5,7 @@ use mlplatform_protocol::{
     Explanation, JobDetail, JobEvent, JobInfo, Page,
     routes::{
         DescribeSparkJob, SparkDeleteJob, SparkEvents, SparkJobExplain, SparkJobInfo, SparkJobLogs, SparkJobsList,
-        SparkSubmitJob,
+        SparkSubmitJob, WaitForSparkJob,
     },
 };
 use serde_json::Value;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Api, Call};
 use crate::{
     Result,
-    service::{job_logs, jobs},
+    service::{job_changes, job_logs, jobs},
 };
 
 /// Their routes, added to the others.
@@ -26,6 +26,7 @@ pub(super) fn mount(api: Api) -> Api {
         .mount(spark_delete_job)
         .mount(spark_events)
         .mount(spark_job_explain)
+        .mount_stream(wait_for_spark_job)
 }
 
 async fn spark_submit_job(call: Call<SparkSubmitJob>) -> Result<JobInfo> {
@@ -60,4 +61,8 @@ async fn spark_events(call: Call<SparkEvents>) -> Result<Page<JobEvent>> {
 
 async fn spark_job_explain(call: Call<SparkJobExplain>) -> Result<Explanation> {
     jobs::spark_job_explain(&call.app, call.request).await
+}
+
+async fn wait_for_spark_job(call: Call<WaitForSparkJob>) -> Result<Response> {
+    job_changes::wait_for_spark_job(&call.app, call.request).await
 }

@@ -228,7 +228,7 @@ impl Reader {
     /// The next piece; `None` at the end of what was asked for.
     async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
-            let (last, late) = (self.over, Instant::now() >= self.until);
+            let (last, late) = (self.over, Instant::now() >= self.until || self.app.is_stopping());
             let piece = if self.silent { None } else { self.read().await.map_err(io::Error::other)? };
             // A gap that still grows is told when the time is over.
             if let Some(piece) = piece.filter(|piece| !piece.bytes.is_empty() && (!piece.grows || last || late)) {

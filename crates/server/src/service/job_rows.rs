@@ -151,6 +151,37 @@ pub(crate) async fn listed(
     Ok(sqlx::query_as(sql).bind(cluster).bind(after).bind(limit).fetch_all(connection).await?)
 }
 
+/// A job to which something happened, and what of it last.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct Changed {
+    #[sqlx(flatten)]
+    pub(crate) job: JobRow,
+    pub(crate) event: i64,
+}
+
+/// The jobs of the next so many events behind one, by their last event among these.
+pub(crate) async fn changed(
+    connection: &mut SqliteConnection,
+    cluster: &str,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Changed>> {
+    let events = "SELECT job, seq FROM job_events WHERE cluster_id = ? AND seq > ? ORDER BY seq LIMIT ?";
+    let sql = AssertSqlSafe(format!(
+        "SELECT j.*, e.event FROM (SELECT job, max(seq) AS event FROM ({events}) GROUP BY job) e \
+         JOIN ({SELECT_SMALL}) j ON j.seq = e.job ORDER BY e.event"
+    ));
+    Ok(sqlx::query_as(sql).bind(cluster).bind(after).bind(limit).fetch_all(connection).await?)
+}
+
+/// The last event of a cluster; 0: there is none.
+pub(crate) async fn last_event(connection: &mut SqliteConnection, cluster: &str) -> Result<i64> {
+    Ok(sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM job_events WHERE cluster_id = ?")
+        .bind(cluster)
+        .fetch_one(connection)
+        .await?)
+}
+
 /// All that have to be looked after, in the order of submitting.
 pub(crate) async fn open(connection: &mut SqliteConnection) -> Result<Vec<JobRow>> {
     Ok(sqlx::query_as(AssertSqlSafe(format!("{SELECT} WHERE {OPEN} ORDER BY seq"))).fetch_all(connection).await?)

@@ -8,6 +8,7 @@ pub mod clusters;
 pub mod create_token;
 pub mod inactivity;
 pub mod issuer;
+pub mod job_changes;
 mod job_form;
 pub mod job_logs;
 pub(crate) mod job_rows;

@@ -1,0 +1,167 @@
+//! Jobs as handles, and waiting for them.
+
+use mlplatform_client::{
+    protocol::JobInfo,
+    waits::{Failure, Until, Waited},
+};
+use pyo3::{prelude::*, sync::PyOnceLock, types::PyDict};
+
+use super::MLPlatform;
+use crate::{
+    arguments, exit,
+    serializers::spark_jobs::{K8sSparkJobExplanation, K8sSparkJobInfo, K8sSparkJobLogs, Origin},
+    text::Text,
+};
+
+#[pymethods]
+impl MLPlatform {
+    /// A job as a handle, on which it is asked for, waited for and deleted. Nothing is sent.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// job_name : str
+    ///     The job's name. Whether there is such a job is told by the handle's methods.
+    /// timeout : float, optional
+    ///     Known here as everywhere; there is nothing to wait for.
+    ///
+    /// Returns
+    /// -------
+    /// SparkJob
+    ///     With ``info()``, ``logs()``, ``wait()``, ``explain()``, ``events()``, ``describe()`` and ``delete()``. Of an
+    ///     ``AsyncMLPlatform``: ``AsyncSparkJob``.
+    ///
+    /// Examples
+    /// --------
+    /// >>> job = mlp.spark_job(cluster.id, "pi-1")
+    /// >>> job.wait()
+    /// >>> print(job.logs())
+    #[pyo3(signature = (cluster_id, job_name, *, timeout=None, **kwargs))]
+    fn spark_job(
+        slf: &Bound<'_, Self>,
+        cluster_id: Text<'_>,
+        job_name: Text<'_>,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let _inside = exit::enter(py);
+        arguments::ignore_unknown(py, "spark_job", kwargs)?;
+        let (cluster_id, job_name) = (cluster_id.read("cluster_id")?, job_name.read("job_name")?);
+        arguments::timeout(py, timeout)?;
+        let make = py.import("mlplatform_client.core.spark_job")?.getattr("of_info")?;
+        Ok(make.call1(((Self::face(slf)?, cluster_id), job_name))?.unbind())
+    }
+
+    /// Wait until a job has ended, or runs. Its end is known within a fraction of a second, and however many jobs of a
+    /// cluster one object waits for, they share one request.
+    ///
+    /// Only ``COMPLETED`` and ``FAILED`` are final: a job that its restart policy runs again is waited for, and so is one
+    /// in a state that only a newer platform knows. A platform that does not answer for up to ten minutes (it is being
+    /// updated, say) is waited through.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// job_name : str
+    ///     The job's name.
+    /// until : str, optional
+    ///     ``"completed"``: its end; ``"running"``: its program runs, or has run. Default: ``"completed"``.
+    /// timeout : float, optional
+    ///     Seconds for the whole wait. Default: none; it lasts as long as the job does.
+    /// on_update : callable, optional
+    ///     Called with a ``K8sSparkJobInfo`` at the beginning and with every change, in the thread that waits; awaited, where
+    ///     it is a coroutine function. What it raises ends the wait. Default: none.
+    ///
+    /// Returns
+    /// -------
+    /// K8sSparkJobInfo
+    ///     The job, as it was when the wait ended.
+    ///
+    /// Raises
+    /// ------
+    /// SparkJobFailed
+    ///     The job has ended badly: with the explanation, the log's last lines and the events that matter.
+    /// TimeoutException
+    ///     The time is over; the message says what the job is doing, and why. Also a ``TimeoutError``.
+    /// NotFoundException
+    ///     There is no such cluster or job, or it was deleted meanwhile.
+    ///
+    /// Examples
+    /// --------
+    /// >>> mlp.wait_for_spark_job(cluster.id, "pi-1", timeout=3600, on_update=print)
+    #[pyo3(signature = (cluster_id, job_name, until=Text::Default("completed"), timeout=None, on_update=None, **kwargs), text_signature = "($self, /, cluster_id, job_name, until=\"completed\", timeout=None, on_update=None, **kwargs)")]
+    #[allow(clippy::too_many_arguments, reason = "two of them name the job")]
+    fn wait_for_spark_job(
+        slf: &Bound<'_, Self>,
+        cluster_id: Text<'_>,
+        job_name: Text<'_>,
+        until: Text<'_>,
+        timeout: Option<f64>,
+        on_update: Option<Py<PyAny>>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let inside = exit::enter(py);
+        const KNOWN: [&str; 5] = ["cluster_id", "job_name", "until", "timeout", "on_update"];
+        arguments::refuse_unknown("wait_for_spark_job", &KNOWN, kwargs)?;
+        let (cluster_id, job_name) = (cluster_id.read("cluster_id")?, job_name.read("job_name")?);
+        let until = until.read("until")?;
+        let until = Until::from_name(&until).ok_or_else(|| {
+            let problem =
+                format!("'{}' is not what can be waited for: use 'completed' or 'running'", until.escape_debug());
+            arguments::bad(py, "until", problem)
+        })?;
+        let timeout = arguments::timeout(py, timeout)?;
+        if let Some(on_update) = on_update.as_ref().filter(|on_update| !on_update.bind(py).is_callable()) {
+            let what = on_update.bind(py).get_type().name()?;
+            return Err(pyo3::exceptions::PyTypeError::new_err(format!("on_update must be callable, not {what}")));
+        }
+        failed_class(py)?;
+        let origin = Place { platform: Self::face(slf)?, cluster_id: cluster_id.clone() };
+        let of_update = origin.clone(py);
+        slf.get().call_telling(
+            &inside,
+            |client, tell| async move {
+                let told = move |info: &JobInfo| tell.tell(info.clone());
+                client.wait_for_spark_job(&cluster_id, &job_name, until, timeout, told).await
+            },
+            on_update,
+            move |py, info| Ok(K8sSparkJobInfo::of(info, of_update.origin(py))),
+            move |py, waited| match waited {
+                Waited::Reached(info) => Ok(K8sSparkJobInfo::of(info, origin.origin(py))),
+                Waited::Failed(failure) => Err(failed(py, *failure)?),
+            },
+        )
+    }
+}
+
+/// Where a job is.
+struct Place {
+    platform: Py<PyAny>,
+    cluster_id: String,
+}
+
+impl Place {
+    fn clone(&self, py: Python<'_>) -> Self {
+        Self { platform: self.platform.clone_ref(py), cluster_id: self.cluster_id.clone() }
+    }
+
+    fn origin(&self, py: Python<'_>) -> Origin {
+        Origin { platform: self.platform.clone_ref(py), cluster_id: self.cluster_id.clone() }
+    }
+}
+
+fn failed_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static FAILED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    FAILED.import(py, "mlplatform_client.core.exceptions", "SparkJobFailed")
+}
+
+fn failed(py: Python<'_>, failure: Failure) -> PyResult<PyErr> {
+    let explanation = failure.explanation.map(|told| K8sSparkJobExplanation::from_protocol(py, told)).transpose()?;
+    let log = K8sSparkJobLogs::from_bytes(py, failure.log)?.text(py);
+    let arguments = (failure.info.job_name, explanation, log, failure.events);
+    Ok(PyErr::from_value(failed_class(py)?.call_method1("of", arguments)?))
+}
