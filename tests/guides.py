@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+# They are run where Spark is: test_spark.py.
+ON_SPARK = ["spark.md", "waiting.md"]
 _BLOCK = re.compile(r"^(?:<!-- file: (\S+) -->\n)?```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import documentation
 import pytest
 from conftest import ROOT, TOKEN
-from guides import python_of
+from guides import ON_SPARK, python_of
 
 from mlplatform_client import __version__
 from mlplatform_client._native import contract
@@ -22,11 +22,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-# That of Spark is run where Spark is: test_spark.py.
 GUIDES = [
     guide
     for guide in sorted((ROOT / "docs").glob("*.md"))
-    if "```python" in guide.read_text(encoding="utf-8") and guide.name != "spark.md"
+    if "```python" in guide.read_text(encoding="utf-8") and guide.name not in ON_SPARK
 ]
 
 

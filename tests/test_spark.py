@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from guides import python_of
+from guides import ON_SPARK, python_of
 from jobs import manifest, until
 
 from mlplatform_client import K8sSparkJobRestartPolicyType, MLPlatform
@@ -334,9 +334,16 @@ def test_failures_are_explained(mlp: MLPlatform, cluster: str, tmp_path: Path) -
     assert (told.status, told.cause) == ("SUBMITTED", "too-large")
 
 
-def test_the_guide(spark_platform: LocalPlatform, tmp_path: Path) -> None:
+SAID = {
+    "spark.md": ["Pi is roughly 3.1", "The job 'pi-1' ended well."],
+    "waiting.md": ["COMPLETED", "line 2", "the job 'count-2' failed: ", "no more lines"],
+}
+
+
+@pytest.mark.parametrize("guide", ON_SPARK)
+def test_a_guide(spark_platform: LocalPlatform, tmp_path: Path, guide: str) -> None:
     """Its blocks, as one script, in an environment that says what the guide says."""
-    text = (ROOT / "docs" / "spark.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / guide).read_text(encoding="utf-8")
     files, script = python_of(text)
     for file, block in files.items():
         (tmp_path / file).write_text(block)
@@ -354,8 +361,8 @@ def test_the_guide(spark_platform: LocalPlatform, tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Pi is roughly 3.1" in done.stdout
-    assert "The job 'pi-1' ended well." in done.stdout
+    for said in SAID[guide]:
+        assert said in done.stdout
 
 
 OWN_SECRET = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.metadata
 import socket
@@ -16,6 +17,7 @@ from mlplatform_client import MLPlatform
 from mlplatform_client.core import exceptions
 from mlplatform_client.local import LocalPlatform
 from mlplatform_client.testing import FaultProxy, delay, hang, reset, status
+from mlplatform_client.testing._background import Background
 
 Run = Callable[..., pytest.RunResult]
 PLUGIN = 'pytest_plugins = ["mlplatform_client.testing"]\n'
@@ -216,6 +218,48 @@ def test_every_status_is_the_exception_that_users_catch(platform: LocalPlatform,
 def test_a_mistake_is_told_at_once(proxy: FaultProxy, mistake: Callable[[FaultProxy], object], told: str) -> None:
     with proxy, pytest.raises(ValueError, match=told):
         mistake(proxy)
+
+
+class Slow(Background):
+    """Answers with a head and the first half of a body, and with the rest when it is told to."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.go_on = asyncio.Event()
+        self._pieces = pieces
+        super().__init__()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in self._pieces:
+            writer.write(piece)
+            await writer.drain()
+            await self.go_on.wait()
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\none", b"two"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n", b"3\r\ntwo\r\n0\r\nX-Last: x\r\n\r\n"),
+    ],
+    ids=["length", "chunks"],
+)
+def test_an_answer_is_passed_on_as_it_comes(pieces: tuple[bytes, bytes]) -> None:
+    """As the client waits for a job: the answer begins at once and goes on later."""
+    with Slow(*pieces) as slow, FaultProxy(f"http://{slow.address}") as proxy:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as connection:
+            connection.sendall(b"GET /v1_0/tokens/self HTTP/1.1\r\n\r\n")
+            answer = b""
+            while len(answer) < len(pieces[0]):
+                answer += connection.recv(65536)
+            assert answer == pieces[0]
+            assert proxy.answered == 0
+            slow._loop.call_soon_threadsafe(slow.go_on.set)
+            proxy.wait_for(lambda: proxy.answered == 1)
+            while len(answer) < len(b"".join(pieces)):
+                answer += connection.recv(65536)
+        assert answer == b"".join(pieces)
+        assert proxy.exchanges[0].answer == proxy.exchanges[0].sent == answer
 
 
 def test_what_is_no_http_ends_its_connection_alone(platform: LocalPlatform, proxy: FaultProxy) -> None:

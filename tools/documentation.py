@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = {
     "Start": ["migrating.md", "configuration.md", "errors.md"],
     "Tokens": ["tokens-administrators.md", "tokens-users.md"],
-    "Spark": ["spark.md", "manifests.md", "clusters.md"],
+    "Spark": ["spark.md", "waiting.md", "manifests.md", "clusters.md", "notebooks.md"],
     "The command": ["command.md", "command-reference.md"],
     "For programs": ["testing.md", "api.md", "routes.md"],
     "The platform": [
@@ -40,6 +40,8 @@ MADE = {*REPOSITORY, "command-reference.md", "api.md"}
 # The public modules; of a package that has no `__all__` of its own, or a longer one, the names that are meant.
 MODULES: dict[str, list[str]] = {
     "mlplatform_client": ["MLPlatform", "login", "TokenStr"],
+    "mlplatform_client.aio": [],
+    "mlplatform_client.core.spark_job": [],
     "mlplatform_client.core.manifest": [],
     "mlplatform_client.core.exceptions": [],
     "mlplatform_client.serializers.auth": [],

@@ -19,8 +19,11 @@ from mlplatform_client.testing._background import Background, hang_up
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
-# A message is held whole. The platform takes no request of that size; what is longer breaks the connection.
+# A request is held whole, and an answer for those who look at it. The platform takes no request of that size; a longer
+# one breaks the connection, of a longer answer the rest is passed on and not kept.
 _LARGEST = 64 * 1024 * 1024
+_PIECE = 65536
+_Take = Callable[[bytes], Awaitable[None]]
 _KEPT = 1000
 # Each method, and how its requests begin. The other routes are for monitoring and for people.
 _LINES = {
@@ -56,15 +59,32 @@ class Exchange:
         self._proxy, self._writer, self._reader = proxy, writer, gone
 
     async def forward(self) -> bytes:
-        """Let the request through; the answer is given to the caller, not to the client."""
+        """Let the request through; the whole answer is given to the caller, not to the client."""
+        message = _Message()
+        await self._ask(message.take, whole=True)
+        self.answer = bytes(message.content)
+        return self.answer
+
+    async def relay(self) -> None:
+        """Let the request through, and the answer as it comes: a long one begins at once."""
+
+        async def take(piece: bytes) -> None:
+            if len(self.answer) + len(piece) > _LARGEST:
+                await self.stream(piece)
+            else:
+                self.answer += piece
+                await self.send(piece)
+
+        await self._ask(take, whole=False)
+
+    async def _ask(self, take: _Take, *, whole: bool) -> None:
         reader, writer = await asyncio.open_connection(*self._proxy.target)
         try:
             writer.write(self.request)
-            self.answer = await _message(reader, headless=self.line.startswith("HEAD"))
+            await _read(reader, take, headless=self.line.startswith("HEAD"), whole=whole)
         finally:
             await hang_up(writer)
         self._proxy.count(answered=1)
-        return self.answer
 
     async def forward_part(self, length: int) -> None:
         """Let so many bytes of the request through, and hang up on the platform."""
@@ -119,7 +139,7 @@ Fault = Callable[[Exchange], Awaitable[None]]
 
 async def through(exchange: Exchange) -> None:
     """No fault at all."""
-    await exchange.send(await exchange.forward())
+    await exchange.relay()
 
 
 class FaultProxy(Background):
@@ -255,7 +275,12 @@ class FaultProxy(Background):
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read one request after the other; each meets its fault."""
-        while request := await _message(reader):
+        while True:
+            message = _Message()
+            await _read(reader, message.take)
+            request = bytes(message.content)
+            if not request:
+                return
             exchange = Exchange(self, request, writer, reader)
             self.exchanges.append(exchange)
             self.count(requests=1, received=len(request))
@@ -280,43 +305,52 @@ def _check(on: str | None) -> None:
     raise ValueError(f"on={on!r} is no method of MLPlatform that asks the platform: {meant}")
 
 
-async def _message(reader: asyncio.StreamReader, *, headless: bool = False) -> bytes:
-    """A request or an answer, whole; nothing at the end of the stream."""
+class _Message:
+    """One that is held whole."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    async def take(self, piece: bytes) -> None:
+        _check_size(len(self.content) + len(piece))
+        self.content += piece
+
+
+async def _read(reader: asyncio.StreamReader, take: _Take, *, headless: bool = False, whole: bool = True) -> None:
+    """Take a request or an answer as it comes; nothing at the end of the stream.
+
+    One that is to be held whole is not begun if it says that it is too long.
+    """
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as end:
         if not end.partial:
-            return b""
+            return
         raise
+    await take(head)
     if headless:
-        return head
+        return
     if _CHUNKED.search(head):
-        return await _chunks(reader, head)
-    length = _LENGTH.search(head)
-    return head + (await _exactly(reader, int(length[1])) if length else b"")
-
-
-async def _chunks(reader: asyncio.StreamReader, head: bytes) -> bytes:
-    message = bytearray(head)
-    while True:
-        line = await reader.readuntil(b"\r\n")
-        message += line
-        size = int(line.split(b";", 1)[0], 16)
-        if size == 0:
-            break
-        message += await _exactly(reader, len(b"\r\n") + size)
-        _check_size(len(message))
-    # Trailers, up to an empty line.
-    while line != b"\r\n":
-        line = await reader.readuntil(b"\r\n")
-        message += line
-        _check_size(len(message))
-    return bytes(message)
-
-
-async def _exactly(reader: asyncio.StreamReader, size: int) -> bytes:
-    _check_size(size)
-    return await reader.readexactly(size)
+        size = 1
+        while size:
+            line = await reader.readuntil(b"\r\n")
+            size = int(line.split(b";", 1)[0], 16)
+            _check_size(size)
+            await take(line + (await reader.readexactly(size + len(b"\r\n")) if size else b""))
+        # Trailers, up to an empty line.
+        while line != b"\r\n":
+            line = await reader.readuntil(b"\r\n")
+            await take(line)
+    elif length := _LENGTH.search(head):
+        left = int(length[1])
+        if whole:
+            _check_size(left)
+        while left:
+            piece = await reader.read(min(left, _PIECE))
+            if not piece:
+                raise asyncio.IncompleteReadError(b"", left)
+            left -= len(piece)
+            await take(piece)
 
 
 def _check_size(size: int) -> None:
