@@ -142,6 +142,36 @@ def test_a_job_s_life(run: Run, tmp_path: Path) -> None:
     assert run("job delete badly").returncode == 0
 
 
+def test_a_job_is_followed_and_waited_for(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text(
+        'echo "hello $1"; [ ! -n "$3" ] || until [ -e "$3" ]; do sleep 0.05; done; exit "$2"\n'
+    )
+    well = run("job submit hello.py --name followed --follow -- you 0")
+    assert (well.returncode, well.stdout) == (0, "hello you\n"), well.stderr
+    assert well.stderr.endswith("followed: COMPLETED\n")
+    badly = run("job submit hello.py --name failed --follow --quiet -- you 3")
+    assert (badly.returncode, badly.stdout) == (1, "hello you\n")
+    assert badly.stderr.startswith("mlp: The program of 'failed' ended by itself with exit code 3")
+    assert "\nhint: " in badly.stderr
+    gate = tmp_path / "gate"
+    assert run(f"job submit hello.py --name slow -- you 0 {gate}").returncode == 0
+    assert run("job wait slow --until running --quiet").stderr == ""
+    late = run("job wait slow --timeout 0.5")
+    assert (late.returncode, "RUNNING" in late.stderr) == (5, True), late.stderr
+    process = subprocess.Popen([MLP, "job", "logs", "slow", "-f"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "hello you\n"
+    assert run("job logs slow --output slow.log").returncode == 0
+    assert (tmp_path / "slow.log").read_text() == "hello you\n"
+    gate.touch()
+    assert json.loads(run("job wait slow --json").stdout)["status"] == "COMPLETED"
+    assert (process.wait(60), process.stdout.read()) == (0, "")
+    process.stdout.close()
+    assert run("job wait none").returncode == 4
+    for name in ("followed", "failed", "slow"):
+        run(f"job delete {name}")
+
+
 def test_what_cannot_be_meant(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("spec: {driver: {memory: lots}}")
     for arguments, code, told in [

@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 
 import pytest
+from jobs import manifest, until
 from test_profiles import Terminal
 
+from mlplatform_client import MLPlatform
 from mlplatform_client._progress import Progress, printable
+from mlplatform_client.core.exceptions import TimeoutException
 
 CODE = """
 from mlplatform_client._progress import Progress
@@ -73,3 +77,27 @@ def test_a_stream_that_is_gone_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_control_characters_do_not_move_the_cursor() -> None:
     assert printable("a\x1b[2Jb\r\nc") == "a [2Jb  c"
+
+
+def test_a_wait_says_what_the_job_does(admin: MLPlatform, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    cluster = admin.get_clusters()[0].id
+    program = tmp_path / "job.py"
+    program.write_text("exit 0\n")
+    admin.spark_submit_job(cluster, manifest("progress"), program)
+    seen: list[str] = []
+    admin.wait_for_spark_job(cluster, "progress", on_update=lambda info: seen.append(str(info.status)))
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[-1] == "progress: COMPLETED"
+    assert all(line.startswith(("progress: ", "progress:")) for line in shown)
+    assert seen[-1] == "COMPLETED"
+    admin.wait_for_spark_job(cluster, "progress", progress=False)
+    assert capsys.readouterr().err == ""
+    # One that waits for room says so, until its time is over.
+    large = {"cores": 1000, "coreRequest": "1000", "memory": "512m"}
+    admin.spark_submit_job(cluster, manifest("too-large", driver=large), program)
+    until(lambda: "FailedScheduling" in {str(event.reason) for event in admin.spark_events(cluster)})
+    with pytest.raises(TimeoutException):
+        admin.wait_for_spark_job(cluster, "too-large", timeout=0.5)
+    assert "too-large: SUBMITTED: The job 'too-large' asks for more than the cluster has" in capsys.readouterr().err
+    for name in ("progress", "too-large"):
+        admin.spark_delete_job(cluster, name)

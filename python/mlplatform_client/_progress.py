@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import sys
 
+# What a job that does not run may be waiting for.
+_WAITING = ("SUBMITTED", "PENDING_RERUN", "FAILING", "SUBMISSION_FAILED")
+_SECONDS = 5
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Protocol
 
     from typing_extensions import Self
+
+    from mlplatform_client._native import K8sSparkJobInfo
 
     class _Handle(Protocol):
         def update(self, shown: object) -> None: ...
@@ -56,9 +63,21 @@ class Progress:
 
     def close(self) -> None:
         """Leave the last line standing."""
-        if self._shown and self._is_terminal and self._text:
-            self._write("\n")
+        if self._shown and self._is_terminal and self._text and not _in_notebook():
+            import contextlib
+
+            with contextlib.suppress(OSError, ValueError):
+                self._write("\n")
         self._shown = False
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether anybody sees it."""
+        return self._shown
+
+    def __del__(self) -> None:
+        # Of a wait, whichever way it ends.
+        self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -93,6 +112,38 @@ class Progress:
     def _write(text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def watch(on_update: Callable[[K8sSparkJobInfo], object] | None, shown: bool | None, ask: bool) -> object:
+    """What a wait calls with each update of a job; ``on_update`` itself, if nothing is shown.
+
+    ``ask``: why a job does not run may be asked for meanwhile, as a call of the same thread.
+    """
+    if shown is None:
+        import threading
+
+        # Lines of several threads would be drawn over each other.
+        shown = None if threading.current_thread() is threading.main_thread() else False
+    progress = Progress(shown)
+    if not progress.is_shown:
+        return on_update
+
+    def tell(info: K8sSparkJobInfo) -> object:
+        status = str(info.status)
+        progress.update(printable(f"{info.job_name}: {status}{_why(info) if ask and status in _WAITING else ''}"))
+        return on_update(info) if on_update else None
+
+    return tell
+
+
+def _why(info: K8sSparkJobInfo) -> str:
+    from mlplatform_client.core.exceptions import MLPlatformException
+
+    try:
+        return f": {info.job().explain(timeout=_SECONDS).sentence}"
+    except MLPlatformException:
+        # It is for the line alone.
+        return ""
 
 
 def _in_notebook() -> bool:

@@ -119,7 +119,7 @@ class AsyncMLPlatform:
 
     Parameters
     ----------
-    refresh_token, url, ca_bundle, client_cert, client_key, timeout, allow_http
+    refresh_token, url, ca_bundle, client_cert, client_key, timeout, allow_http, profile
         As ``MLPlatform`` has them.
 
     Raises
@@ -143,6 +143,7 @@ class AsyncMLPlatform:
         client_key: str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         allow_http: bool | None = None,
+        profile: str | None = None,
     ) -> None:
         self._core: Any = AwaitedPlatform(
             refresh_token,
@@ -152,6 +153,7 @@ class AsyncMLPlatform:
             client_key=client_key,
             timeout=timeout,
             allow_http=allow_http,
+            profile=profile,
         )
         # Handles of jobs are this object's.
         self._core._face = self

@@ -40,6 +40,7 @@ class AsyncMLPlatform:
         client_key: str | os.PathLike[str] | None = None,
         timeout: float | None = None,
         allow_http: bool | None = None,
+        profile: str | None = None,
     ) -> None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *exc_info: object) -> None: ...
@@ -212,6 +213,7 @@ class AsyncMLPlatform:
         until: Literal["completed", "running"] = "completed",
         timeout: float | None = None,
         on_update: Callable[[K8sSparkJobInfo], object] | None = None,
+        progress: bool | None = None,
     ) -> K8sSparkJobInfo: ...
     async def stop(self, **kwargs: Any) -> None: ...
     async def close(self) -> None: ...
@@ -223,6 +225,7 @@ class AsyncSparkJob(Handle):
         until: Literal["completed", "running"] = "completed",
         timeout: float | None = None,
         on_update: Callable[[K8sSparkJobInfo], object] | None = None,
+        progress: bool | None = None,
     ) -> K8sSparkJobInfo: ...
     @overload
     async def logs(

@@ -74,6 +74,10 @@ impl MLPlatform {
     /// on_update : callable, optional
     ///     Called with a ``K8sSparkJobInfo`` at the beginning and with every change, in the thread that waits; awaited, where
     ///     it is a coroutine function. What it raises ends the wait. Default: none.
+    /// progress : bool, optional
+    ///     Show a line on standard error that says what the job is doing: redrawn in a terminal and in a notebook, else a
+    ///     line for each change. Default: in the main thread, unless ``MLP_PROGRESS`` is ``0``; where the wait is awaited,
+    ///     ``False``.
     ///
     /// Returns
     /// -------
@@ -92,7 +96,7 @@ impl MLPlatform {
     /// Examples
     /// --------
     /// >>> mlp.wait_for_spark_job(cluster.id, "pi-1", timeout=3600, on_update=print)
-    #[pyo3(signature = (cluster_id, job_name, until=Text::Default("completed"), timeout=None, on_update=None, **kwargs), text_signature = "($self, /, cluster_id, job_name, until=\"completed\", timeout=None, on_update=None, **kwargs)")]
+    #[pyo3(signature = (cluster_id, job_name, until=Text::Default("completed"), timeout=None, on_update=None, progress=None, **kwargs), text_signature = "($self, /, cluster_id, job_name, until=\"completed\", timeout=None, on_update=None, progress=None, **kwargs)")]
     #[allow(clippy::too_many_arguments, reason = "two of them name the job")]
     fn wait_for_spark_job(
         slf: &Bound<'_, Self>,
@@ -101,11 +105,12 @@ impl MLPlatform {
         until: Text<'_>,
         timeout: Option<f64>,
         on_update: Option<Py<PyAny>>,
+        progress: Option<bool>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let inside = exit::enter(py);
-        const KNOWN: [&str; 5] = ["cluster_id", "job_name", "until", "timeout", "on_update"];
+        const KNOWN: [&str; 6] = ["cluster_id", "job_name", "until", "timeout", "on_update", "progress"];
         arguments::refuse_unknown("wait_for_spark_job", &KNOWN, kwargs)?;
         let (cluster_id, job_name) = (cluster_id.read("cluster_id")?, job_name.read("job_name")?);
         let until = until.read("until")?;
@@ -120,6 +125,7 @@ impl MLPlatform {
             return Err(pyo3::exceptions::PyTypeError::new_err(format!("on_update must be callable, not {what}")));
         }
         failed_class(py)?;
+        let on_update = shown(py, on_update, progress, slf.get().awaited)?;
         let origin = Place { platform: Self::face(slf)?, cluster_id: cluster_id.clone() };
         let of_update = origin.clone(py);
         slf.get().call_telling(
@@ -136,6 +142,22 @@ impl MLPlatform {
             },
         )
     }
+}
+
+/// What is called with each update: what shows it, if anything does, before what the caller gave.
+fn shown(
+    py: Python<'_>,
+    on_update: Option<Py<PyAny>>,
+    progress: Option<bool>,
+    awaited: bool,
+) -> PyResult<Option<Py<PyAny>>> {
+    let progress = progress.or(awaited.then_some(false));
+    if progress == Some(false) {
+        return Ok(on_update);
+    }
+    let watch = py.import("mlplatform_client._progress")?.getattr("watch")?;
+    let both = watch.call1((on_update, progress, !awaited))?;
+    Ok((!both.is_none()).then(|| both.unbind()))
 }
 
 /// Where a job is.

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use mlplatform_client::waits::Until;
 use mlplatform_protocol::{Lifetime, Role, audit};
 
 /// The ML platform from a terminal: tokens, clusters, Spark jobs.
@@ -314,14 +315,39 @@ pub(crate) struct Submit {
     /// A setting of Spark; as often as need be
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) conf: Vec<(String, String)>,
+    /// Show what it prints until it has ended, and end as it does
+    #[arg(long, short)]
+    pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) cluster: OfCluster,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum WaitUntil {
+    /// It has ended
+    Completed,
+    /// Its program runs, or has run
+    Running,
+}
+
+impl From<WaitUntil> for Until {
+    fn from(until: WaitUntil) -> Self {
+        match until {
+            WaitUntil::Completed => Self::Completed,
+            WaitUntil::Running => Self::Running,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Job {
     /// Run a program
-    #[command(after_help = "Examples:\n  mlp job submit pi.py --name pi -- 10\n  mlp job submit --manifest job.yaml")]
+    ///
+    /// With --follow the exit code is 0 when the job ends well and 1 when it fails. Ctrl-C ends the command, not the job.
+    #[command(
+        after_help = "Examples:\n  mlp job submit pi.py --name pi --follow -- 10\n  mlp job submit --manifest job.yaml"
+    )]
     Submit(Submit),
     /// The jobs of a cluster
     #[command(after_help = "Examples:\n  mlp job list")]
@@ -338,13 +364,34 @@ pub(crate) enum Job {
         cluster: OfCluster,
     },
     /// What a job has printed; also of one that was deleted
-    #[command(after_help = "Examples:\n  mlp job logs pi\n  mlp job logs pi --tail 20")]
+    #[command(
+        after_help = "Examples:\n  mlp job logs pi --tail 20\n  mlp job logs pi -f\n  mlp job logs pi --output pi.log"
+    )]
     Logs {
         /// Its name
         name: String,
         /// Only so many lines at its end
         #[arg(long, value_name = "LINES")]
         tail: Option<u64>,
+        /// Go on until the job has ended, through restarts of the platform, too
+        #[arg(long, short)]
+        follow: bool,
+        /// Into a file; behind what is in it of this log already
+        #[arg(long, short, value_name = "FILE", conflicts_with = "tail")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        cluster: OfCluster,
+    },
+    /// Wait until a job has ended, or runs
+    ///
+    /// Exit codes: 0 it has ended well (or runs), 1 it has failed, 5 --timeout is over.
+    #[command(after_help = "Examples:\n  mlp job wait pi\n  mlp job wait pi --until running --timeout 600")]
+    Wait {
+        /// Its name
+        name: String,
+        /// For what
+        #[arg(long, value_enum, default_value_t = WaitUntil::Completed)]
+        until: WaitUntil,
         #[command(flatten)]
         cluster: OfCluster,
     },
@@ -389,6 +436,7 @@ impl Job {
         | Self::List { cluster }
         | Self::Show { cluster, .. }
         | Self::Logs { cluster, .. }
+        | Self::Wait { cluster, .. }
         | Self::Explain { cluster, .. }
         | Self::Describe { cluster, .. }
         | Self::Events { cluster, .. }

@@ -1,5 +1,7 @@
 //! What every command has: settings, the client, the output, the cluster.
 
+use std::{sync::Arc, time::Duration};
+
 use mlplatform_client::{Client, Config, Given, config, protocol::clusters::ClusterInfo};
 use tokio::sync::OnceCell;
 
@@ -13,7 +15,7 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
-    client: OnceCell<Client>,
+    client: OnceCell<Arc<Client>>,
 }
 
 impl Context {
@@ -36,6 +38,12 @@ impl Context {
         Ok(Config::resolve(self.given(), |name| std::env::var_os(name))?)
     }
 
+    /// How long a wait may take, if that was said; a time for single calls is none for waits.
+    pub(crate) fn patience(&self) -> Result<Option<Duration>, Failure> {
+        let wrong = |problem| Failure::usage(format!("--timeout: {problem}"));
+        self.global.timeout.map(config::timeout).transpose().map_err(wrong)
+    }
+
     /// Where the access token comes from.
     pub(crate) fn token_from(&self) -> Result<config::From, Failure> {
         let all = Config::describe(&self.given(), |name| std::env::var_os(name))?;
@@ -43,14 +51,14 @@ impl Context {
         Ok(token.map_or(config::From::Default, |line| line.from))
     }
 
-    pub(crate) async fn client(&self) -> Result<&Client, Failure> {
+    pub(crate) async fn client(&self) -> Result<&Arc<Client>, Failure> {
         self.client
             .get_or_try_init(|| async {
                 let config = self.config()?;
                 if config.plain_http {
                     self.output.warn("tokens cross the network unencrypted, as allow_http says")?;
                 }
-                Ok(Client::new(&config)?)
+                Ok(Arc::new(Client::new(&config)?))
             })
             .await
     }

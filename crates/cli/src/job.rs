@@ -1,8 +1,14 @@
 //! `mlp job`: Spark jobs.
 
-use std::{path::Path, time::Duration};
+use std::{fs::OpenOptions, path::Path, sync::Arc};
 
+use mlplatform_client::{
+    Client,
+    follow::LogStream,
+    waits::{self, Until, Waited},
+};
 use mlplatform_protocol::{
+    JobInfo,
     manifest::{Manifest, ManifestError},
     yaml::{Mapping, Node},
 };
@@ -45,9 +51,22 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
             ];
             output.one(&job, &fields)
         }
-        Job::Logs { name, tail, .. } => {
-            let log = client.spark_job_logs(&id, &name, tail, Some(Duration::ZERO), None).await?;
-            output.bytes(&log.bytes)
+        Job::Logs { name, tail, follow, output: None, .. } => {
+            let stream = LogStream::new(Arc::clone(client), &id, &name, tail, follow, context.patience()?)?;
+            show(context, stream).await
+        }
+        Job::Logs { name, follow, output: Some(path), .. } => {
+            let failed = |error: std::io::Error| Failure::failed(format!("'{}': {error}", path.display()));
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+            let client = Arc::clone(client);
+            let size =
+                client.save_spark_job_logs(&id, &name, file, follow, context.patience()?).await?.map_err(failed)?;
+            output.say(&format!("'{}' has {size} bytes", path.display()))
+        }
+        Job::Wait { name, until, .. } => {
+            let info = wait(context, client, &id, &name, until.into()).await?;
+            if output.is_json() { output.json(&info) } else { Ok(()) }
         }
         Job::Explain { name, .. } => {
             let told = client.spark_job_explain(&id, &name, None).await?;
@@ -93,7 +112,50 @@ async fn submit(context: &Context, submit: Submit) -> Result<(), Failure> {
     let json = manifest::to_json(&manifest);
     let job = client.spark_submit_job(&id, json, submit.program.as_deref(), None).await?;
     context.output.say(&format!("the job '{}' is submitted: {}", job.job_name, job.ui_url))?;
+    if submit.follow {
+        let stream = LogStream::new(Arc::clone(client), &id, &job.job_name, None, true, context.patience()?)?;
+        show(context, stream).await?;
+        return wait(context, client, &id, &job.job_name, Until::Completed).await.map(drop);
+    }
     if context.output.is_json() { context.output.json(&job) } else { context.output.value("job_name", &job.job_name) }
+}
+
+/// What a job prints, unchanged.
+async fn show(context: &Context, mut stream: LogStream) -> Result<(), Failure> {
+    while let Some(bytes) = stream.next().await? {
+        context.output.bytes(&bytes)?;
+    }
+    Ok(())
+}
+
+/// Says each change; gives the job as it was to be.
+async fn wait(
+    context: &Context,
+    client: &Arc<Client>,
+    cluster: &str,
+    name: &str,
+    until: Until,
+) -> Result<JobInfo, Failure> {
+    let output = context.output;
+    // Nobody is left to whom it could be told that this cannot be written.
+    let told = |info: &JobInfo| drop(output.say(&format!("{}: {}", info.job_name, info.status.name())));
+    let waited = Arc::clone(client).wait_for_spark_job(cluster, name, until, context.patience()?, told).await?;
+    match waited {
+        Waited::Reached(info) => Ok(info),
+        Waited::Failed(failure) => Err(failed(&failure)),
+    }
+}
+
+fn failed(failure: &waits::Failure) -> Failure {
+    let mut text = vec![format!("the job '{}' failed", failure.info.job_name)];
+    let Some(told) = &failure.explanation else {
+        text.extend(failure.events.iter().map(|event| format!("  | {event}")));
+        return Failure::failed(text.join("\n"));
+    };
+    text.clear();
+    text.push(told.sentence.clone());
+    text.extend(told.evidence.iter().map(|line| format!("  | {line}")));
+    Failure::failed(text.join("\n")).hint(told.remedy.clone())
 }
 
 /// What the command line says, over what the manifest has.

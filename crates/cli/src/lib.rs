@@ -69,8 +69,10 @@ fn in_runtime(context: Context, command: Command) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| Failure::failed(format!("the command cannot begin: {error}")))?;
     runtime.block_on(async {
         tokio::select! {
-            done = run_command(&context, command) => done,
+            // First, so that Ctrl-C is heard before anything is sent.
+            biased;
             () = prompt::interrupted() => Err(Failure::interrupted()),
+            done = run_command(&context, command) => done,
         }
     })
 }

@@ -74,9 +74,10 @@ class SparkJob(Handle):
         until: Literal["completed", "running"] = "completed",
         timeout: float | None = None,
         on_update: Callable[[K8sSparkJobInfo], object] | None = None,
+        progress: bool | None = None,
     ) -> K8sSparkJobInfo:
         """``MLPlatform.wait_for_spark_job`` of this job."""
-        return self._platform.wait_for_spark_job(self.cluster_id, self.job_name, until, timeout, on_update)
+        return self._platform.wait_for_spark_job(self.cluster_id, self.job_name, until, timeout, on_update, progress)
 
     @overload
     def logs(
