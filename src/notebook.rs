@@ -29,6 +29,8 @@ const ROWS: usize = 100;
 /// Characters that are shown of a longer text: in a cell, and in a `repr`.
 const CELL: usize = 300;
 const FIELD: usize = 80;
+/// What is no longer, as a name or an id, stays on one line.
+const NAME: usize = 24;
 /// A longer address is not a link.
 const ADDRESS: usize = 2048;
 
@@ -369,11 +371,10 @@ fn cell(field: &str, value: &Bound<'_, PyAny>, link: Option<&Bound<'_, PyAny>>) 
     let text = value.str()?;
     let text = text.to_string_lossy();
     let align = if value.is_instance_of::<PyInt>() { "right" } else { "left" };
-    html.raw("<td style=\"text-align:").raw(align);
+    let wrap = if text.chars().nth(NAME).is_some() { "" } else { ";white-space:nowrap" };
+    html.raw("<td style=\"text-align:").raw(align).raw(wrap).raw("\">");
     if let Some(colour) = colour(field, &text) {
-        html.raw(";white-space:nowrap\"><span aria-hidden=\"true\" style=\"color:").raw(colour).raw("\">●</span> ");
-    } else {
-        html.raw("\">");
+        html.raw("<span aria-hidden=\"true\" style=\"color:").raw(colour).raw("\">●</span> ");
     }
     let shown = cut(&text, CELL);
     let address = match link {

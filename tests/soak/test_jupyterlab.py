@@ -204,7 +204,8 @@ def test_a_notebook_in_jupyterlab(tmp_path: Path, chromium: Browser, figure: Fig
     check_saved(saved)
     assert lab.elsewhere == []
     check_files(home)
-    figure("a notebook in JupyterLab behind JupyterHub, old packages loaded", f"{len(CELLS)} cells, no restart")
+    promise = "a notebook in JupyterLab behind JupyterHub, old packages loaded: no restart, and it keeps no token"
+    figure(promise, f"{len(CELLS)} cells, two themes")
 
 
 def check_tables(lab: Lab) -> None:
