@@ -30,9 +30,16 @@ def user(platform: LocalPlatform, newcomer: Newcomer) -> Iterator[MLPlatform]:
 
 
 @pytest.fixture
-def start(platform: LocalPlatform, newcomer: Newcomer, tmp_path: Path) -> Start:
+def ci(newcomer: Newcomer) -> tuple[str, str]:
+    """The name and the value of the CI system's token."""
+    name, token = newcomer()
+    return name, token
+
+
+@pytest.fixture
+def start(platform: LocalPlatform, ci: tuple[str, str], tmp_path: Path) -> Start:
     """The step of a CI job, as a User; its program is a shell script."""
-    _, token = newcomer()
+    _, token = ci
 
     def start(program: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
         (tmp_path / "report.py").write_text(program)
@@ -82,6 +89,20 @@ def test_a_ci_job_that_is_cancelled_leaves_no_spark_job(start: Start, user: MLPl
     process.communicate(timeout=120)
     assert process.returncode == 130
     assert _names(user) == before
+
+
+def test_a_ci_job_that_loses_its_token_ends(
+    start: Start, user: MLPlatform, admin: MLPlatform, ci: tuple[str, str]
+) -> None:
+    before = _names(user)
+    process = start("sleep 600\n")
+    until(lambda: bool(_names(user, "RUNNING") - before))
+    admin.delete_token(ci[0])
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode != 0, out
+    # Nobody could delete it with that token any more.
+    for name in _names(user) - before:
+        user.spark_delete_job(_local(user), name)
 
 
 def test_a_ci_job_has_an_end(start: Start, user: MLPlatform) -> None:

@@ -20,7 +20,8 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 mlp job submit "$program" --name "$name" --quiet -- "$@"
-while status=$(mlp job show "$name" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["status"])'); do
+while true; do
+    status=$(mlp job show "$name" --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["status"])')
     [[ $status = COMPLETED || $status = FAILED ]] && break
     if ((SECONDS >= seconds)); then
         mlp job explain "$name" >&2
