@@ -18,6 +18,22 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Opens a file to write behind what is in it, or makes it; nobody else may do so meanwhile. A directory, a pipe or a
+/// terminal is no such file ([`io::ErrorKind::InvalidInput`]); of another who writes, the kind is
+/// [`io::ErrorKind::WouldBlock`].
+pub(crate) fn open_to_continue(path: &Path) -> io::Result<fs::File> {
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        // Of a file system without locks, nothing is known, and nothing is asked.
+        Err(fs::TryLockError::Error(_)) => Ok(file),
+    }
+}
+
 /// Replaces the file, or makes it. Whoever reads it meanwhile, and whatever happens to this process, sees the old
 /// content or the new one. A link is followed; what is no file (a pipe, a terminal) is written to.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {

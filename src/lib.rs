@@ -7,6 +7,7 @@ mod contract;
 mod errors;
 mod exit;
 mod files;
+mod log_lines;
 mod login;
 mod manifest;
 mod notebook;
@@ -27,6 +28,8 @@ mod _native {
     use super::command::command;
     #[pymodule_export]
     use super::contract::contract;
+    #[pymodule_export]
+    use super::log_lines::SparkJobLogLines;
     #[pymodule_export]
     use super::login::Login;
     #[pymodule_export]

@@ -366,12 +366,14 @@ fn cell(field: &str, value: &Bound<'_, PyAny>, link: Option<&Bound<'_, PyAny>>) 
         html.text(&local).raw("</time></td>");
         return Ok(Some(html.take()));
     }
-    let align = if value.is_instance_of::<PyInt>() { "right" } else { "left" };
-    html.raw("<td style=\"text-align:").raw(align).raw("\">");
     let text = value.str()?;
     let text = text.to_string_lossy();
+    let align = if value.is_instance_of::<PyInt>() { "right" } else { "left" };
+    html.raw("<td style=\"text-align:").raw(align);
     if let Some(colour) = colour(field, &text) {
-        html.raw("<span aria-hidden=\"true\" style=\"color:").raw(colour).raw("\">●</span> ");
+        html.raw(";white-space:nowrap\"><span aria-hidden=\"true\" style=\"color:").raw(colour).raw("\">●</span> ");
+    } else {
+        html.raw("\">");
     }
     let shown = cut(&text, CELL);
     let address = match link {

@@ -33,6 +33,14 @@ KINDS = {
     "application": "mlp.describe_spark_job(world['cluster'], world['job']).status",
     "arguments": "mlp.create_cluster(world['spec'])",
     "manifest": "mlp.get_default_manifest(world['cluster'], 'job').to_dict()",
+    "wait": "mlp.wait_for_spark_job(world['cluster'], world['job'], on_update=str)",
+    "waiting": "mlp.wait_for_spark_job(world['cluster'], world['endless'], timeout=0.05)",
+    "follow": "list(mlp.spark_job_logs(world['cluster'], world['job'], follow=True))",
+    "following": "list(mlp.spark_job_logs(world['cluster'], world['endless'], follow=True, timeout=0.05))",
+    "save": "mlp.save_spark_job_logs(world['cluster'], world['job'], own_file())",
+    "awaited": "asyncio.run(awaited())",
+    "awaited updates": "asyncio.run(waited())",
+    "awaited lines": "asyncio.run(lines())",
     "text": "[(str(info), repr(info), hash(info), info == infos[-1]) for info in infos]",
 }
 # Milliseconds after which the main thread ends.
@@ -42,7 +50,7 @@ SINCE = ["start", "answer"]
 
 # The main thread prints, the others do not: what a thread of the user's prints is the user's to bring home.
 CHILD = """
-import atexit, concurrent.futures, datetime, json, sys, threading, time, warnings
+import asyncio, atexit, concurrent.futures, datetime, json, os, sys, threading, time, warnings
 world = json.loads(sys.argv[1])
 warnings.simplefilter("always")
 answers = []
@@ -52,6 +60,17 @@ if world["handlers"]:
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import MLPlatformException
 mlp = MLPlatform(world["token"], url=world["url"])
+from mlplatform_client.aio import AsyncMLPlatform
+amlp = AsyncMLPlatform(world["token"], url=world["url"])
+def own_file():
+    return f"{world['folder']}/{os.getpid()}-{threading.get_ident()}"
+async def awaited():
+    await asyncio.gather(*(amlp.who_am_i() for _ in range(3)))
+async def waited():
+    await amlp.wait_for_spark_job(world["cluster"], world["endless"], timeout=0.05, on_update=str)
+async def lines():
+    async for line in await amlp.spark_job_logs(world["cluster"], world["endless"], follow=True, timeout=0.05):
+        pass
 answered = threading.Event()
 if world["kind"] == "text":
     infos = mlp.get_project_tokens_info()
@@ -88,6 +107,8 @@ class World(NamedTuple):
     expiring: str
     cluster: str
     job: str
+    endless: str
+    folder: str
     spec: dict[str, str]
 
 
@@ -101,7 +122,15 @@ def world(platform: LocalPlatform, admin: MLPlatform) -> World:
     program.write_text("seq 1000\n")
     admin.spark_submit_job(cluster.id, manifest(name), str(program))
     until(lambda: admin.spark_job_info(cluster.id, name).status in FINAL)
-    return World(platform.url, str(platform.admin_token), str(expiring), cluster.id, name, {"name": cluster.name})
+    endless = f"{name}-endless"
+    program.write_text("while sleep 0.01; do date; done\n")
+    admin.spark_submit_job(cluster.id, manifest(endless), str(program))
+    admin.wait_for_spark_job(cluster.id, endless, "running")
+    folder = Path(platform.data_dir) / f"{name}-saved"
+    folder.mkdir()
+    spec = {"name": cluster.name}
+    token = str(platform.admin_token)
+    return World(platform.url, token, str(expiring), cluster.id, name, endless, str(folder), spec)
 
 
 def leave(python: str | Path, about: World, number: int, environment: dict[str, str] | None = None) -> str | None:

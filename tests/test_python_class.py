@@ -160,7 +160,7 @@ VALUES: list[Any] = [
 
 
 def test_all_value_classes_have_fields() -> None:
-    others = {"Login", "MLPlatform", "AwaitedPlatform", "Call", "Completions"}
+    others = {"Login", "MLPlatform", "AwaitedPlatform", "Call", "Completions", "SparkJobLogLines"}
     others |= {"Manifest", "K8sSparkApplication", "K8sSparkEventsList", "K8sSparkJobsInfoList"}
     assert {cls.__name__ for cls in VALUES} == {
         name for name, _ in inspect.getmembers(_native, inspect.isclass) if name not in others

@@ -14,7 +14,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "python" / "mlplatform_client"
 
 TEMPLATE = """
-__all__ = ["AsyncMLPlatform", "AsyncSparkJob"]
+__all__ = ["AsyncMLPlatform", "AsyncSparkJob", "AsyncSparkJobLogLines"]
 
 class AsyncMLPlatform:
 {init}
@@ -25,6 +25,12 @@ class AsyncMLPlatform:
 
 class AsyncSparkJob(Handle):
 {handle}
+
+class AsyncSparkJobLogLines:
+    def __init__(self, lines: SparkJobLogLines) -> None: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> str: ...
+    async def aclose(self) -> None: ...
 """
 
 
@@ -33,7 +39,9 @@ def made() -> str:
     native, handle = _Source("_native.pyi", "MLPlatform"), _Source("core/spark_job.py", "SparkJob")
     init = next(text for name, text in native.methods if name == "__init__")
     body = TEMPLATE.format(init=init, methods="\n".join(native.awaited()), handle="\n".join(handle.awaited()))
-    body = body.replace("-> SparkJob:", "-> AsyncSparkJob:")
+    body = body.replace("-> SparkJob:", "-> AsyncSparkJob:").replace(
+        "-> SparkJobLogLines:", "-> AsyncSparkJobLogLines:"
+    )
     names = list(ast.walk(ast.parse(body)))
     used = {node.id for node in names if isinstance(node, ast.Name)}
     imports = [ast.unparse(node) for node in native.module.body if _only(node, used)]
@@ -51,8 +59,11 @@ class _Source:
         self.module = ast.parse(text)
         found = next(node for node in self.module.body if isinstance(node, ast.ClassDef) and node.name == name)
         self.methods = []
-        for node in found.body:
-            if isinstance(node, ast.FunctionDef):
+        functions = [node for node in found.body if isinstance(node, ast.FunctionDef)]
+        overloaded = {node.name for node in functions if node.decorator_list}
+        for node in functions:
+            # What overloads are of is no part of a stub.
+            if node.decorator_list or node.name not in overloaded:
                 node.body = [ast.Expr(ast.Constant(...))]
                 self.methods.append(
                     (node.name, "    " + ast.unparse(node).replace("\n    ...", " ...").replace("\n", "\n    "))

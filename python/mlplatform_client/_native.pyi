@@ -662,6 +662,7 @@ class MLPlatform:
     def spark_job_info(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
     ) -> K8sSparkJobInfoDetail: ...
+    @overload
     def spark_job_logs(
         self,
         cluster_id: str,
@@ -669,9 +670,31 @@ class MLPlatform:
         *,
         tail: int | None = None,
         wait: float | None = None,
+        follow: Literal[False] = False,
         timeout: float | None = None,
         **kwargs: Any,
     ) -> K8sSparkJobLogs: ...
+    @overload
+    def spark_job_logs(
+        self,
+        cluster_id: str,
+        job_name: str,
+        *,
+        tail: int | None = None,
+        wait: None = None,
+        follow: Literal[True],
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> SparkJobLogLines: ...
+    def save_spark_job_logs(
+        self,
+        cluster_id: str,
+        job_name: str,
+        path: str | os.PathLike[str],
+        *,
+        follow: bool = False,
+        timeout: float | None = None,
+    ) -> int: ...
     def describe_spark_job(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
     ) -> K8sSparkApplication: ...
@@ -715,6 +738,15 @@ class Call:
     def update(self) -> Any: ...
     @property
     def on_update(self) -> Any: ...
+
+@final
+class SparkJobLogLines:
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> str: ...
+    def take(self) -> str | None: ...
+    def is_over(self) -> bool: ...
+    def fetch(self) -> Call: ...
+    def close(self) -> None: ...
 
 @final
 class Completions:

@@ -22,10 +22,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from mlplatform_client._native import AwaitedPlatform, Call, Completions, MLPlatform
+from mlplatform_client._native import AwaitedPlatform, Call, Completions, MLPlatform, SparkJobLogLines
 from mlplatform_client.core.spark_job import Handle, SparkJob
 
-__all__ = ["AsyncMLPlatform", "AsyncSparkJob"]
+__all__ = ["AsyncMLPlatform", "AsyncSparkJob", "AsyncSparkJobLogLines"]
 
 
 class _Bridge:
@@ -99,6 +99,8 @@ async def _awaited(value: Any) -> Any:
     """What comes of a call; what was there at once is it already."""
     if inspect.iscoroutine(value):
         return await value
+    if type(value) is SparkJobLogLines:
+        return AsyncSparkJobLogLines(value)
     if type(value) is not Call:
         return value
     loop = asyncio.get_running_loop()
@@ -131,10 +133,26 @@ class AsyncMLPlatform:
     ...     print(await mlp.who_am_i())
     """
 
-    __signature__ = inspect.signature(MLPlatform)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._core = AwaitedPlatform(*args, **kwargs)
+    def __init__(
+        self,
+        refresh_token: str | None = None,
+        *,
+        url: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+        client_cert: str | os.PathLike[str] | None = None,
+        client_key: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+        allow_http: bool | None = None,
+    ) -> None:
+        self._core: Any = AwaitedPlatform(
+            refresh_token,
+            url=url,
+            ca_bundle=ca_bundle,
+            client_cert=client_cert,
+            client_key=client_key,
+            timeout=timeout,
+            allow_http=allow_http,
+        )
         # Handles of jobs are this object's.
         self._core._face = self
 
@@ -154,6 +172,34 @@ class AsyncMLPlatform:
             f"{type(self).__name__} cannot be pickled or copied: it holds a token and open connections; make one where "
             f"it is needed ({type(self).__name__}() reads MLP_REFRESH_TOKEN and MLP_URL)"
         )
+
+
+class AsyncSparkJobLogLines:
+    """The lines of a job's log, given as they are written: an asynchronous iterator of ``str``.
+
+    ``spark_job_logs(…, follow=True)`` of an ``AsyncMLPlatform`` returns one. A line has its end with it, as lines of
+    files have. A loop over it that is cancelled ends its request.
+
+    >>> async for line in await mlp.spark_job_logs(cluster.id, "pi-1", follow=True):
+    ...     print(line, end="")
+    """
+
+    def __init__(self, lines: SparkJobLogLines) -> None:
+        self._lines = lines
+
+    def __aiter__(self) -> AsyncSparkJobLogLines:
+        return self
+
+    async def __anext__(self) -> str:
+        while (line := self._lines.take()) is None:
+            if self._lines.is_over():
+                raise StopAsyncIteration
+            await _awaited(self._lines.fetch())
+        return line
+
+    async def aclose(self) -> None:
+        """Give it up: there are no more lines, and no request stays behind. May be called twice."""
+        self._lines.close()
 
 
 class AsyncSparkJob(Handle):

@@ -1,7 +1,7 @@
 import datetime
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from typing_extensions import Self
 
@@ -21,12 +21,13 @@ from mlplatform_client._native import (
     MLPAuditEntry,
     MLPRegisterTokenInfo,
     MLPTokenInfo,
+    SparkJobLogLines,
 )
 from mlplatform_client.core.spark_job import Handle
 from mlplatform_client.core.token import TokenStr
 from mlplatform_client.serializers.auth import MLPTokenType
 
-__all__ = ["AsyncMLPlatform", "AsyncSparkJob"]
+__all__ = ["AsyncMLPlatform", "AsyncSparkJob", "AsyncSparkJobLogLines"]
 
 class AsyncMLPlatform:
     def __init__(
@@ -158,6 +159,7 @@ class AsyncMLPlatform:
     async def spark_job_info(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
     ) -> K8sSparkJobInfoDetail: ...
+    @overload
     async def spark_job_logs(
         self,
         cluster_id: str,
@@ -165,9 +167,31 @@ class AsyncMLPlatform:
         *,
         tail: int | None = None,
         wait: float | None = None,
+        follow: Literal[False] = False,
         timeout: float | None = None,
         **kwargs: Any,
     ) -> K8sSparkJobLogs: ...
+    @overload
+    async def spark_job_logs(
+        self,
+        cluster_id: str,
+        job_name: str,
+        *,
+        tail: int | None = None,
+        wait: None = None,
+        follow: Literal[True],
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> AsyncSparkJobLogLines: ...
+    async def save_spark_job_logs(
+        self,
+        cluster_id: str,
+        job_name: str,
+        path: str | os.PathLike[str],
+        *,
+        follow: bool = False,
+        timeout: float | None = None,
+    ) -> int: ...
     async def describe_spark_job(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
     ) -> K8sSparkApplication: ...
@@ -200,10 +224,29 @@ class AsyncSparkJob(Handle):
         timeout: float | None = None,
         on_update: Callable[[K8sSparkJobInfo], object] | None = None,
     ) -> K8sSparkJobInfo: ...
+    @overload
     async def logs(
-        self, *, tail: int | None = None, wait: float | None = None, timeout: float | None = None
+        self,
+        *,
+        tail: int | None = None,
+        wait: float | None = None,
+        follow: Literal[False] = False,
+        timeout: float | None = None,
     ) -> K8sSparkJobLogs: ...
+    @overload
+    async def logs(
+        self, *, tail: int | None = None, wait: None = None, follow: Literal[True], timeout: float | None = None
+    ) -> AsyncSparkJobLogLines: ...
+    async def save_logs(
+        self, path: str | os.PathLike[str], *, follow: bool = False, timeout: float | None = None
+    ) -> int: ...
     async def explain(self, *, timeout: float | None = None) -> K8sSparkJobExplanation: ...
     async def events(self, *, timeout: float | None = None) -> K8sSparkEventsList: ...
     async def describe(self, *, timeout: float | None = None) -> K8sSparkApplication: ...
     async def delete(self, *, timeout: float | None = None) -> None: ...
+
+class AsyncSparkJobLogLines:
+    def __init__(self, lines: SparkJobLogLines) -> None: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> str: ...
+    async def aclose(self) -> None: ...

@@ -1,10 +1,12 @@
 //! The methods about Spark jobs.
 
-use pyo3::{prelude::*, types::PyDict};
+use mlplatform_client::follow::LogStream;
+use pyo3::{IntoPyObjectExt, prelude::*, types::PyDict};
 
 use super::{MLPlatform, nothing};
 use crate::{
-    arguments, exit,
+    arguments, errors, exit, files,
+    log_lines::SparkJobLogLines,
     serializers::{
         lists::{K8sSparkEventsList, K8sSparkJobsInfoList},
         spark_jobs::{
@@ -161,7 +163,8 @@ impl MLPlatform {
     }
 
     /// The log of a job: all that it wrote so far, of all its runs. It outlives the job's deleting. At most 512 MiB are
-    /// held in memory: of a longer one, read the end with ``tail``.
+    /// held in memory: of a longer one, read the end with ``tail``, go through its lines with ``follow``, or save it with
+    /// ``save_spark_job_logs``.
     ///
     /// Parameters
     /// ----------
@@ -175,14 +178,21 @@ impl MLPlatform {
     ///     Seconds for which the job's end is waited for; then what is there is returned. ``0``: what is there now.
     ///     Default: until the job has ended or is a minute old, so that a notebook that is run from top to bottom shows
     ///     a short job's result.
+    /// follow : bool, optional
+    ///     Return an iterator of the lines instead, which goes on while the job writes and ends when it has ended. It may
+    ///     be asked for right after the submit, goes on where it was when a connection breaks, and bears a platform that
+    ///     does not answer for up to ten minutes. Not together with ``wait``. Default: ``False``.
     /// timeout : float, optional
-    ///     Seconds for this call, the wait included. Default: that of the object.
+    ///     Seconds for this call, the wait included. Default: that of the object; with ``follow``, seconds for all of it,
+    ///     and none by default.
     ///
     /// Returns
     /// -------
     /// K8sSparkJobLogs
     ///     ``print()`` shows the text, ``.logs`` is it. Where it is empty although the job was waited for, a
     ///     ``UserWarning`` says what the job is doing.
+    /// SparkJobLogLines
+    ///     With ``follow``: an iterator of ``str``, each a line with its end. Of an ``AsyncMLPlatform``: an asynchronous one.
     ///
     /// Raises
     /// ------
@@ -190,7 +200,7 @@ impl MLPlatform {
     ///     There is no such cluster, or never was such a job.
     /// UnexpectedAnswerException
     ///     The log, or the part that was asked for, is longer than 512 MiB.
-    #[pyo3(signature = (cluster_id, job_name, *, tail=None, wait=None, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, job_name, *, tail=None, wait=None, follow=false, timeout=None, **kwargs))]
     #[allow(clippy::too_many_arguments, reason = "the reference's signature, and three of ours")]
     fn spark_job_logs(
         &self,
@@ -199,6 +209,7 @@ impl MLPlatform {
         job_name: Text<'_>,
         tail: Option<&Bound<'_, PyAny>>,
         wait: Option<f64>,
+        follow: bool,
         timeout: Option<f64>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
@@ -209,6 +220,13 @@ impl MLPlatform {
         let tail = tail.map(|tail| arguments::count("tail", tail)).transpose()?;
         let wait = wait.map(|wait| arguments::wait(py, wait)).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
+        if follow {
+            if wait.is_some() {
+                return Err(arguments::bad(py, "wait", "a log that is followed is waited for anyway: leave it out"));
+            }
+            let stream = LogStream::new(self.client(py)?, &cluster_id, &job_name, tail, true, timeout);
+            return SparkJobLogLines::new(stream.map_err(|error| errors::raise(py, &error))?).into_py_any(py);
+        }
         self.call(
             &inside,
             |client| async move { client.spark_job_logs(&cluster_id, &job_name, tail, wait, timeout).await },
@@ -218,6 +236,75 @@ impl MLPlatform {
                 }
                 K8sSparkJobLogs::from_bytes(py, log.bytes)
             },
+        )
+    }
+
+    /// Save a job's log to a file, piece by piece, whatever its length.
+    ///
+    /// What is in the file already is continued: a save that was broken off, or one of a job that has written more since.
+    /// That it is the begin of this log is seen by its last 64 KiB.
+    ///
+    /// Parameters
+    /// ----------
+    /// cluster_id : str
+    ///     The cluster's ``id``.
+    /// job_name : str
+    ///     The job's name.
+    /// path : str or os.PathLike
+    ///     The file; made when it does not exist.
+    /// follow : bool, optional
+    ///     Go on while the job writes, until it has ended. Default: ``False``, what there is now.
+    /// timeout : float, optional
+    ///     Seconds for all of it. Default: none; a platform that does not answer is borne for ten minutes.
+    ///
+    /// Returns
+    /// -------
+    /// int
+    ///     The number of bytes that the file has.
+    ///
+    /// Raises
+    /// ------
+    /// BadRequestException
+    ///     What is in the file is not the begin of this log, or somebody else writes to it. Also a ``ValueError``.
+    /// NotFoundException
+    ///     There is no such cluster, or never was such a job.
+    /// OSError
+    ///     The file cannot be written (``IsADirectoryError``, ``PermissionError``, no space …).
+    ///
+    /// Examples
+    /// --------
+    /// >>> mlp.save_spark_job_logs(cluster.id, "pi-1", "pi-1.log")
+    #[pyo3(signature = (cluster_id, job_name, path, *, follow=false, timeout=None, **kwargs))]
+    #[allow(clippy::too_many_arguments, reason = "two of them name the job")]
+    fn save_spark_job_logs(
+        &self,
+        py: Python<'_>,
+        cluster_id: Text<'_>,
+        job_name: Text<'_>,
+        path: FilePath,
+        follow: bool,
+        timeout: Option<f64>,
+        kwargs: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        let inside = exit::enter(py);
+        let known = ["cluster_id", "job_name", "path", "follow", "timeout"];
+        arguments::refuse_unknown("save_spark_job_logs", &known, kwargs)?;
+        let (cluster_id, job_name) = (cluster_id.read("cluster_id")?, job_name.read("job_name")?);
+        let path = path.read(py, "path")?;
+        let timeout = arguments::timeout(py, timeout)?;
+        let file = files::open_to_continue(&path).map_err(|problem| match problem.kind() {
+            std::io::ErrorKind::WouldBlock => {
+                arguments::bad(py, "path", format!("'{}' is being written by another: wait for it", path.display()))
+            }
+            std::io::ErrorKind::InvalidInput => {
+                arguments::bad(py, "path", format!("'{}' is no file: name one", path.display()))
+            }
+            _ => files::raise(&path, &problem),
+        })?;
+        self.call(
+            &inside,
+            |client| async move { client.save_spark_job_logs(&cluster_id, &job_name, file, follow, timeout).await },
+            move |_, written| written.map_err(|problem| files::raise(&path, &problem)),
         )
     }
 

@@ -4,6 +4,7 @@ what is saved."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from conftest import ROOT, TOKEN
 from figures import Figure
 from hubs import USER, Hub, make_venv, running_hub
 from jobs import until
-from playwright.sync_api import Browser, Dialog, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.local import LocalPlatform
@@ -82,25 +83,24 @@ SETTINGS = {
 class Lab:
     """The notebook in JupyterLab, as its user sees it."""
 
-    def __init__(self, page: Page, hub: Hub, home: Path) -> None:
-        self.page, self.hub, self.home = page, hub, home
+    def __init__(self, context: BrowserContext, hub: Hub, home: Path) -> None:
+        self.context, self.hub, self.home = context, hub, home
         self.address = f"{hub.url}/user/{USER}/lab/tree/notebook.ipynb"
         self.elsewhere: list[str] = []
-        page.on("dialog", self.answer)
-        page.on("request", lambda request: self.note(request.url))
+        self.page = self.open_page()
 
-    def answer(self, dialog: Dialog) -> None:
-        # JupyterLab asks before a page is left. Whatever else asks is a script that somebody put there.
-        if dialog.type != "beforeunload":
-            self.elsewhere.append(dialog.message)
-        dialog.accept()
+    def open_page(self) -> Page:
+        page = self.context.new_page()
+        page.on("dialog", lambda dialog: self.elsewhere.append(dialog.message))
+        page.on("request", lambda request: self.note(request.url))
+        page.goto(self.address)
+        return page
 
     def note(self, url: str) -> None:
         if not url.startswith((self.hub.url, "data:", "blob:")):
             self.elsewhere.append(url)
 
     def sign_in(self) -> None:
-        self.page.goto(self.address)
         self.page.get_by_label("Username").fill(USER)
         self.page.get_by_label("Password").fill("anything")
         self.page.get_by_role("button", name="Sign in").click()
@@ -121,29 +121,31 @@ class Lab:
             prompt = cell.locator("input.jp-Stdin-input")
             expect(prompt).to_have_attribute("type", "password")
             prompt.fill(answer)
+            cell.screenshot(path=self.home.with_name(f"{name}.png"))
             prompt.press("Enter")
         expect(cell.locator(".jp-InputArea-prompt")).to_have_text(re.compile(r"^\[\d+\]:$"), timeout=300_000)
 
     def save(self) -> dict[str, Any]:
         """As the user does; what is on the disk then."""
-        before = self.notebook.stat().st_mtime_ns
-        self.page.keyboard.press("Control+s")
-        until(lambda: self.notebook.stat().st_mtime_ns > before)
-        until(lambda: bool(self.notebook.read_text()))
-        saved: dict[str, Any] = json.loads(self.notebook.read_text())
-        return saved
+        found: dict[str, Any] = {}
 
-    @property
-    def notebook(self) -> Path:
-        return self.home / "notebook.ipynb"
+        def is_saved() -> bool:
+            # While it is written it is not whole.
+            with contextlib.suppress(ValueError):
+                found.update(json.loads((self.home / "notebook.ipynb").read_text()))
+            return bool(found) and bool(found["cells"][-1]["outputs"])
+
+        self.page.keyboard.press("Control+s")
+        until(is_saved)
+        return found
 
     def use_theme(self, theme: str) -> None:
         settings = f"/user/{USER}/lab/api/settings/@jupyterlab/apputils-extension:themes"
         self.hub.ask(settings, {"raw": json.dumps({"theme": theme})}, method="PUT")
-        self.page.goto(self.address)
+        # Another page: JupyterLab asks before one is left.
+        self.page = self.open_page()
         self.output("audit").locator("table").wait_for()
-        dark = "false" if theme == "JupyterLab Dark" else "true"
-        expect(self.page.locator(f"body[data-jp-theme-light={dark}]")).to_be_visible()
+        expect(self.page.locator("body")).to_have_attribute("data-jp-theme-name", theme)
 
 
 def lay_out(home: Path) -> dict[str, str]:
@@ -189,7 +191,7 @@ def test_a_notebook_in_jupyterlab(tmp_path: Path, chromium: Browser, figure: Fig
         with running_hub(tmp_path / "hub", home, environment, ["jupyterlab"]) as hub:
             context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
             context.set_default_timeout(PATIENCE)
-            lab = Lab(context.new_page(), hub, home)
+            lab = Lab(context, hub, home)
             lab.sign_in()
             for name in CELLS:
                 lab.run(name, str(platform.admin_token) if name == "login" else None)
@@ -221,6 +223,8 @@ def take_pictures(lab: Lab, folder: Path) -> None:
     folder.mkdir()
     for name in TABLES:
         lab.output(name).screenshot(path=folder / f"{name}.png")
+    lab.cell(list(CELLS).index("jobs")).evaluate("cell => cell.scrollIntoView(true)")
+    lab.page.locator(".jp-Notebook").screenshot(path=folder / "notebook.png")
 
 
 def check_saved(saved: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use mlplatform_protocol::{Access, Endpoint, Page, PageRequest, page::MAX_LIMIT};
+use reqwest::Response;
 use tokio::sync::watch;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     error::Error,
     expiry::Expiry,
     session::Sessions,
-    transport::{Attempts, Deadline, Streamed, Transport},
+    transport::{Attempts, Deadline, Head, Streamed, Transport},
     waits::Watches,
 };
 
@@ -136,12 +137,7 @@ impl Client {
         request: &E::Request,
         deadline: Deadline,
     ) -> Result<Sized<E::Response>, Error> {
-        let mut stopped = self.stopped.subscribe();
-        tokio::select! {
-            biased;
-            _ = stopped.wait_for(|stopped| *stopped) => Err(Error::closed("the call was ended by stop() or close()")),
-            result = self.authorized::<E>(request, deadline) => result,
-        }
+        self.unless_stopped(self.authorized::<E>(request, deadline)).await
     }
 
     /// One call whose answer is a stream; see [`Transport::stream`].
@@ -151,11 +147,42 @@ impl Client {
         deadline: Deadline,
         into: &mut Streamed,
     ) -> Result<(), Error> {
+        self.unless_stopped(self.authorized_stream::<E>(request, deadline, into)).await
+    }
+
+    /// Begins an answer that is a stream; see [`Transport::open`].
+    pub(crate) async fn open<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        asked: Option<u64>,
+        deadline: Deadline,
+    ) -> Result<(Response, Head), Error> {
+        let mut attempts = Attempts::of(&E::ROUTE)?;
+        let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&E::ROUTE))?;
+        let session = sessions.get(deadline).await?;
+        let first = self.transport.open::<E>(request, asked, Some(&session.token), &mut attempts, deadline).await;
+        match first {
+            Err(error) if error.is_unknown_session() => {
+                sessions.invalidate(&session);
+                let session = sessions.get(deadline).await?;
+                self.transport.open::<E>(request, asked, Some(&session.token), &mut attempts, deadline).await
+            }
+            result => result,
+        }
+    }
+
+    /// A stream that broke.
+    pub(crate) fn lost(&self, problem: reqwest::Error) -> Error {
+        self.transport.lost(problem)
+    }
+
+    /// What it does, unless `stop()` or `close()` ends it.
+    pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut stopped = self.stopped.subscribe();
         tokio::select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => Err(Error::closed("the call was ended by stop() or close()")),
-            result = self.authorized_stream::<E>(request, deadline, into) => result,
+            result = work => result,
         }
     }
 

@@ -14,6 +14,7 @@ pub mod config;
 pub mod error;
 mod expiry;
 mod failure;
+pub mod follow;
 pub mod jobs;
 pub mod login;
 mod object_form;

@@ -100,6 +100,17 @@ impl Attempts {
     }
 }
 
+/// What is said of a part of a log before it comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    /// Where it begins.
+    pub(crate) offset: u64,
+    /// Nothing follows.
+    pub(crate) last: bool,
+    /// It ends here, where the platform has dropped bytes, and behind them is more.
+    pub(crate) gap: Option<u64>,
+}
+
 /// What a stream has brought so far.
 #[derive(Debug, Default)]
 pub(crate) struct Streamed {
@@ -231,16 +242,7 @@ impl Transport {
             };
             let (outcome, error) = match attempt {
                 Ok(()) => return Ok(()),
-                Err(Attempt::Failure { outcome, error }) => (outcome, error.after(attempts.made, None)),
-                Err(Attempt::Answer { status, headers, body }) => {
-                    let retry_after = retry_after(&headers);
-                    let request_id = text_of(&headers, headers::REQUEST_ID);
-                    let error = match self.read::<E>(status, &headers, &body, retry_after) {
-                        Err(error) => error,
-                        Ok(_) => self.foreign(status, &headers, &body),
-                    };
-                    (Outcome::Answered { status, retry_after }, error.after(attempts.made, request_id))
-                }
+                Err(attempt) => self.told::<E>(attempt, attempts.made),
             };
             if into.bytes.len() > before {
                 // It went on: the patience is for attempts that bring nothing.
@@ -253,33 +255,94 @@ impl Transport {
         }
     }
 
-    async fn stream_once(&self, request: RequestBuilder, success: u16, into: &mut Streamed) -> Result<(), Attempt> {
+    /// Begins an answer that is a stream: its head, and the response that brings the rest. `asked` is the byte that was
+    /// asked for.
+    pub(crate) async fn open<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        asked: Option<u64>,
+        bearer: Option<&Secret>,
+        attempts: &mut Attempts,
+        deadline: Deadline,
+    ) -> Result<(Response, Head), Error> {
+        let route = E::ROUTE;
+        loop {
+            let prepared = attempts.next(self.prepare(&route, request, bearer)?);
+            let Ok(attempt) = timeout_at(deadline.at(), self.open_once(prepared, route.success, asked)).await else {
+                let doing = format!("attempt {} of {}", attempts.made, route.name);
+                return Err(deadline.passed(&doing).after(attempts.made, None));
+            };
+            let (outcome, error) = match attempt {
+                Ok(opened) => return Ok(opened),
+                Err(attempt) => self.told::<E>(attempt, attempts.made),
+            };
+            match decide(attempts.made, outcome, deadline.left(), chance()) {
+                Decision::Again { pause, .. } => sleep(pause).await,
+                Decision::Stop { .. } => return Err(error),
+            }
+        }
+    }
+
+    /// An attempt that brought no stream.
+    fn told<E: Endpoint>(&self, attempt: Attempt, made: u32) -> (Outcome, Error) {
+        match attempt {
+            Attempt::Failure { outcome, error } => (outcome, error.after(made, None)),
+            Attempt::Answer { status, headers, body } => {
+                let retry_after = retry_after(&headers);
+                let request_id = text_of(&headers, headers::REQUEST_ID);
+                let error = match self.read::<E>(status, &headers, &body, retry_after) {
+                    Err(error) => error,
+                    Ok(_) => self.foreign(status, &headers, &body),
+                };
+                (Outcome::Answered { status, retry_after }, error.after(made, request_id))
+            }
+        }
+    }
+
+    /// A stream that broke.
+    pub(crate) fn lost(&self, problem: reqwest::Error) -> Error {
+        match self.failure(problem) {
+            Attempt::Failure { error, .. } => error,
+            Attempt::Answer { status, headers, body } => self.foreign(status, &headers, &body),
+        }
+    }
+
+    async fn open_once(
+        &self,
+        request: RequestBuilder,
+        success: u16,
+        asked: Option<u64>,
+    ) -> Result<(Response, Head), Attempt> {
         let mut response = request.send().await.map_err(|problem| self.failure(problem))?;
         let status = response.status().as_u16();
         let headers = response.headers_mut().clone();
         let number = |name| text_of(&headers, name).and_then(|text| text.parse::<u64>().ok());
-        let (offset, last) = (number(headers::LOG_OFFSET), text_of(&headers, headers::LOG_FINAL));
-        let gap = number(headers::LOG_GAP);
-        let Some(offset) = offset.filter(|_| status == success) else {
+        let Some(offset) = number(headers::LOG_OFFSET).filter(|_| status == success) else {
             let body = read_body(response, LARGEST_REFUSAL).await.map_err(|problem| self.failure(problem))?;
             return Err(Attempt::Answer { status, headers, body: body.unwrap_or_default() });
         };
         let dropped = number(headers::LOG_DROPPED).unwrap_or(0);
-        if into.next().is_some_and(|asked| asked.checked_add(dropped) != Some(offset)) {
+        if asked.is_some_and(|asked| asked.checked_add(dropped) != Some(offset)) {
             let what = "it sent another part of the log than was asked for";
             return Err(hopeless(Error::foreign(status, what, &self.address())));
         }
+        let last = text_of(&headers, headers::LOG_FINAL).as_deref() == Some("true");
+        Ok((response, Head { offset, last, gap: number(headers::LOG_GAP) }))
+    }
+
+    async fn stream_once(&self, request: RequestBuilder, success: u16, into: &mut Streamed) -> Result<(), Attempt> {
+        let (mut response, Head { offset, last, gap }) = self.open_once(request, success, into.next()).await?;
         if !into.has_room(response.content_length().unwrap_or(0)) {
-            return Err(hopeless(Error::too_long(status, LARGEST_STREAM)));
+            return Err(hopeless(Error::too_long(success, LARGEST_STREAM)));
         }
         into.begin = Some(offset.saturating_sub(into.bytes.len() as u64));
         while let Some(chunk) = response.chunk().await.map_err(|problem| self.failure(problem))? {
             if !into.has_room(chunk.len() as u64) {
-                return Err(hopeless(Error::too_long(status, LARGEST_STREAM)));
+                return Err(hopeless(Error::too_long(success, LARGEST_STREAM)));
             }
             into.bytes.extend_from_slice(&chunk);
         }
-        into.last = last.as_deref() == Some("true");
+        into.last = last;
         into.gap = gap.is_some_and(|gap| gap > offset && Some(gap) == into.next());
         Ok(())
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal, overload
+
 from mlplatform_client.core.exceptions import MLPlatformException
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
-    from typing import Literal
 
     from mlplatform_client import MLPlatform
+    from mlplatform_client._native import SparkJobLogLines
     from mlplatform_client.serializers.spark_proxy import (
         K8sSparkApplication,
         K8sSparkEventsList,
@@ -75,11 +78,44 @@ class SparkJob(Handle):
         """``MLPlatform.wait_for_spark_job`` of this job."""
         return self._platform.wait_for_spark_job(self.cluster_id, self.job_name, until, timeout, on_update)
 
+    @overload
     def logs(
-        self, *, tail: int | None = None, wait: float | None = None, timeout: float | None = None
-    ) -> K8sSparkJobLogs:
+        self,
+        *,
+        tail: int | None = None,
+        wait: float | None = None,
+        follow: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> K8sSparkJobLogs: ...
+
+    @overload
+    def logs(
+        self,
+        *,
+        tail: int | None = None,
+        wait: None = None,
+        follow: Literal[True],
+        timeout: float | None = None,
+    ) -> SparkJobLogLines: ...
+
+    def logs(
+        self,
+        *,
+        tail: int | None = None,
+        wait: float | None = None,
+        follow: bool = False,
+        timeout: float | None = None,
+    ) -> K8sSparkJobLogs | SparkJobLogLines:
         """``MLPlatform.spark_job_logs`` of this job."""
-        return self._platform.spark_job_logs(self.cluster_id, self.job_name, tail=tail, wait=wait, timeout=timeout)
+        logs: Any = self._platform.spark_job_logs
+        told: K8sSparkJobLogs | SparkJobLogLines = logs(
+            self.cluster_id, self.job_name, tail=tail, wait=wait, follow=follow, timeout=timeout
+        )
+        return told
+
+    def save_logs(self, path: str | os.PathLike[str], *, follow: bool = False, timeout: float | None = None) -> int:
+        """``MLPlatform.save_spark_job_logs`` of this job."""
+        return self._platform.save_spark_job_logs(self.cluster_id, self.job_name, path, follow=follow, timeout=timeout)
 
     def explain(self, *, timeout: float | None = None) -> K8sSparkJobExplanation:
         """``MLPlatform.spark_job_explain`` of this job."""
