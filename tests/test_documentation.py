@@ -139,13 +139,24 @@ def test_the_published_pattern_is_the_protocol_s() -> None:
         assert contract()["token_pattern"] in (ROOT / file).read_text(encoding="utf-8")
 
 
+def _shell_lines() -> set[str]:
+    """Those of blocks without a name; one that has a name is run by the test that asks for it."""
+    blocks = [
+        re.findall(r"(?<!-->\n)```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL) for page in PAGES
+    ]
+    return {line for block in itertools.chain(*blocks) for line in block.splitlines() if line}
+
+
+def test_a_command_that_nothing_runs_is_one_of_these() -> None:
+    """`mlp` is run by test_command.py, `mlplatform-server` below; what installs is run by test_packaging.py."""
+    known = ("mlp ", "mlplatform-server ", "make ", "pip install ", "pip uninstall ", "export MLP_URL=", "curl -s ")
+    assert [line for line in _shell_lines() if not line.startswith(known)] == []
+
+
 def test_the_platform_s_program_knows_what_the_pages_write() -> None:
     """`--help` behind a line: it is parsed up to there."""
     program = Path(sys.executable).with_name("mlplatform-server")
-    lines = set()
-    for page in PAGES:
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
-            lines |= {line for line in block.splitlines() if line.startswith("mlplatform-server ")}
+    lines = {line for line in _shell_lines() if line.startswith("mlplatform-server ")}
     assert len(lines) > 5
     for line in lines:
         done = subprocess.run([program, *shlex.split(line)[1:], "--help"], capture_output=True, text=True, check=False)

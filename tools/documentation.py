@@ -23,7 +23,7 @@ CONTENTS = {
     "Tokens": ["tokens-administrators.md", "tokens-users.md"],
     "Spark": ["spark.md", "waiting.md", "manifests.md", "clusters.md", "notebooks.md"],
     "The command": ["command.md", "command-reference.md"],
-    "For programs": ["testing.md", "api.md", "routes.md"],
+    "For programs": ["async.md", "testing.md", "integrations.md", "api.md", "routes.md"],
     "The platform": [
         "platform.md",
         "security-policy.md",
