@@ -53,7 +53,16 @@ manifest = mlp.get_default_manifest(cluster.id, "pi-1")
 manifest.set_driver_settings({"memory": "512m"})
 manifest.set_executor_settings({"memory": "512m", "instances": 1})
 mlp.spark_submit_job(cluster.id, manifest, "calculate-pi.py")""",
-    "logs": 'print(mlp.spark_job_logs(cluster.id, "pi-1", wait=280, timeout=300))',
+    "follow": """
+for line in mlp.spark_job(cluster.id, "pi-1").logs(follow=True):
+    if "Pi is roughly" in line:
+        print(line)""",
+    "wait": 'mlp.wait_for_spark_job(cluster.id, "pi-1", timeout=300)',
+    "logs": 'print(mlp.spark_job_logs(cluster.id, "pi-1"))',
+    "async": """
+from mlplatform_client.aio import AsyncMLPlatform
+async with AsyncMLPlatform() as platform:
+    print((await platform.wait_for_spark_job(cluster.id, "pi-1")).status, (await platform.who_am_i()).name)""",
     "jobs": "mlp.spark_jobs_list(cluster.id)",
     "events": "mlp.spark_events(cluster.id)",
     "audit": "mlp.get_audit()[:5]",
@@ -70,6 +79,7 @@ TABLES = {
     "clusters": ["1 cluster", "local", "RUNNING"],
     "submit": ["K8sSparkJobInfo", "pi-1", "SUBMITTED"],
     "jobs": ["1 job", "pi-1", "COMPLETED"],
+    "wait": ["K8sSparkJobInfo", "pi-1", "COMPLETED"],
     "events": ["events", "pi-1", "NORMAL"],
     "audit": ["5 entries of the audit", "create_register_token", "done"],
 }
@@ -241,6 +251,10 @@ def check_saved(saved: dict[str, Any]) -> None:
     assert "Signed in to" in shown["login"]
     assert "as 'admin' (Admin)" in shown["login"]
     assert "Pi is roughly 3.1" in shown["logs"]
+    assert shown["follow"].startswith("Pi is roughly 3.1")
+    # One line, drawn again and again.
+    assert "pi-1: COMPLETED" in "".join(outputs["wait"][0]["data"]["text/html"])
+    assert shown["async"] == "COMPLETED admin\n"
     assert "{'number': 1}" in shown["still"]
     assert outputs["secret"][0]["data"]["text/plain"] == ["TokenStr('mlpx_********')"]
     for name in TABLES:
