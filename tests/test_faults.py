@@ -34,6 +34,7 @@ from faults import (
     unavailable,
 )
 from faults.calls import CALLS, count, fresh_name, line
+from faults.proxy import begins_as
 
 from mlplatform_client import MLPlatform
 from mlplatform_client._native import contract
@@ -108,7 +109,7 @@ class Story:
 
     @property
     def attempts(self) -> int:
-        return sum(exchange.line.startswith(self.line) for exchange in self.proxy.exchanges)
+        return sum(begins_as(exchange.line, self.line) for exchange in self.proxy.exchanges)
 
     def check(self, at_most: int, at_least: int = 0) -> None:
         """How often the platform has done it."""

@@ -8,6 +8,7 @@ import pytest
 from faults import FaultProxy, hold_back
 from faults.calls import CALLS, count, fresh_name, line, redeemed
 from faults.lost import SECRET, Losses
+from faults.proxy import begins_as
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.local import LocalPlatform
@@ -45,7 +46,7 @@ def test_a_first_attempt_that_arrives_last_does_no_harm(
         answered = proxy.answered
         release.set()
         proxy.wait_for(lambda: proxy.answered == answered + 1)
-        late, *_ = [exchange for exchange in proxy.exchanges if exchange.line.startswith(line(method))]
+        late, *_ = [exchange for exchange in proxy.exchanges if begins_as(exchange.line, line(method))]
     assert count(platform, call.made, name) == 1
     if method in SECRET:
         assert late.answer.startswith(b"HTTP/1.1 409 ")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -16,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from jobs import manifest
 
 from mlplatform_client import MLPlatform
 from mlplatform_client._native import contract
@@ -151,6 +154,16 @@ def _submitted(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
     return given
 
 
+def _completed(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
+    """A job that has ended. The platform's jobs are shell scripts."""
+    cluster_id = _local(admin, name, platform)
+    program = Path(_folder()) / f"{name}.py"
+    program.write_text("exit 0\n")
+    admin.spark_submit_job(cluster_id, manifest(name), program)
+    admin.wait_for_spark_job(cluster_id, name)
+    return f"{cluster_id} {name}"
+
+
 @dataclass(frozen=True)
 class Call:
     run: Callable[[MLPlatform, str], object]
@@ -257,12 +270,12 @@ CALLS: dict[str, Call] = {
         made=_audited("spark_delete_job", "SELECT id FROM jobs WHERE name"),
     ),
     "spark_events": Call(lambda mlp, cluster_id: mlp.spark_events(cluster_id), _local),
-    "wait_for_spark_job": Call(lambda mlp, given: mlp.spark_job(*given.split()).wait(), _submitted),
+    "wait_for_spark_job": Call(lambda mlp, given: mlp.spark_job(*given.split()).wait(), _completed),
     "spark_job_explain": Call(lambda mlp, given: mlp.spark_job_explain(*given.split()), _submitted),
 }
 
 
 def line(method: str) -> str:
-    """How the method's request begins: `POST /v1_0/tokens`."""
+    """How the method's request begins: `POST /v1_0/tokens`, `GET /v1_0/magnum/*/jobs`."""
     verb, path = next((verb, path) for name, verb, path, *_ in contract()["routes"] if name == method)
-    return f"{verb} {path.split('{', 1)[0]}"
+    return f"{verb} {re.sub('{[^}]+}', '*', path)}"

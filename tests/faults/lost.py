@@ -6,7 +6,7 @@ import pytest
 from conftest import TOKEN
 from faults.calls import CALLS, count, fresh_name, line
 from faults.faults import cut_answer
-from faults.proxy import Exchange, FaultProxy
+from faults.proxy import Exchange, FaultProxy, begins_as
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import ForbiddenException
@@ -58,7 +58,7 @@ class Losses:
         return len(last.answer)
 
     def exchanges(self) -> list[Exchange]:
-        return [exchange for exchange in self._proxy.exchanges if exchange.line.startswith(self._line)]
+        return [exchange for exchange in self._proxy.exchanges if begins_as(exchange.line, self._line)]
 
     def _use(self, secret: str) -> str:
         """The name behind a secret that works."""

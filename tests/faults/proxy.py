@@ -156,10 +156,15 @@ class FaultProxy(Background):
     def _next(self, line: str) -> Fault:
         with self._changed:
             for planned in self._once:
-                if line.startswith(planned[0]):
+                if begins_as(line, planned[0]):
                     self._once.remove(planned)
                     return planned[1]
-            return next((fault for on, fault in self._always if line.startswith(on)), through)
+            return next((fault for on, fault in self._always if begins_as(line, on)), through)
+
+
+def begins_as(line: str, on: str) -> bool:
+    """Whether a request begins so, where `*` is any part of a path."""
+    return re.match(re.escape(on).replace(r"\*", "[^/]+"), line) is not None
 
 
 async def _message(reader: asyncio.StreamReader, headless: bool = False) -> bytes:
