@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import stand_in
-from faults import Fault, FaultProxy, cut_answer, half_close, reset, reset_after, swallow, throttle, unavailable
+from faults import Fault, FaultProxy, cut_answer, half_close, hang, reset, reset_after, swallow, throttle, unavailable
 from faults.kill import Server
 from jobs import manifest, new_cluster, until
 
@@ -25,6 +25,7 @@ from mlplatform_client.core.exceptions import (
     BadRequestException,
     ClosedException,
     NotFoundException,
+    SparkJobFailed,
     TimeoutException,
 )
 from mlplatform_client.local import LocalPlatform
@@ -225,11 +226,11 @@ def test_every_line_once_through_faults(
     admin.wait_for_spark_job(cluster, "faults")
     expected = "".join(f"{number}\n" for number in range(1, 40001))
     with FaultProxy(platform.url) as proxy, MLPlatform(platform.admin_token, url=proxy.url) as mlp:
-        proxy.fail(*FAULTS, on=f"GET /v1_0/magnum/{cluster}/jobs/faults/logs")
+        proxy.fail(*FAULTS, on="spark_job_logs")
         assert "".join(mlp.spark_job_logs(cluster, "faults", follow=True)) == expected
         # One for the session, and one for each fault.
         assert proxy.requests > len(FAULTS)
-        proxy.fail(*FAULTS, on=f"GET /v1_0/magnum/{cluster}/jobs/faults/logs")
+        proxy.fail(*FAULTS, on="spark_job_logs")
         copy = tmp_path / "copy"
         assert mlp.save_spark_job_logs(cluster, "faults", copy) == len(expected)
         assert copy.read_text() == expected
@@ -336,6 +337,65 @@ def test_ctrl_c(
     finally:
         gate.touch()
         admin.spark_delete_job(cluster, "for-ever")
+
+
+SUBMITS = """
+import signal, sys
+from mlplatform_client import MLPlatform
+signal.signal(signal.SIGINT, signal.default_int_handler)
+token, url, cluster = sys.argv[1:]
+try:
+    mlp = MLPlatform(token, url=url)
+    manifest = mlp.get_default_manifest(cluster, "never")
+    mlp.spark_submit_job(cluster, manifest)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_in_a_submit(platform: LocalPlatform, admin: MLPlatform, cluster: str) -> None:
+    with FaultProxy(platform.url) as proxy:
+        proxy.always(hang, on="spark_submit_job")
+        command = [sys.executable, "-c", SUBMITS, str(platform.admin_token), proxy.url, cluster]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+            # The session, the cluster, the submit.
+            proxy.wait_for(lambda: proxy.requests == 3)
+            child.send_signal(signal.SIGINT)
+            assert child.communicate(timeout=10) == ("interrupted\n", "")
+            assert child.returncode == 0
+    assert "never" not in [info.job_name for info in admin.spark_jobs_list(cluster)]
+
+
+def test_a_server_that_stops_waits_for_nobody_who_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests in flight have ten seconds; those that only wait for a job need none."""
+    monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(tmp_path)))
+    with Server(tmp_path / "data") as server:
+        server.start()
+        admin = MLPlatform(server.admin_token, url=server.url)
+        cluster = admin.get_clusters()[0].id
+        _submit(admin, cluster, "stops", "echo begun\nwhile sleep 0.1; do :; done", tmp_path)
+        lines = admin.spark_job_logs(cluster, "stops", follow=True)
+        assert next(lines) == "begun\n"
+        ended: list[str] = []
+
+        def wait() -> None:
+            try:
+                admin.wait_for_spark_job(cluster, "stops")
+            except SparkJobFailed as error:
+                ended.append(error.job_name)
+
+        threads = [threading.Thread(target=wait), threading.Thread(target=lambda: ended.extend(lines))]
+        for thread in threads:
+            thread.start()
+        began = time.monotonic()
+        server.stop()
+        took = time.monotonic() - began
+        server.start()
+        for thread in threads:
+            thread.join(60)
+        assert "stops" in ended
+    # The job is asked to end, for up to three seconds; then it is made to.
+    assert took < 8
 
 
 # --- memory

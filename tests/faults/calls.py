@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from jobs import manifest
+
 from mlplatform_client import MLPlatform
 from mlplatform_client.local import LocalPlatform
 from mlplatform_client.serializers.auth import MLPTokenType
@@ -150,6 +152,16 @@ def _submitted(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
     return given
 
 
+def _completed(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
+    """A job that has ended. The platform's jobs are shell scripts."""
+    cluster_id = _local(admin, name, platform)
+    program = Path(_folder()) / f"{name}.py"
+    program.write_text("exit 0\n")
+    admin.spark_submit_job(cluster_id, manifest(name), program)
+    admin.wait_for_spark_job(cluster_id, name)
+    return f"{cluster_id} {name}"
+
+
 @dataclass(frozen=True)
 class Call:
     run: Callable[[MLPlatform, str], object]
@@ -256,6 +268,6 @@ CALLS: dict[str, Call] = {
         made=_audited("spark_delete_job", "SELECT id FROM jobs WHERE name"),
     ),
     "spark_events": Call(lambda mlp, cluster_id: mlp.spark_events(cluster_id), _local),
-    "wait_for_spark_job": Call(lambda mlp, given: mlp.spark_job(*given.split()).wait(), _submitted),
+    "wait_for_spark_job": Call(lambda mlp, given: mlp.spark_job(*given.split()).wait(), _completed),
     "spark_job_explain": Call(lambda mlp, given: mlp.spark_job_explain(*given.split()), _submitted),
 }

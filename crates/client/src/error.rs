@@ -156,7 +156,7 @@ impl Error {
     pub(crate) fn too_long(status: u16, most: usize) -> Self {
         let text = format!("the log is longer than {} MiB, the most that is held in memory", most / 1024 / 1024);
         Self::new(Kind::Foreign { status }, &text).hinting(
-            "read its end: tail=1000 gives the last thousand lines; the job's page (ui_url) has a link to the whole log, for a browser to save",
+            "read its end: tail=1000 gives the last thousand lines; follow=True goes through all of them, save_spark_job_logs() puts them into a file",
         )
     }
 

@@ -98,6 +98,8 @@ pub(crate) struct Watch {
     /// From then on nothing is missed; or why there will be nothing.
     begun: watch::Sender<Option<Result<(), Error>>>,
     asking: Semaphore,
+    /// How many wait for news. While nobody does, nothing is asked.
+    needed: watch::Sender<usize>,
     task: Mutex<Option<AbortHandle>>,
 }
 
@@ -114,6 +116,22 @@ impl Drop for Watch {
         if let Some(task) = locked(&self.task).take() {
             task.abort();
         }
+    }
+}
+
+/// Somebody who waits for news.
+struct Need<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Need<'a> {
+    fn new(needed: &'a watch::Sender<usize>) -> Self {
+        needed.send_modify(|count| *count = count.saturating_add(1));
+        Self(needed)
+    }
+}
+
+impl Drop for Need<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -191,12 +209,13 @@ impl Client {
             let deadline = deadline.unwrap_or_else(|| self.deadline(None));
             self.call::<SparkJobInfo>(named, deadline).await?.info
         };
-        let mut news = watched.news.clone();
+        let (mut news, mut need) = (watched.news.clone(), None);
         loop {
             told(&info);
             if until.is_reached(&info.status) || info.status == Open::Known(JobState::Failed) {
                 return Ok(info);
             }
+            need.get_or_insert_with(|| Need::new(&watched.watch.needed));
             loop {
                 let changed = match news.borrow_and_update().clone() {
                     News::None => None,
@@ -262,6 +281,7 @@ impl Client {
             jobs: Mutex::default(),
             begun: watch::Sender::new(None),
             asking: Semaphore::new(ASKING),
+            needed: watch::Sender::new(0),
             task: Mutex::default(),
         });
         watches.insert(cluster, Arc::downgrade(&watch));
@@ -273,7 +293,8 @@ impl Client {
 
     /// The long poll: for as long as anybody waits.
     async fn poll(self: Arc<Self>, of: Weak<Watch>) {
-        let Some(cluster_id) = of.upgrade().map(|watch| watch.cluster.clone()) else { return };
+        let known = of.upgrade().map(|watch| (watch.cluster.clone(), watch.needed.subscribe()));
+        let Some((cluster_id, mut needed)) = known else { return };
         let mut since = None;
         let mut outage: Option<Outage> = None;
         loop {
@@ -291,6 +312,10 @@ impl Client {
                     outage = None;
                     since = Some(changes.version);
                     watch.tell(changes.jobs);
+                    drop(watch);
+                    if needed.wait_for(|count| *count > 0).await.is_err() {
+                        return;
+                    }
                 }
                 Err(error) => {
                     let passed = outage.get_or_insert_default();

@@ -21,7 +21,11 @@ use mlplatform_protocol::{
     headers,
     jobs::{JobLogsRequest, JobRequest, LONGEST_LOG_WAIT_MS},
 };
-use tokio::{sync::Semaphore, task::spawn_blocking, time::Instant};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::spawn_blocking,
+    time::Instant,
+};
 
 use super::{
     job_form::bad,
@@ -37,7 +41,7 @@ use crate::{
 /// One read, one piece of the answer: large enough that the way to it does not matter.
 const PIECE: usize = 256 * 1024;
 /// How often it is looked whether more was written.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
 /// How far back from its end the lines of a tail are searched: half of what a client holds.
 const FARTHEST: u64 = 256 * 1024 * 1024;
 /// One step of that search: what is stopped is stopped after it.
@@ -76,6 +80,8 @@ async fn answer(app: &App, request: JobLogsRequest, whole: bool) -> Result<Respo
         return Err(bad("tail, offset: give one of them"));
     }
     let named = JobRequest { cluster_id: request.cluster_id, job_name: request.job_name };
+    // Whatever changes the job after this was looked at rings it.
+    let commits = app.commits();
     let job = jobs::last(app, &named).await?;
     // Before the file is looked at: what it holds now is then all that will ever be in it.
     let over = job.is_over();
@@ -93,6 +99,7 @@ async fn answer(app: &App, request: JobLogsRequest, whole: bool) -> Result<Respo
         offset: from,
         until: Instant::now() + Duration::from_millis(wait),
         over,
+        commits,
         whole,
         silent: request.tail == Some(0),
     };
@@ -218,6 +225,7 @@ struct Reader {
     until: Instant,
     /// Nothing is written any more.
     over: bool,
+    commits: watch::Receiver<()>,
     /// Goes on behind gaps.
     whole: bool,
     /// Sends nothing, and ends when the job does.
@@ -241,12 +249,15 @@ impl Reader {
             if last || late {
                 return Ok(None);
             }
-            // Known before the next read: that one then reads the rest.
-            let job = match self.app.read().await {
-                Ok(mut connection) => job_rows::by_id(&mut connection, &self.id).await,
-                Err(error) => Err(error),
-            };
-            self.over = job.map_err(io::Error::other)?.is_none_or(|job| job.is_over());
+            if self.commits.has_changed().unwrap_or(true) {
+                self.commits.mark_unchanged();
+                // Known before the next read: that one then reads the rest.
+                let job = match self.app.read().await {
+                    Ok(mut connection) => job_rows::by_id(&mut connection, &self.id).await,
+                    Err(error) => Err(error),
+                };
+                self.over = job.map_err(io::Error::other)?.is_none_or(|job| job.is_over());
+            }
             if !self.over {
                 tokio::time::sleep(LOOK).await;
             }
