@@ -32,6 +32,7 @@ def _plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         for variable in [*os.environ]:
             if variable.startswith("MLP_") or variable.lower().endswith("_proxy"):
                 patch.delenv(variable)
+        patch.setenv("MLP_PROGRESS", "0")
         yield
 
 
