@@ -73,11 +73,13 @@ def _names(user: MLPlatform, status: str | None = None) -> set[str]:
 
 
 @pytest.mark.parametrize(("ends", "code"), [("exit 0", 0), ("exit 3", 1)])
-def test_a_ci_job_ends_as_its_spark_job_does(start: Start, ends: str, code: int) -> None:
+def test_a_ci_job_ends_as_its_spark_job_does(start: Start, user: MLPlatform, ends: str, code: int) -> None:
+    before = _names(user)
     process = start(f'echo "for $1"\n{ends}\n', "2026-11-28")
     out, err = process.communicate(timeout=120)
+    assert _names(user) == before
     assert (process.returncode, "for 2026-11-28\n" in out) == (code, True), (out, err)
-    assert ("exit-code" in err) == (code == 1)
+    assert ("exit code 3" in err) == (code == 1)
     assert not TOKEN.search(out + err)
 
 
