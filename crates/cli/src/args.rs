@@ -42,7 +42,7 @@ pub(crate) struct Global {
     /// PEM file of the authorities that are trusted, and no others
     #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
     pub(crate) ca_bundle: Option<String>,
-    /// Seconds for a whole call, retries included
+    /// Seconds for a whole call, retries included, or for a whole wait
     #[arg(long, global = true, value_name = "SECONDS", help_heading = "Settings")]
     pub(crate) timeout: Option<f64>,
     /// JSON for programs, in the words of the API
