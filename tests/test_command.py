@@ -158,6 +158,9 @@ def test_a_job_is_followed_and_waited_for(run: Run, tmp_path: Path) -> None:
     assert run("job wait slow --until running --quiet").stderr == ""
     late = run("job wait slow --timeout 0.5")
     assert (late.returncode, "RUNNING" in late.stderr) == (5, True), late.stderr
+    late = run("job logs slow --follow --timeout 0.5")
+    assert (late.returncode, late.stdout) == (5, "hello you\n")
+    assert "the time is over (--timeout), and the job 'slow' goes on" in late.stderr
     process = subprocess.Popen([MLP, "job", "logs", "slow", "-f"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "hello you\n"

@@ -3,7 +3,7 @@
 use std::{fs::OpenOptions, path::Path, sync::Arc};
 
 use mlplatform_client::{
-    Client,
+    Client, Kind,
     follow::LogStream,
     waits::{self, Until, Waited},
 };
@@ -16,7 +16,7 @@ use mlplatform_protocol::{
 use crate::{
     args::{Job, Submit},
     context::Context,
-    failure::Failure,
+    failure::{Code, Failure},
     manifest,
     output::moment,
 };
@@ -53,7 +53,7 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
         }
         Job::Logs { name, tail, follow, output: None, .. } => {
             let stream = LogStream::new(Arc::clone(client), &id, &name, tail, follow, context.patience()?)?;
-            show(context, stream).await
+            show(context, &name, stream).await
         }
         Job::Logs { name, follow, output: Some(path), .. } => {
             let failed = |error: std::io::Error| Failure::failed(format!("'{}': {error}", path.display()));
@@ -114,18 +114,28 @@ async fn submit(context: &Context, submit: Submit) -> Result<(), Failure> {
     context.output.say(&format!("the job '{}' is submitted: {}", job.job_name, job.ui_url))?;
     if submit.follow {
         let stream = LogStream::new(Arc::clone(client), &id, &job.job_name, None, true, context.patience()?)?;
-        show(context, stream).await?;
+        show(context, &job.job_name, stream).await?;
         return wait(context, client, &id, &job.job_name, Until::Completed).await.map(drop);
     }
     if context.output.is_json() { context.output.json(&job) } else { context.output.value("job_name", &job.job_name) }
 }
 
 /// What a job prints, unchanged.
-async fn show(context: &Context, mut stream: LogStream) -> Result<(), Failure> {
-    while let Some(bytes) = stream.next().await? {
-        context.output.bytes(&bytes)?;
+async fn show(context: &Context, name: &str, mut stream: LogStream) -> Result<(), Failure> {
+    loop {
+        match stream.next().await {
+            Ok(Some(bytes)) => context.output.bytes(&bytes)?,
+            Ok(None) => return Ok(()),
+            // Its own time, not that of an answer.
+            Err(error) if matches!(error.kind(), Kind::Timeout) && context.global.timeout.is_some() => {
+                let text = format!("the time is over (--timeout), and the job '{name}' goes on");
+                return Err(
+                    Failure::new(Code::Timeout, text).hint(format!("mlp job logs {name} -f, or mlp job wait {name}"))
+                );
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(())
 }
 
 /// Says each change; gives the job as it was to be.
