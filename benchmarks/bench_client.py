@@ -109,6 +109,12 @@ async def one(http):
 }
 
 
+SHARED = (
+    f"Client and server share this machine's {os.cpu_count()} cores. In threads and with `asyncio` the server limits the rates, "
+    "so the processor's time is what tells the clients apart."
+)
+
+
 def _session(platform: LocalPlatform) -> str:
     body = json.dumps({"refresh_token": str(platform.admin_token)}).encode()
     request = urllib.request.Request(  # noqa: S310 - this machine's own platform
@@ -179,8 +185,7 @@ def run() -> str:
             _table(f"`who_am_i` on one connection, one after the other: {how}.", one),
             _table(f"In {THREADS} threads: {how}.", eight),
             _table(f"With `asyncio`, {AT_ONCE} at once: {how}.", at_once),
-            f"Client and server share this machine's {os.cpu_count()} cores. In threads and with `asyncio` the server limits the "
-            "rates, so the processor's time is what tells the clients apart.",
+            SHARED,
             _starts(),
         ]
     )
