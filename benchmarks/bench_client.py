@@ -110,8 +110,8 @@ async def one(http):
 
 
 SHARED = (
-    f"Client and server share this machine's {os.cpu_count()} cores. In threads and with `asyncio` the server limits the rates, "
-    "so the processor's time is what tells the clients apart."
+    f"Client and server share this machine's {os.cpu_count()} cores. In threads and with `asyncio` the server limits "
+    "the rates, so the processor's time is what tells the clients apart."
 )
 
 
