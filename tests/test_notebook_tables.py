@@ -367,7 +367,13 @@ def test_the_lists_are_lists(admin: MLPlatform, newcomer: Newcomer) -> None:
         assert repr(items) == repr(plain)
         assert json.dumps([item.to_dict() for item in items], default=str).startswith("[{")
         assert json.dumps(items, default=str) == json.dumps(plain, default=str)
-        for other in (pickle.loads(pickle.dumps(items)), copy.copy(items), copy.deepcopy(items), items[:], items[0:9]):
+        for other in (
+            pickle.loads(pickle.dumps(items)),
+            copy.copy(items),
+            copy.deepcopy(items),
+            items[:],
+            items[0 : len(items)],
+        ):
             assert type(other) is type(items)
             assert other == plain
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
