@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from jobs import FINAL, manifest, until
+from jobs import FINAL, manifest, new_cluster, until
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.local import LocalPlatform
@@ -115,7 +115,11 @@ class World(NamedTuple):
 def world(platform: LocalPlatform, admin: MLPlatform) -> World:
     """A cluster, a job that has ended, and a token that ends soon. The platform's jobs are shell scripts."""
     name = f"exits-{os.urandom(4).hex()}"
-    cluster = admin.get_clusters()[0]
+    # A cluster of its own, which ends with the next world: a job without end would keep room from other tests' jobs.
+    for old in admin.get_clusters():
+        if old.name.startswith("exits-"):
+            admin.delete_cluster(old.id)
+    cluster = admin.get_cluster_info(new_cluster(admin, name))
     register_token = admin.create_register_token(name, "1h", refresh_ttl="2d", token_type=MLPTokenType.USER)
     expiring = admin.create_refresh_token(register_token)
     program = Path(platform.data_dir) / f"{name}.py"

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs import manifest, until
+from jobs import manifest, new_cluster, until
 from test_profiles import Terminal
 
 from mlplatform_client import MLPlatform
@@ -80,7 +80,7 @@ def test_control_characters_do_not_move_the_cursor() -> None:
 
 
 def test_a_wait_says_what_the_job_does(admin: MLPlatform, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    cluster = admin.get_clusters()[0].id
+    cluster = new_cluster(admin, "progress")
     program = tmp_path / "job.py"
     program.write_text("exit 0\n")
     admin.spark_submit_job(cluster, manifest("progress"), program)
