@@ -11,6 +11,7 @@ import pytest
 from server_clock import ServerClock
 
 from mlplatform_client import MLPlatform
+from mlplatform_client.core.exceptions import NotFoundException
 from mlplatform_client.local import LocalPlatform
 from mlplatform_client.serializers.auth import MLPTokenType
 
@@ -50,6 +51,15 @@ def test_once_within_14_days_of_the_end(moved_platform: LocalPlatform, clock: Se
     (text,) = warned(moved_platform, other)
     assert "'another'" in text
     assert "make a registration token for its successor" in text
+
+
+def test_by_a_call_that_tells_of_its_progress_too(moved_platform: LocalPlatform, clock: ServerClock) -> None:
+    token = make(moved_platform, "waits", "30d")
+    clock.advance(20 * DAY)
+    mlp = MLPlatform(token, url=moved_platform.url)
+    (cluster,) = MLPlatform(moved_platform.admin_token, url=moved_platform.url).get_clusters()
+    with pytest.warns(UserWarning, match="the access token 'waits' ends in"), pytest.raises(NotFoundException):
+        mlp.wait_for_spark_job(cluster.id, "none", on_update=print)
 
 
 @pytest.mark.parametrize(("lifetime", "days"), [("2h", 0), ("14d", 13.9), (None, 1000)])

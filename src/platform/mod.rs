@@ -51,7 +51,8 @@ use crate::{
 /// ----------
 /// refresh_token : str, optional
 ///     The access token (also called refresh token). White space around it is stripped. Default: the
-///     environment variable ``MLP_REFRESH_TOKEN``, else that of the profile. Without one, only ``create_refresh_token`` can be called.
+///     environment variable ``MLP_REFRESH_TOKEN``, else that of the profile. Without one, only
+///     ``create_refresh_token`` can be called.
 /// url : str, optional
 ///     Address of the platform. Default: ``MLP_URL``, else ``https://msk.cloud.vk.ru/infra/mlplatform``.
 /// ca_bundle : str or os.PathLike, optional
@@ -220,13 +221,7 @@ impl MLPlatform {
     {
         let py = inside.py();
         let client = self.client(py)?;
-        let answer = verb(Arc::clone(&client));
-        let show = move |py: Python<'_>, result: Result<T, Error>| {
-            if let Some(expiry) = client.expiry() {
-                warn_of_the_end(py, expiry);
-            }
-            show(py, result.map_err(|error| errors::raise(py, &error))?)?.into_py_any(py)
-        };
+        let (answer, show) = (verb(Arc::clone(&client)), shown(client, show));
         if self.awaited {
             Call::new(answer, show).into_py_any(py)
         } else {
@@ -258,10 +253,8 @@ impl MLPlatform {
         let client = self.client(py)?;
         let (sender, mut updates) = unbounded_channel();
         let bell = Bell::default();
-        let answer = verb(client, Tell(Some((sender, bell.clone()))));
-        let show = move |py: Python<'_>, result: Result<T, Error>| {
-            show(py, result.map_err(|error| errors::raise(py, &error))?)?.into_py_any(py)
-        };
+        let answer = verb(Arc::clone(&client), Tell(Some((sender, bell.clone()))));
+        let show = shown(client, show);
         let show_update = move |py: Python<'_>, update| show_update(py, update)?.into_py_any(py);
         if self.awaited {
             return Call::new(answer, show).telling(bell, updates, on_update, show_update).into_py_any(py);
@@ -285,6 +278,19 @@ impl MLPlatform {
         let config = self.config.get().ok_or_else(|| Error::configuration(unset.to_owned()));
         let client = self.client.get_or_try_init(py, || Client::new(config?));
         client.map_err(|error| errors::raise(py, &error))
+    }
+}
+
+/// Makes Python's value of what came of a call, or its exception; says before that the access token will end, if it will.
+fn shown<T, V: for<'py> IntoPyObject<'py>>(
+    client: Arc<Client>,
+    show: impl FnOnce(Python<'_>, T) -> PyResult<V> + Send + 'static,
+) -> impl FnOnce(Python<'_>, Result<T, Error>) -> PyResult<Py<PyAny>> + Send + 'static {
+    move |py, result| {
+        if let Some(expiry) = client.expiry() {
+            warn_of_the_end(py, expiry);
+        }
+        show(py, result.map_err(|error| errors::raise(py, &error))?)?.into_py_any(py)
     }
 }
 

@@ -55,7 +55,7 @@ async fn login(context: &Context) -> Result<(), Failure> {
 
 fn logout(context: &Context) -> Result<(), Failure> {
     let environment = |name: &str| std::env::var_os(name);
-    let name = Login::prepare(context.given(), environment, false)?.profile().to_owned();
+    let name = Config::profile(&context.given(), environment)?;
     let none =
         || Error::configuration("there is no folder of profiles: neither XDG_CONFIG_HOME nor HOME is set".to_owned());
     let profiles = Profiles::of(environment).ok_or_else(none)?;
@@ -68,7 +68,7 @@ fn logout(context: &Context) -> Result<(), Failure> {
 }
 
 fn describe(context: &Context) -> Result<(), Failure> {
-    let all = Config::describe(&context.given(), |name| std::env::var_os(name))?;
+    let all = Config::describe(context.given(), |name| std::env::var_os(name))?;
     if context.output.is_json() {
         let all = all.iter().map(
             |line| json!({"setting": line.setting.name, "value": line.value, "from": line.from.tell(line.setting)}),

@@ -46,7 +46,7 @@ impl Context {
 
     /// Where the access token comes from.
     pub(crate) fn token_from(&self) -> Result<config::From, Failure> {
-        let all = Config::describe(&self.given(), |name| std::env::var_os(name))?;
+        let all = Config::describe(self.given(), |name| std::env::var_os(name))?;
         let token = all.into_iter().find(|line| line.setting.name == config::REFRESH_TOKEN.name);
         Ok(token.map_or(config::From::Default, |line| line.from))
     }

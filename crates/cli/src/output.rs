@@ -26,7 +26,6 @@ impl Output {
     }
 
     /// Without colours where nobody sees them.
-    #[expect(clippy::unused_self, reason = "the output has one place")]
     pub(crate) fn stdout(self) -> AutoStream<io::Stdout> {
         anstream::stdout()
     }
@@ -90,7 +89,6 @@ impl Output {
     }
 
     /// The bytes that a program has printed, unchanged.
-    #[expect(clippy::unused_self, reason = "the output has one place")]
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         Ok(out.write_all(bytes).and_then(|()| out.flush())?)
@@ -114,7 +112,6 @@ impl Output {
     }
 
     /// What should not be missed.
-    #[expect(clippy::unused_self, reason = "the output has one place")]
     pub(crate) fn warn(self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(anstream::stderr(), "warning: {}", plain(text))?)
     }

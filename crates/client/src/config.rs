@@ -87,6 +87,22 @@ pub struct Given {
     pub profile: Option<String>,
 }
 
+impl Given {
+    /// The argument of that name, as a text; the token apart.
+    fn argument(&self, setting: &Setting) -> Option<String> {
+        match setting.name {
+            "url" => self.url.clone(),
+            "ca_bundle" => self.ca_bundle.clone(),
+            "client_cert" => self.client_cert.clone(),
+            "client_key" => self.client_key.clone(),
+            "timeout" => self.timeout.map(|seconds| seconds.to_string()),
+            "allow_http" => self.allow_http.map(|yes| u8::from(yes).to_string()),
+            "profile" => self.profile.as_ref().map(|name| name.trim().to_owned()),
+            _ => None,
+        }
+    }
+}
+
 /// Settings after all sources were asked; nothing is left open.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -169,19 +185,17 @@ enum Purpose {
     Login,
 }
 
-/// What there is beside the arguments.
+/// What was given, and what there is beside it.
 struct Sources<E> {
+    given: Given,
     environment: E,
     profile: Option<(Profiles, Profile)>,
 }
 
 impl<E: Fn(&str) -> Option<OsString>> Sources<E> {
-    fn new(given: &Given, environment: E, purpose: Purpose) -> Result<Self, Error> {
-        let mut sources = Self { environment, profile: None };
-        let name = sources.find(&PROFILE, given.profile.clone())?;
-        let Some(name) = name.map(|found| Found { value: found.value.trim().to_owned(), ..found }) else {
-            return Ok(sources);
-        };
+    fn new(given: Given, environment: E, purpose: Purpose) -> Result<Self, Error> {
+        let mut sources = Self { given, environment, profile: None };
+        let Some(name) = sources.find(&PROFILE)? else { return Ok(sources) };
         let need_not_fit = name.from == From::Default || purpose == Purpose::Login;
         let profiles = Profiles::of(&sources.environment);
         let Some(profiles) = profiles else {
@@ -201,7 +215,7 @@ impl<E: Fn(&str) -> Option<OsString>> Sources<E> {
                 file.display()
             )));
         };
-        if let Some(other) = sources.find(&URL, given.url.clone())?.filter(|url| url.from != From::Default) {
+        if let Some(other) = sources.find(&URL)?.filter(|url| url.from != From::Default) {
             let own = profile.settings.get(URL.name).map(String::as_str).or(URL.default).unwrap_or_default();
             if !is_same(&other.value, own) {
                 if need_not_fit {
@@ -217,34 +231,29 @@ impl<E: Fn(&str) -> Option<OsString>> Sources<E> {
         Ok(sources)
     }
 
-    fn find<'s>(&self, setting: &'s Setting, argument: Option<String>) -> Result<Option<Found<'s>>, Error> {
-        let (value, from) = match argument {
-            Some(value) => (Some(value), From::Argument),
-            None => match from_environment(setting, &self.environment)? {
-                Some(value) => (Some(value), From::Environment),
-                None => {
-                    match self.profile.as_ref().and_then(|(_, own)| Some((own.settings.get(setting.name)?, &own.name)))
-                    {
-                        Some((value, name)) => (Some(value.clone()), From::Profile(name.clone())),
-                        None => (setting.default.map(str::to_owned), From::Default),
-                    }
-                }
-            },
-        };
-        Ok(value.map(|value| Found { setting, value, from }))
+    fn find<'s>(&self, setting: &'s Setting) -> Result<Option<Found<'s>>, Error> {
+        let found = |value, from| Ok(Some(Found { setting, value, from }));
+        if let Some(value) = self.given.argument(setting) {
+            return found(value, From::Argument);
+        }
+        if let Some(value) = from_environment(setting, &self.environment)? {
+            return found(value, From::Environment);
+        }
+        if let Some((_, Profile { name, settings, .. })) = &self.profile
+            && let Some(value) = settings.get(setting.name)
+        {
+            return found(value.clone(), From::Profile(name.clone()));
+        }
+        Ok(setting.default.map(|value| Found { setting, value: value.to_owned(), from: From::Default }))
     }
 
     /// The access token, and where it came from.
-    fn token(&self, given: Option<Secret>) -> Result<(Option<Secret>, From), Error> {
-        let (token, from) = match given {
-            Some(token) => (Some(token), From::Argument),
-            None => match self.find(&REFRESH_TOKEN, None)? {
-                Some(found) => (Some(Secret::from_pasted(&found.value)), found.from),
-                None => match &self.profile {
-                    Some((all, Profile { name, .. })) => (all.token(name)?, From::Profile(name.clone())),
-                    None => (None, From::Default),
-                },
-            },
+    fn token(&self) -> Result<(Option<Secret>, From), Error> {
+        let (token, from) = match (&self.given.refresh_token, self.find(&REFRESH_TOKEN)?, &self.profile) {
+            (Some(token), ..) => (Some(token.clone()), From::Argument),
+            (None, Some(found), _) => (Some(Secret::from_pasted(&found.value)), found.from),
+            (None, None, Some((all, own))) => (all.token(&own.name)?, From::Profile(own.name.clone())),
+            (None, None, None) => (None, From::Default),
         };
         Ok((token.filter(|token| !token.expose().is_empty()), from))
     }
@@ -261,7 +270,7 @@ impl Config {
     /// # Errors
     /// [`crate::Kind::Configuration`] with the value, where it came from, the rule and the remedy.
     pub fn resolve(given: Given, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
-        Self::from_sources(given.clone(), &Sources::new(&given, environment, Purpose::Use)?)
+        Self::from_sources(&Sources::new(given, environment, Purpose::Use)?)
     }
 
     /// For a login: gives also the name of the profile.
@@ -269,26 +278,33 @@ impl Config {
         given: Given,
         environment: impl Fn(&str) -> Option<OsString>,
     ) -> Result<(Self, String), Error> {
-        let sources = Sources::new(&given, environment, Purpose::Login)?;
-        let name = sources.find(&PROFILE, given.profile.clone())?;
-        let name = name.map_or_else(|| profile::DEFAULT.to_owned(), |found| found.value.trim().to_owned());
-        Ok((Self::from_sources(given, &sources)?, name))
+        let name = Self::profile(&given, &environment)?;
+        Ok((Self::from_sources(&Sources::new(given, environment, Purpose::Login)?)?, name))
     }
 
-    fn from_sources(given: Given, sources: &Sources<impl Fn(&str) -> Option<OsString>>) -> Result<Self, Error> {
-        let allow_http = match sources.find(&ALLOW_HTTP, given.allow_http.map(|yes| u8::from(yes).to_string()))? {
+    /// The name of the profile that is meant, whether it is there or not.
+    ///
+    /// # Errors
+    /// When the environment cannot be read.
+    pub fn profile(given: &Given, environment: impl Fn(&str) -> Option<OsString>) -> Result<String, Error> {
+        let found = Sources { given: given.clone(), environment, profile: None }.find(&PROFILE)?;
+        Ok(found.map_or_else(|| profile::DEFAULT.to_owned(), |found| found.value))
+    }
+
+    fn from_sources(sources: &Sources<impl Fn(&str) -> Option<OsString>>) -> Result<Self, Error> {
+        let allow_http = match sources.find(&ALLOW_HTTP)? {
             None => false,
             Some(found) => flag(&found)?,
         };
-        let url = sources.find(&URL, given.url)?.ok_or_else(|| Error::configuration("url is not set".to_owned()))?;
+        let url = sources.find(&URL)?.ok_or_else(|| Error::configuration("url is not set".to_owned()))?;
         let (url, plain_http) = address(&url, allow_http)?;
-        let timeout = match sources.find(&TIMEOUT, given.timeout.map(|seconds| seconds.to_string()))? {
+        let timeout = match sources.find(&TIMEOUT)? {
             None => Duration::MAX,
             Some(found) => seconds(&found)?,
         };
-        let ca_bundle = sources.find(&CA_BUNDLE, given.ca_bundle)?.map(|found| PathBuf::from(found.value));
-        let client_cert = sources.find(&CLIENT_CERT, given.client_cert)?.map(|found| PathBuf::from(found.value));
-        let client_key = sources.find(&CLIENT_KEY, given.client_key)?;
+        let ca_bundle = sources.find(&CA_BUNDLE)?.map(|found| PathBuf::from(found.value));
+        let client_cert = sources.find(&CLIENT_CERT)?.map(|found| PathBuf::from(found.value));
+        let client_key = sources.find(&CLIENT_KEY)?;
         if let (None, Some(found)) = (&client_cert, &client_key) {
             return Err(found.error(format_args!(
                 "a key without its certificate is of no use: name that file with {}= or {}",
@@ -296,7 +312,7 @@ impl Config {
             )));
         }
         let client_key = client_key.map(|found| PathBuf::from(found.value));
-        let (refresh_token, _) = sources.token(given.refresh_token)?;
+        let (refresh_token, _) = sources.token()?;
         // What stays on this machine asks no proxy, whatever the environment says. A variable that is not UTF-8 is set all
         // the same: whoever reads it says so, and does not pass it over.
         let variable = |name: &str| (sources.environment)(name).map(|value| value.to_string_lossy().into_owned());
@@ -308,25 +324,15 @@ impl Config {
     ///
     /// # Errors
     /// When the environment or the profile cannot be read.
-    pub fn describe(given: &Given, environment: impl Fn(&str) -> Option<OsString>) -> Result<Vec<Described>, Error> {
+    pub fn describe(given: Given, environment: impl Fn(&str) -> Option<OsString>) -> Result<Vec<Described>, Error> {
         let sources = Sources::new(given, environment, Purpose::Use)?;
-        let (token, token_from) = sources.token(given.refresh_token.clone())?;
-        let argument = |setting: &Setting| match setting.name {
-            name if name == URL.name => given.url.clone(),
-            name if name == CA_BUNDLE.name => given.ca_bundle.clone(),
-            name if name == CLIENT_CERT.name => given.client_cert.clone(),
-            name if name == CLIENT_KEY.name => given.client_key.clone(),
-            name if name == TIMEOUT.name => given.timeout.map(|seconds| seconds.to_string()),
-            name if name == ALLOW_HTTP.name => given.allow_http.map(|yes| u8::from(yes).to_string()),
-            name if name == PROFILE.name => given.profile.clone(),
-            _ => None,
-        };
+        let (token, token_from) = sources.token()?;
         let all = SETTINGS.iter().map(|setting| {
             if setting.name == REFRESH_TOKEN.name {
                 let value = token.as_ref().map(|token| masked(token.expose()));
                 return Ok(Described { setting, value, from: token_from.clone() });
             }
-            let found = sources.find(setting, argument(setting))?;
+            let found = sources.find(setting)?;
             let (value, from) = found.map_or((None, From::Default), |found| (Some(found.value), found.from));
             Ok(Described { setting, value: value.map(|value| token::mask(&value)), from })
         });
@@ -533,7 +539,7 @@ mod tests {
         assert!(problem.contains("there are default, other") && problem.contains("MLP_PROFILE"), "{problem}");
         let all = environment(&[("MLP_TIMEOUT", "3")]);
         let told =
-            Config::describe(&named, |name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+            Config::describe(named, |name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
                 .unwrap();
         let line = |name: &str| {
             let found = told.iter().find(|line| line.setting.name == name).unwrap();

@@ -10,7 +10,7 @@ use mlplatform_protocol::{
 use crate::{
     Client, Config, Error, Given,
     config::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, PROFILE, URL},
-    profile::{self, Profile, Profiles},
+    profile::{Profile, Profiles},
 };
 
 /// Everything but the token: where it will be checked, and where it will be kept.
@@ -121,8 +121,7 @@ pub fn overridden(environment: impl Fn(&str) -> Option<OsString>, profile: &str)
     if set(token) {
         return Some(format!("{token} is set, and comes before the profile: unset it"));
     }
-    let named = if set(PROFILE.variable) { environment(PROFILE.variable) } else { None };
-    let used = named.unwrap_or_else(|| profile::DEFAULT.into());
+    let used = Config::profile(&Given::default(), &environment).unwrap_or_default();
     (used != *profile).then(|| format!("to use this profile, set {}={profile}", PROFILE.variable))
 }
 

@@ -1,14 +1,14 @@
 //! Whether somebody else could put another file in the place of one that the platform trusts: what OpenSSH calls
 //! `StrictModes`.
 //!
-//! Every folder on the way is looked at, of the path as it was given and of the one that it leads to: in a folder that
-//! others can write, they can rename what is there. A folder that is sticky, as `/tmp`, keeps what is another's.
+//! Every folder on the way is looked at, through links, too: in a folder that others can write, they can rename what is there.
+//! A folder that is sticky, as `/tmp`, keeps what is another's.
 
 use std::{
-    collections::BTreeSet,
-    fs, io,
+    collections::VecDeque,
+    fs,
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use rustix::process::getegid;
@@ -18,31 +18,46 @@ use crate::StartError;
 /// The bit with which nobody can rename what is another's.
 const STICKY: u32 = 0o1000;
 
-/// The folders on the way to a path, the root first, as it is written and as links on it lead.
-pub(crate) fn ancestors(path: &Path) -> io::Result<BTreeSet<PathBuf>> {
-    let mut all = BTreeSet::new();
-    let mut next = vec![std::path::absolute(path)?];
-    // Each link leads to a path of its own; one that is known leads nowhere new.
-    while let Some(path) = next.pop() {
-        for folder in path.ancestors().skip(1) {
-            if all.insert(folder.to_owned()) && folder.is_symlink() {
-                let leads = folder.parent().unwrap_or(folder).join(fs::read_link(folder)?);
-                next.push(leads.join("what is in it"));
+/// Links that are followed on one way, as in the system's own limit.
+const MOST_LINKS: usize = 40;
+
+/// Everything on the way to an absolute path, as the system walks it: folders, links and what they lead through. The last is
+/// the thing itself, or the first that is not there.
+pub(crate) fn way(path: &Path) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    let mut left: VecDeque<PathBuf> = path.components().map(|part| PathBuf::from(part.as_os_str())).collect();
+    let (mut at, mut links) = (PathBuf::new(), 0);
+    while let Some(part) = left.pop_front() {
+        match part.components().next() {
+            Some(Component::ParentDir) => drop(at.pop()),
+            Some(Component::CurDir) | None => {}
+            _ => {
+                let next = at.join(&part);
+                places.push(next.clone());
+                match fs::read_link(&next) {
+                    Err(_) => at = next,
+                    Ok(_) if links == MOST_LINKS => break,
+                    Ok(leads) => {
+                        links += 1;
+                        for part in leads.components().rev() {
+                            left.push_front(PathBuf::from(part.as_os_str()));
+                        }
+                    }
+                }
             }
         }
     }
-    Ok(all)
+    places
 }
 
 /// That nobody but this user and root can put another in its place, the rights of the thing itself apart.
 pub(crate) fn check(path: &Path) -> Result<(), StartError> {
     let failed = |source| StartError::Folder { action: "find", path: path.to_owned(), source };
-    for folder in ancestors(path).map_err(failed)? {
-        // What is not there yet is made with the right mode; where a link leads is looked at under its own name.
-        let Ok(meta) = fs::symlink_metadata(&folder) else { continue };
-        if meta.is_symlink() {
-            continue;
-        }
+    let mut places = way(&std::path::absolute(path).map_err(failed)?);
+    places.pop();
+    for folder in places {
+        // What is not there yet is made with the right mode; of a link, the folder that it is in counts.
+        let Some(meta) = fs::symlink_metadata(&folder).ok().filter(fs::Metadata::is_dir) else { continue };
         let mode = meta.mode() & 0o7777;
         if is_writable_by_others(mode, meta.gid()) && mode & STICKY == 0 {
             let problem = format!(
@@ -86,8 +101,27 @@ mod tests {
             check(&path).unwrap();
             set(folder, 0o755);
         }
-        // A link that leads to itself ends.
-        symlink("loop", root.path().join("loop")).unwrap();
-        check(&root.path().join("loop/x")).unwrap();
+        // The thing itself may be a link, too.
+        symlink(real.join("c/d"), a.join("data")).unwrap();
+        set(&real, 0o777);
+        assert!(check(&a.join("data")).is_err());
+    }
+
+    #[test]
+    fn the_way_goes_through_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        for name in ["venv", "home", "home/bin"] {
+            fs::create_dir(root.join(name)).unwrap();
+        }
+        fs::write(root.join("home/bin/python3"), "").unwrap();
+        symlink("python3", root.join("venv/python")).unwrap();
+        symlink("../home/bin/python3", root.join("venv/python3")).unwrap();
+        let found = way(&root.join("venv/python"));
+        assert_eq!(found.first(), Some(&PathBuf::from("/")));
+        let below: Vec<_> = found.iter().filter_map(|place| place.strip_prefix(&root).ok()?.to_str()).collect();
+        assert_eq!(below, ["", "venv", "venv/python", "venv/python3", "home", "home/bin", "home/bin/python3"]);
+        symlink("loop", root.join("loop")).unwrap();
+        assert_eq!(way(&root.join("loop/x")).last(), Some(&root.join("loop")));
     }
 }

@@ -289,9 +289,9 @@ async fn warn_of_others(app: &App) -> Result<(), StartError> {
 fn owned(config: &Config, dir: &DataDir) -> impl Iterator<Item = PathBuf> {
     let tls = config.tls.iter().flat_map(|tls| [tls.cert.clone(), tls.key.clone()]);
     let files: Vec<PathBuf> = tls.chain(std::env::current_exe().ok()).collect();
-    let ways = std::iter::once(dir.path()).chain(files.iter().map(PathBuf::as_path));
-    let ways: Vec<PathBuf> = ways.filter_map(|path| safe_path::ancestors(path).ok()).flatten().collect();
-    dir.owned().chain(files).chain(ways)
+    let all = std::iter::once(dir.path().to_owned()).chain(files);
+    let ways = all.filter_map(|path| std::path::absolute(path).ok()).flat_map(|path| safe_path::way(&path));
+    dir.owned().chain(ways.collect::<Vec<_>>())
 }
 
 /// A socket for all addresses is shown as the one that surely leads to it from here.
