@@ -13,13 +13,13 @@ use std::{
 use http::Extensions;
 use jiff::Timestamp;
 use mlplatform_protocol::ErrorCode;
-use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
+use sqlx::{Sqlite, SqliteConnection, pool::PoolConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 
 use crate::{
     Clock, DataDir, Error, Policy, Result, StartError,
-    audit::{Audit, Event, NewMark, Outcome, Whence},
-    guests::{Full, Guest, Guests},
+    audit::{Audit, AuditOrigin, Event, NewMark, Outcome},
+    concurrency::{ConcurrencyLimit, Full, Permit},
     last_used::LastUsed,
     service::{redeem, sessions::Caller},
     spark::Gateway,
@@ -120,10 +120,10 @@ struct Inner {
     clock: Clock,
     limits: Limits,
     places: Arc<Semaphore>,
-    guests: Arc<Guests>,
-    small_bodies: Arc<Guests>,
-    large_bodies: Arc<Guests>,
-    answers: Arc<Guests>,
+    clients: Arc<ConcurrencyLimit>,
+    small_bodies: Arc<ConcurrencyLimit>,
+    large_bodies: Arc<ConcurrencyLimit>,
+    answers: Arc<ConcurrencyLimit>,
     /// For who reads a large body.
     reading: Semaphore,
     last_used: LastUsed,
@@ -135,10 +135,11 @@ struct Inner {
 
 impl App {
     pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
-        let (places, guests) = (Arc::new(Semaphore::new(limits.requests)), Guests::half(limits.requests));
+        let (places, clients) = (Arc::new(Semaphore::new(limits.requests)), ConcurrencyLimit::half(limits.requests));
         let (last_used, strangers, spark) = (LastUsed::default(), Strangers::new(&limits), Gateway::default());
-        let (small_bodies, large_bodies) = (Guests::half(limits.small_bodies), Guests::half(limits.large_bodies));
-        let answers = Guests::half(limits.answers);
+        let (small_bodies, large_bodies) =
+            (ConcurrencyLimit::half(limits.small_bodies), ConcurrencyLimit::half(limits.large_bodies));
+        let answers = ConcurrencyLimit::half(limits.answers);
         let inner = Inner {
             dir,
             store,
@@ -146,7 +147,7 @@ impl App {
             clock,
             limits,
             places,
-            guests,
+            clients,
             small_bodies,
             large_bodies,
             answers,
@@ -230,26 +231,26 @@ impl App {
     ///
     /// # Errors
     /// When as many are worked on as may be, in all or of that address.
-    pub(crate) fn place(&self, visit: &Visit) -> Result<Place> {
+    pub(crate) fn place(&self, context: &RequestContext) -> Result<RequestPermit> {
         const TEXT: &str = "the platform has too many requests at once: try again after the seconds in Retry-After";
-        let guest = self.inner.guests.arrive(visit.network()).map_err(|full| busy(visit, full, TEXT))?;
-        let place = Arc::clone(&self.inner.places).try_acquire_owned().map_err(|_| busy(visit, Full::All, TEXT))?;
-        Ok(Place { _place: place, _guest: guest })
+        let client = self.inner.clients.acquire(context.network()).map_err(|full| busy(context, full, TEXT))?;
+        let place = Arc::clone(&self.inner.places).try_acquire_owned().map_err(|_| busy(context, Full::All, TEXT))?;
+        Ok(RequestPermit { _place: place, _client: client })
     }
 
     /// Room for a body of so many bytes, which no route takes unless it is `large`.
     ///
     /// # Errors
     /// When there is no room for it, in all or for that address.
-    pub(crate) fn room_for_body(&self, visit: &Visit, bytes: usize, large: bool) -> Result<Guest> {
+    pub(crate) fn room_for_body(&self, context: &RequestContext, bytes: usize, large: bool) -> Result<Permit> {
         let bodies = if large { &self.inner.large_bodies } else { &self.inner.small_bodies };
-        bodies.take(visit.network(), bytes).map_err(|full| Self::no_room_for_body(visit, full))
+        bodies.acquire_many(context.network(), bytes).map_err(|full| Self::no_room_for_body(context, full))
     }
 
     /// What is said when there is no room for a body.
-    pub(crate) fn no_room_for_body(visit: &Visit, full: Full) -> Error {
+    pub(crate) fn no_room_for_body(context: &RequestContext, full: Full) -> Error {
         busy(
-            visit,
+            context,
             full,
             "the platform reads too many large bodies at once: try again after the seconds in Retry-After",
         )
@@ -264,10 +265,10 @@ impl App {
     ///
     /// # Errors
     /// When there is no room for it, in all or for that address.
-    pub(crate) fn room_for_answer(&self, visit: &Visit, bytes: usize) -> Result<Guest> {
-        self.inner.answers.take(visit.network(), bytes).map_err(|full| {
+    pub(crate) fn room_for_answer(&self, context: &RequestContext, bytes: usize) -> Result<Permit> {
+        self.inner.answers.acquire_many(context.network(), bytes).map_err(|full| {
             let text = "too many answers wait to be read: read those that you asked for, and try again after the seconds in Retry-After";
-            busy(visit, full, text)
+            busy(context, full, text)
         })
     }
 
@@ -281,49 +282,50 @@ impl App {
     }
 
     /// Begins a change on behalf of nobody in particular.
-    pub(crate) async fn change<'a>(&'a self, visit: &'a Visit) -> Result<Change<'a>> {
+    pub(crate) async fn begin<'a>(&'a self, context: &'a RequestContext) -> Result<Transaction<'a>> {
         let tx = self.store().begin().await?;
         // After the lock was given: times in the store rise with the order of the transactions.
-        Ok(Change { tx, app: self, visit, now: self.clock().now(), mark: None })
+        Ok(Transaction { tx, app: self, context, now: self.clock().now(), mark: None })
     }
 
     /// The refusal of a secret that nobody knows.
-    pub(crate) async fn refuse_unknown(&self, visit: &Visit, action: &'static str) -> Error {
-        let error = self.charge(visit).map_or_else(Error::too_many, |()| Error::forbidden(false));
+    pub(crate) async fn refuse_unknown(&self, context: &RequestContext, action: &'static str) -> Error {
+        let error = self.charge(context).map_or_else(Error::too_many, |()| Error::forbidden(false));
         let detail = serde_json::json!({"reason": "unknown"});
-        self.refuse(visit, Event { action, actor: None, subject: None, outcome: Outcome::Refused, detail }, error).await
+        self.refuse(context, Event { action, actor: None, subject: None, outcome: Outcome::Refused, detail }, error)
+            .await
     }
 
     /// The refusal of a secret that was real: its holder is always told the same, though late when many came.
-    pub(crate) async fn refuse_ended(&self, visit: &Visit, event: Event<'_>, error: Error) -> Error {
-        let _ = self.charge(visit);
-        self.refuse(visit, event, error).await
+    pub(crate) async fn refuse_ended(&self, context: &RequestContext, event: Event<'_>, error: Error) -> Error {
+        let _ = self.charge(context);
+        self.refuse(context, event, error).await
     }
 
     /// The refusal of a value that was presented to confirm, and is not that of the caller's token: real or not, it counts
     /// as one that nobody knows. The right one is never slowed.
-    pub(crate) async fn refuse_confirmation(&self, visit: &Visit, event: Event<'_>) -> Error {
-        let error = self.charge(visit).map_or_else(Error::too_many, |()| Error::forbidden(false));
-        self.refuse(visit, event, error).await
+    pub(crate) async fn refuse_confirmation(&self, context: &RequestContext, event: Event<'_>) -> Error {
+        let error = self.charge(context).map_or_else(Error::too_many, |()| Error::forbidden(false));
+        self.refuse(context, event, error).await
     }
 
     /// A secret that is not good costs its address some of what it has; who has nothing left is answered late.
-    pub(crate) fn charge(&self, visit: &Visit) -> Result<(), Duration> {
-        self.strangers().charge(visit.network()).inspect_err(|_| visit.be_late())
+    pub(crate) fn charge(&self, context: &RequestContext) -> Result<(), Duration> {
+        self.strangers().charge(context.network()).inspect_err(|_| context.delay_response())
     }
 
     /// Notes a refusal, and gives back the error to answer with. It costs the writer nothing, unless it is the first of
     /// its minute, or one of the first of somebody who has signed in: a flood of them must not make others wait.
-    pub(crate) async fn refuse(&self, visit: &Visit, event: Event<'_>, error: Error) -> Error {
-        let noted = self.strangers().tally(visit, &event, self.clock().now());
-        let (kind, change) = match noted {
+    pub(crate) async fn refuse(&self, context: &RequestContext, event: Event<'_>, error: Error) -> Error {
+        let noted = self.strangers().tally(context, &event, self.clock().now());
+        let (kind, tx) = match noted {
             Noted::Counted => return error,
-            Noted::Row => (None, self.change(visit).await),
-            Noted::First(kind) => (Some(kind), self.change(visit).await),
+            Noted::Row => (None, self.begin(context).await),
+            Noted::First(kind) => (Some(kind), self.begin(context).await),
         };
-        match (kind, change) {
-            (None, Ok(change)) => change.refuse_at_once(event, error).await,
-            (Some(kind), Ok(change)) => change.refuse_first(kind, event, error).await,
+        match (kind, tx) {
+            (None, Ok(tx)) => tx.refuse_at_once(event, error).await,
+            (Some(kind), Ok(tx)) => tx.refuse_first(kind, event, error).await,
             (kind, Err(failure)) => {
                 kind.inspect(|kind| self.strangers().forget(kind));
                 failure
@@ -346,20 +348,24 @@ impl App {
     }
 
     async fn try_to_write(&self, counted: &[Counted]) -> Result<()> {
-        let visit = Visit::local();
-        let mut change = self.change(&visit).await?;
+        let context = RequestContext::local();
+        let mut tx = self.begin(&context).await?;
         for one in counted {
-            let whence = Whence { address: &one.address, request_id: &one.request_id };
-            change.record_refusals(whence, one.event(), one.more, one.latest).await?;
+            let origin = AuditOrigin { address: &one.address, request_id: &one.request_id };
+            tx.record_refusals(origin, one.event(), one.more, one.latest).await?;
         }
-        change.commit().await
+        tx.commit().await
     }
 
     /// Begins a change on behalf of a token, which is read again inside the transaction, with the session: one that was
     /// deleted or rotated since the request was let in must not leave anything behind.
-    pub(crate) async fn change_by<'a>(&'a self, visit: &'a Visit, caller: &Caller) -> Result<Change<'a>> {
-        let mut change = self.change(visit).await?;
-        let now = change.now().as_microsecond();
+    pub(crate) async fn begin_as<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        caller: &Caller,
+    ) -> Result<Transaction<'a>> {
+        let mut tx = self.begin(context).await?;
+        let now = tx.now().as_microsecond();
         let alive: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM sessions s JOIN tokens t ON t.id = s.token_id \
              WHERE s.digest = ? AND s.expires_at > ? AND t.deleted_at IS NULL \
@@ -368,29 +374,29 @@ impl App {
         .bind(caller.session())
         .bind(now)
         .bind(now)
-        .fetch_one(change.connection())
+        .fetch_one(tx.connection())
         .await?;
-        if alive { Ok(change) } else { Err(crate::service::sessions::ended()) }
+        if alive { Ok(tx) } else { Err(crate::service::sessions::ended()) }
     }
 }
 
 /// Who took all of his share is told so late.
-fn busy(visit: &Visit, full: Full, text: &str) -> Error {
+fn busy(context: &RequestContext, full: Full, text: &str) -> Error {
     if full == Full::Share {
-        visit.be_late();
+        context.delay_response();
     }
     Error::refused(ErrorCode::ServiceUnavailable, text)
 }
 
 /// The right to work on a request.
-pub(crate) struct Place {
+pub(crate) struct RequestPermit {
     _place: OwnedSemaphorePermit,
-    _guest: Guest,
+    _client: Permit,
 }
 
 /// One request, as the log and the audit know it.
 #[derive(Debug)]
-pub struct Visit {
+pub struct RequestContext {
     request_id: String,
     address: String,
     network: Network,
@@ -398,7 +404,7 @@ pub struct Visit {
     late: AtomicBool,
 }
 
-impl Visit {
+impl RequestContext {
     /// From an address.
     #[must_use]
     pub fn new(address: String) -> Self {
@@ -423,8 +429,8 @@ impl Visit {
         &self.request_id
     }
 
-    fn whence(&self) -> Whence<'_> {
-        Whence { address: &self.address, request_id: &self.request_id }
+    fn origin(&self) -> AuditOrigin<'_> {
+        AuditOrigin { address: &self.address, request_id: &self.request_id }
     }
 
     /// Where it came from.
@@ -439,11 +445,11 @@ impl Visit {
     }
 
     /// Its answer is held back for a while, when all work is done and nobody waits for it.
-    fn be_late(&self) {
+    fn delay_response(&self) {
         self.late.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_late(&self) -> bool {
+    pub(crate) fn is_delayed(&self) -> bool {
         self.late.load(Ordering::Relaxed)
     }
 
@@ -466,15 +472,15 @@ fn request_id() -> String {
 }
 
 /// One transaction with its audit rows: all of it happens, or nothing.
-pub(crate) struct Change<'a> {
-    tx: Transaction<'static, Sqlite>,
+pub(crate) struct Transaction<'a> {
+    tx: sqlx::Transaction<'static, Sqlite>,
     app: &'a App,
-    visit: &'a Visit,
+    context: &'a RequestContext,
     now: Timestamp,
     mark: Option<NewMark>,
 }
 
-impl Change<'_> {
+impl Transaction<'_> {
     /// The time of the whole change.
     pub(crate) fn now(&self) -> Timestamp {
         self.now
@@ -482,7 +488,7 @@ impl Change<'_> {
 
     /// Where the request came from.
     pub(crate) fn address(&self) -> &str {
-        &self.visit.address
+        &self.context.address
     }
 
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
@@ -491,18 +497,18 @@ impl Change<'_> {
 
     /// The request is that token's: it became known while the change was made.
     pub(crate) fn identify(&self, token_id: &str) {
-        self.visit.identify(token_id);
+        self.context.identify(token_id);
     }
 
     /// Adds an audit row.
     pub(crate) async fn record(&mut self, event: Event<'_>) -> Result<()> {
-        self.record_from(self.visit.whence(), event).await
+        self.record_from(self.context.origin(), event).await
     }
 
     /// Adds the row of so many refusals, and counts those that somebody is to be shown elsewhere.
     async fn record_refusals(
         &mut self,
-        whence: Whence<'_>,
+        origin: AuditOrigin<'_>,
         event: Event<'_>,
         count: u64,
         latest: Timestamp,
@@ -512,11 +518,11 @@ impl Change<'_> {
         {
             redeem::count_replays(self, id, count, latest).await?;
         }
-        self.record_from(whence, event).await
+        self.record_from(origin, event).await
     }
 
-    async fn record_from(&mut self, whence: Whence<'_>, event: Event<'_>) -> Result<()> {
-        let mark = self.app.audit().append(&mut self.tx, self.now.as_microsecond(), whence, event).await?;
+    async fn record_from(&mut self, origin: AuditOrigin<'_>, event: Event<'_>) -> Result<()> {
+        let mark = self.app.audit().append(&mut self.tx, self.now.as_microsecond(), origin, event).await?;
         // Of several rows the last one counts; that a gap was recorded must not be forgotten.
         self.mark = Some(mark.after(self.mark));
         Ok(())
@@ -536,9 +542,9 @@ impl Change<'_> {
     /// Records a refusal, commits that, and gives back the error to answer with. Of many in a minute, not each has a row.
     pub(crate) async fn refuse(self, event: Event<'_>, error: Error) -> Error {
         if event.actor.is_none() {
-            let _ = self.app.charge(self.visit);
+            let _ = self.app.charge(self.context);
         }
-        match self.app.strangers().tally(self.visit, &event, self.now) {
+        match self.app.strangers().tally(self.context, &event, self.now) {
             Noted::Row => self.refuse_at_once(event, error).await,
             Noted::First(kind) => self.refuse_first(kind, event, error).await,
             Noted::Counted => self.commit().await.err().unwrap_or(error),
@@ -553,8 +559,8 @@ impl Change<'_> {
     }
 
     async fn refuse_first(mut self, kind: Kind, event: Event<'_>, error: Error) -> Error {
-        let (app, whence, now) = (self.app, self.visit.whence(), self.now);
-        let written = match self.record_refusals(whence, event, 1, now).await {
+        let (app, origin, now) = (self.app, self.context.origin(), self.now);
+        let written = match self.record_refusals(origin, event, 1, now).await {
             Ok(()) => self.commit().await,
             Err(failure) => Err(failure),
         };

@@ -51,7 +51,7 @@ pub struct Event<'a> {
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
-pub struct Whence<'a> {
+pub struct AuditOrigin<'a> {
     /// The peer's address, or `local` for a command on the machine.
     pub address: &'a str,
     /// The request's id.
@@ -180,7 +180,7 @@ impl Audit {
         &self,
         connection: &mut SqliteConnection,
         at: i64,
-        whence: Whence<'_>,
+        origin: AuditOrigin<'_>,
         event: Event<'_>,
     ) -> Result<NewMark> {
         let mut last = last(connection).await?;
@@ -189,9 +189,9 @@ impl Audit {
         if let Some(detail) = gap {
             tracing::error!("the audit was tampered with, or an old copy of the store put back: {detail}");
             let gap = Event { action: GAP, actor: None, subject: None, outcome: Outcome::Done, detail };
-            last = self.insert(connection, last, at, whence, gap).await?;
+            last = self.insert(connection, last, at, origin, gap).await?;
         }
-        let mark = self.insert(connection, last, at, whence, event).await?;
+        let mark = self.insert(connection, last, at, origin, event).await?;
         Ok(NewMark { mark, over_gap })
     }
 
@@ -200,7 +200,7 @@ impl Audit {
         connection: &mut SqliteConnection,
         last: Mark,
         at: i64,
-        whence: Whence<'_>,
+        origin: AuditOrigin<'_>,
         event: Event<'_>,
     ) -> Result<Mark> {
         let row = Row {
@@ -209,8 +209,8 @@ impl Audit {
             actor: event.actor.map(str::to_owned),
             action: event.action.to_owned(),
             subject: event.subject.map(str::to_owned),
-            address: whence.address.to_owned(),
-            request_id: whence.request_id.to_owned(),
+            address: origin.address.to_owned(),
+            request_id: origin.request_id.to_owned(),
             outcome: event.outcome.name().to_owned(),
             detail: event.detail.to_string(),
         };

@@ -5,7 +5,7 @@
 //! server           a listener, a configuration and a shutdown become a running platform
 //! listen, tls      which addresses may be listened on, and with which certificate
 //! connection       one connection: what it has to take, and its end when it does not
-//! guests           how much of something one address has at once
+//! concurrency      how much of something one client has at once
 //! peer             whose process holds the other end of a connection within this machine
 //! console          pages for people, over the same service functions; no rules, no SQL
 //! site             the addresses that browsers reach it at
@@ -29,13 +29,13 @@ pub mod spark;
 
 mod app;
 mod clock;
+mod concurrency;
 mod connection;
 mod console;
 mod data_dir;
 mod error;
 #[cfg(test)]
 mod fuzz;
-mod guests;
 mod http;
 mod last_used;
 mod listen;
@@ -52,7 +52,7 @@ mod text;
 mod tls;
 mod vault;
 
-pub use app::{App, Limits, Visit};
+pub use app::{App, Limits, RequestContext};
 pub use clock::Clock;
 pub use data_dir::{DataDir, DirLock};
 pub use error::{Error, Result};

@@ -24,8 +24,8 @@ use tower_layer::Layer;
 
 use crate::{
     Proxies, StartError,
+    concurrency::{ConcurrencyLimit, Full, Permit},
     connection::{Connection, Watched},
-    guests::{Full, Guest, Guests},
     peer,
     strangers::Network,
 };
@@ -97,8 +97,8 @@ pub(crate) struct Gate {
     pub(crate) patience: Duration,
     /// For answers to be taken.
     pub(crate) stall: Duration,
-    pub(crate) guests: Arc<Guests>,
-    pub(crate) http2: Arc<Guests>,
+    pub(crate) permits: Arc<ConcurrencyLimit>,
+    pub(crate) http2: Arc<ConcurrencyLimit>,
     /// They may have any number: they speak for many.
     pub(crate) proxies: Arc<Proxies>,
     /// Jobs run as these users: one of theirs is no proxy, whatever its address.
@@ -107,20 +107,20 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Its place among the connections (`None`: it need not be counted), and whether it is a job's.
-    async fn admit(&self, stream: &TcpStream) -> io::Result<(Option<Guest>, bool)> {
+    async fn admit(&self, stream: &TcpStream) -> io::Result<(Option<Permit>, bool)> {
         let peer = stream.peer_addr()?;
-        let guest = self.guests.arrive(peer.ip().into());
+        let permit = self.permits.acquire(peer.ip().into());
         if !self.proxies.include(peer.ip()) {
-            return guest.map(|guest| (Some(guest), false)).map_err(full);
+            return permit.map(|permit| (Some(permit), false)).map_err(full);
         }
         let Some(users) = self.job_users.as_ref().filter(|_| peer.ip().to_canonical().is_loopback()) else {
             return Ok((None, false));
         };
         // Counted while it is not known.
-        let guest = guest.map_err(full)?;
+        let permit = permit.map_err(full)?;
         let owner = peer::owner(peer, stream.local_addr()?).await?;
         let is_a_job = owner.is_none_or(|owner| users.contains(&owner));
-        Ok((is_a_job.then_some(guest), is_a_job))
+        Ok((is_a_job.then_some(permit), is_a_job))
     }
 }
 
@@ -147,17 +147,17 @@ where
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let (inner, gate) = (self.inner.clone(), Arc::clone(&self.gate));
         Box::pin(async move {
-            let (guest, is_a_job) = gate.admit(&stream).await?;
+            let (permit, is_a_job) = gate.admit(&stream).await?;
             stream.set_nodelay(true)?;
             SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT)?;
-            let network = guest.is_some().then_some(stream.peer_addr()?.ip().into());
+            let network = permit.is_some().then_some(stream.peer_addr()?.ip().into());
             let connection = Connection::new(is_a_job);
             let service = Extension(Arc::clone(&connection)).layer(service);
             let stream = Watched::new(stream, connection, gate.stall);
             let (inner, service) = inner.accept(stream, service).await?;
             let deadline = Some(Box::pin(sleep(gate.patience)));
             let http2 = network.map(|network| (Arc::clone(&gate.http2), network));
-            Ok((PromptStream { inner, told: 0, deadline, http2, guests: [guest, None] }, service))
+            Ok((PromptStream { inner, told: 0, deadline, http2, permits: [permit, None] }, service))
         })
     }
 }
@@ -173,8 +173,8 @@ pub(crate) struct PromptStream<S> {
     told: usize,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Where it is counted, if it turns out to be one of HTTP/2.
-    http2: Option<(Arc<Guests>, Network)>,
-    guests: [Option<Guest>; 2],
+    http2: Option<(Arc<ConcurrencyLimit>, Network)>,
+    permits: [Option<Permit>; 2],
 }
 
 impl<S> PromptStream<S> {
@@ -188,9 +188,9 @@ impl<S> PromptStream<S> {
         self.told = self.told.saturating_add(bytes.len());
         if self.told >= TELLING {
             self.deadline = None;
-            if let Some((guests, network)) = self.http2.take() {
-                let [_, guest] = &mut self.guests;
-                *guest = Some(guests.arrive(network).map_err(full)?);
+            if let Some((permits, network)) = self.http2.take() {
+                let [_, permit] = &mut self.permits;
+                *permit = Some(permits.acquire(network).map_err(full)?);
             }
         }
         Ok(())
@@ -244,19 +244,19 @@ mod tests {
 
     #[test]
     fn http2_is_known_by_its_first_words_however_they_come() {
-        let http2 = Guests::half(2);
+        let http2 = ConcurrencyLimit::half(2);
         let network = Network::of("192.0.2.1");
         let is_http2 = |pieces: &[&[u8]]| {
             let entry = Some((Arc::clone(&http2), network));
-            let mut stream = PromptStream { inner: (), told: 0, deadline: None, http2: entry, guests: [None, None] };
-            pieces.iter().try_for_each(|piece| stream.look(piece)).map(|()| stream.guests[1].is_some())
+            let mut stream = PromptStream { inner: (), told: 0, deadline: None, http2: entry, permits: [None, None] };
+            pieces.iter().try_for_each(|piece| stream.look(piece)).map(|()| stream.permits[1].is_some())
         };
         let bytes: Vec<_> = HTTP2.chunks(1).collect();
         assert!(is_http2(&[HTTP2]).unwrap() && is_http2(&bytes).unwrap());
         assert!(is_http2(&[&HTTP2[..3], &HTTP2[3..], b"more"]).unwrap());
         assert!(!is_http2(&[b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]).unwrap());
         assert!(!is_http2(&[b"PRI * HTTP/1.1\r\nHost: x\r\n\r\n"]).unwrap());
-        let _one = http2.arrive(network).unwrap();
+        let _one = http2.acquire(network).unwrap();
         assert_eq!(is_http2(&[HTTP2]).unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
     }
 

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     App, Clock, DataDir, DirLock, Limits, Proxies, PublicUrl, StartError, TlsFiles,
     audit::Audit,
-    guests::Guests,
+    concurrency::ConcurrencyLimit,
     http, last_used,
     listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
     safe_path,
@@ -193,8 +193,8 @@ impl Server {
         let gate = Gate {
             patience,
             stall: self.app.limits().stall,
-            guests: Guests::half(raise_file_limit()),
-            http2: Guests::half(MOST_HTTP2),
+            permits: ConcurrencyLimit::half(raise_file_limit()),
+            http2: ConcurrencyLimit::half(MOST_HTTP2),
             proxies: self.proxies,
             job_users: self.app.spark().job_uids(),
         };

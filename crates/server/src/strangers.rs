@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::{
     Limits,
-    app::Visit,
+    app::RequestContext,
     audit::{Event, Outcome},
 };
 
@@ -194,7 +194,7 @@ impl Strangers {
     }
 
     /// Notes a refusal.
-    pub(crate) fn tally(&self, visit: &Visit, event: &Event<'_>, now: Timestamp) -> Noted {
+    pub(crate) fn tally(&self, context: &RequestContext, event: &Event<'_>, now: Timestamp) -> Noted {
         let reason = event.detail.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
         if event.actor.is_some_and(|actor| self.has_a_row(actor)) {
             return Noted::Row;
@@ -202,14 +202,14 @@ impl Strangers {
         let signed_in = event.actor.is_some();
         let mut kind = Kind {
             // Of one token, wherever it asks from and whatever it asks for.
-            network: if signed_in { Network::Other } else { visit.network() },
+            network: if signed_in { Network::Other } else { context.network() },
             actor: event.actor.map(str::to_owned),
             action: event.action,
             outcome: event.outcome,
             subject: event.subject.filter(|_| !signed_in).map(str::to_owned),
             reason,
         };
-        let mut address = visit.address();
+        let mut address = context.address();
         let mut kinds = self.kinds();
         let class = |kind: &Kind| (kind.subject.is_some(), kind.actor.is_some());
         let alike = |other: &&Kind| class(other) == class(&kind);
@@ -223,10 +223,10 @@ impl Strangers {
             tally.more = tally.more.saturating_add(1);
             tally.latest = now;
             address.clone_into(&mut tally.address);
-            visit.request_id().clone_into(&mut tally.request_id);
+            context.request_id().clone_into(&mut tally.request_id);
             return Noted::Counted;
         }
-        let (address, request_id) = (address.to_owned(), visit.request_id().to_owned());
+        let (address, request_id) = (address.to_owned(), context.request_id().to_owned());
         let more = u64::from(signed_in);
         kinds.insert(kind.clone(), Tally { since: Instant::now(), more, latest: now, address, request_id });
         if signed_in { Noted::Counted } else { Noted::First(kind) }
@@ -308,8 +308,8 @@ mod tests {
         Event { action: "create_session", actor: None, subject: None, outcome: Outcome::Refused, detail }
     }
 
-    fn tally(strangers: &Strangers, visit: &Visit, reason: &str) -> Noted {
-        strangers.tally(visit, &refusal(reason), Timestamp::UNIX_EPOCH)
+    fn tally(strangers: &Strangers, context: &RequestContext, reason: &str) -> Noted {
+        strangers.tally(context, &refusal(reason), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -357,19 +357,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_is_a_row_and_the_rest_a_number() {
         let strangers = strangers();
-        let visit = Visit::new("192.0.2.1".to_owned());
-        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::First(_)));
+        let context = RequestContext::new("192.0.2.1".to_owned());
+        assert!(matches!(tally(&strangers, &context, "unknown"), Noted::First(_)));
         for _ in 0..5 {
-            assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::Counted));
+            assert!(matches!(tally(&strangers, &context, "unknown"), Noted::Counted));
         }
-        assert!(matches!(tally(&strangers, &visit, "deleted"), Noted::First(_)));
+        assert!(matches!(tally(&strangers, &context, "deleted"), Noted::First(_)));
         assert!(strangers.counted(false).is_empty(), "the minute is not over");
         tokio::time::advance(Duration::from_secs(60)).await;
         let counted = strangers.counted(false);
         assert_eq!(counted.len(), 1);
         assert_eq!(counted[0].event().detail, json!({"reason": "unknown", "count": 5}));
         // While they are written, another comes.
-        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::Counted));
+        assert!(matches!(tally(&strangers, &context, "unknown"), Noted::Counted));
         strangers.written(&counted);
         assert!(strangers.counted(false).is_empty(), "its minute has just begun");
         let counted = strangers.counted(true);
@@ -377,10 +377,12 @@ mod tests {
         assert_eq!(strangers.counted(true)[0].event().detail["count"], 1, "not written: it waits");
         strangers.written(&counted);
         assert!(strangers.counted(true).is_empty());
-        let Noted::First(kind) = tally(&strangers, &visit, "unknown") else { panic!("not forgotten when it is quiet") };
+        let Noted::First(kind) = tally(&strangers, &context, "unknown") else {
+            panic!("not forgotten when it is quiet")
+        };
         strangers.forget(&kind);
-        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::First(_)), "its row could not be written");
-        assert!(matches!(tally(&strangers, &visit, "unknown"), Noted::Counted));
+        assert!(matches!(tally(&strangers, &context, "unknown"), Noted::First(_)), "its row could not be written");
+        assert!(matches!(tally(&strangers, &context, "unknown"), Noted::Counted));
         strangers.forget(&kind);
         assert_eq!(strangers.counted(true)[0].more, 1, "that one was told that it was refused");
     }
@@ -389,10 +391,10 @@ mod tests {
     async fn of_who_has_signed_in_the_first_are_rows_and_the_rest_a_number() {
         let strangers = strangers();
         let note = |actor: &str, n: u32| {
-            let visit = Visit::new(Ipv4Addr::from_bits(n).to_string());
+            let context = RequestContext::new(Ipv4Addr::from_bits(n).to_string());
             let (subject, reason) = (format!("cluster-{n}"), ["role", "unknown job"][n as usize % 2]);
             let event = Event { actor: Some(actor), subject: Some(&subject), ..refusal(reason) };
-            matches!(strangers.tally(&visit, &event, Timestamp::UNIX_EPOCH), Noted::Row)
+            matches!(strangers.tally(&context, &event, Timestamp::UNIX_EPOCH), Noted::Row)
         };
         assert_eq!((0..1_000).filter(|n| note("anna", *n)).count(), 30);
         assert!(note("otto", 1), "another's are rows");
@@ -418,8 +420,8 @@ mod tests {
     async fn a_botnet_has_a_bounded_number_of_rows() {
         let strangers = strangers();
         let firsts = (0..5_000_u32).filter(|n| {
-            let visit = Visit::new(Ipv4Addr::from_bits(*n).to_string());
-            matches!(tally(&strangers, &visit, "unknown"), Noted::First(_))
+            let context = RequestContext::new(Ipv4Addr::from_bits(*n).to_string());
+            matches!(tally(&strangers, &context, "unknown"), Noted::First(_))
         });
         assert_eq!(firsts.count(), MOST_KINDS + 1);
         let counted = strangers.counted(true);
@@ -430,18 +432,19 @@ mod tests {
     async fn who_holds_a_real_secret_is_not_lost_in_a_botnet() {
         let strangers = strangers();
         for n in 0..5_000_u32 {
-            tally(&strangers, &Visit::new(Ipv4Addr::from_bits(n).to_string()), "unknown");
+            tally(&strangers, &RequestContext::new(Ipv4Addr::from_bits(n).to_string()), "unknown");
         }
         for n in 0..5_000_u32 {
             let ended = Event { subject: Some("tok_0"), ..refusal("deleted") };
-            strangers.tally(&Visit::new(Ipv4Addr::from_bits(n).to_string()), &ended, Timestamp::UNIX_EPOCH);
+            strangers.tally(&RequestContext::new(Ipv4Addr::from_bits(n).to_string()), &ended, Timestamp::UNIX_EPOCH);
         }
         assert!(strangers.kinds().len() <= 2 * (MOST_KINDS + 1));
-        let (visit, at) = (Visit::new("192.0.2.1".to_owned()), |second| Timestamp::from_second(second).unwrap());
+        let (context, at) =
+            (RequestContext::new("192.0.2.1".to_owned()), |second| Timestamp::from_second(second).unwrap());
         let replay = || Event { subject: Some("tok_1"), outcome: Outcome::Replay, ..refusal("already redeemed") };
-        assert!(matches!(strangers.tally(&visit, &replay(), at(1)), Noted::First(_)));
+        assert!(matches!(strangers.tally(&context, &replay(), at(1)), Noted::First(_)));
         for n in 2..5 {
-            assert!(matches!(strangers.tally(&visit, &replay(), at(n)), Noted::Counted));
+            assert!(matches!(strangers.tally(&context, &replay(), at(n)), Noted::Counted));
         }
         assert_eq!(strangers.replays(), HashMap::from([("tok_1".to_owned(), (3, at(4)))]));
     }

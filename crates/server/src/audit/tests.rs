@@ -27,7 +27,7 @@ impl Chain {
 
     async fn add(&self, audit: &Audit, keep: bool) {
         let mut tx = self.store.begin().await.unwrap();
-        let whence = Whence { address: "127.0.0.1", request_id: "req_1" };
+        let origin = AuditOrigin { address: "127.0.0.1", request_id: "req_1" };
         let event = Event {
             action: "delete_token",
             actor: Some("tok_a"),
@@ -35,7 +35,7 @@ impl Chain {
             outcome: Outcome::Done,
             detail: json!({"name": "anna"}),
         };
-        let mark = audit.append(&mut tx, 7, whence, event).await.unwrap();
+        let mark = audit.append(&mut tx, 7, origin, event).await.unwrap();
         tx.commit().await.unwrap();
         if keep {
             audit.keep(mark).unwrap();

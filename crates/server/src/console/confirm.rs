@@ -134,7 +134,7 @@ impl<T> Sensitive<T> {
         } else if let Some(text) = unlike_access_token(&value) {
             text
         } else {
-            match sign_in::confirm(&visitor.app, &visitor.visit, &visitor.caller, &value, what_for).await {
+            match sign_in::confirm(&visitor.app, &visitor.context, &visitor.caller, &value, what_for).await {
                 Ok(()) => {
                     visitor.question = Question::new(Confirmed::Lately);
                     return Ok(Ok(asked.fields));

@@ -70,9 +70,9 @@ pub(super) async fn create(Administrator(mut visitor): Administrator, sent: Sens
         Ok(request) => request,
         Err(problems) => return bad(StatusCode::BAD_REQUEST, problems),
     };
-    let Visitor { app, visit, caller, .. } = &visitor;
+    let Visitor { app, context, caller, .. } = &visitor;
     let key = Key::of_form(&sent.nonce);
-    match create_token::create_token(app, visit, caller, &key, request).await {
+    match create_token::create_token(app, context, caller, &key, request).await {
         Ok(made) => Ok(shown(&visitor, &made)),
         Err(Error::Refused { code: ErrorCode::Conflict, field, .. }) => {
             if let Some(id) = create_token::made_with(app, caller, &key).await? {

@@ -13,12 +13,12 @@ use maud::html;
 use mlplatform_protocol::{ErrorBody, ErrorCode, routes};
 
 use super::{guard, layout::Page, texts::T};
-use crate::{app::Visit, site::Site};
+use crate::{app::RequestContext, site::Site};
 
 /// Around everything, so that a refusal by any layer becomes a page.
 pub(crate) async fn dress(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
     let reads_pages = accepts_html(request.headers()) && !routes::is_below_one(request.uri().path());
-    let visit = request.extensions().get::<Arc<Visit>>().cloned();
+    let context = request.extensions().get::<Arc<RequestContext>>().cloned();
     let response = next.run(request).await;
     let is_page = |headers: &HeaderMap| {
         headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
@@ -31,7 +31,7 @@ pub(crate) async fn dress(State(site): State<Arc<Site>>, request: Request, next:
     };
     let mut response = match &body {
         Some(body) if reads_pages => {
-            let page = page(body, visit.as_deref());
+            let page = page(body, context.as_deref());
             let mut dressed = page.into_response();
             *dressed.status_mut() = response.status();
             for (name, value) in response.headers() {
@@ -59,7 +59,7 @@ fn accepts_html(headers: &HeaderMap) -> bool {
         .is_some_and(|accept| accept.contains("text/html"))
 }
 
-fn page(body: &ErrorBody, visit: Option<&Visit>) -> Response {
+fn page(body: &ErrorBody, context: Option<&RequestContext>) -> Response {
     let (title, text) = match body.status {
         400 => (T.error_bad_request, body.field().unwrap_or_default()),
         403 => (T.error_forbidden, T.error_forbidden_text),
@@ -75,7 +75,7 @@ fn page(body: &ErrorBody, visit: Option<&Visit>) -> Response {
             h1 { (title) }
             p { (text) }
             @if body.status == 403 { p.hint { (body.field().unwrap_or_default()) } }
-            @if body.status >= 500 && let Some(visit) = visit { p.hint { (T.request_id) " " code { (visit.request_id()) } } }
+            @if body.status >= 500 && let Some(context) = context { p.hint { (T.request_id) " " code { (context.request_id()) } } }
             p.buttons { a.button href="/" { (T.back_to_start) } }
         }
     };

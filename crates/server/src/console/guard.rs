@@ -13,8 +13,8 @@ use mlplatform_protocol::ErrorCode;
 use super::Console;
 use crate::{
     Error, Result,
-    app::Visit,
-    guests::Guest,
+    app::RequestContext,
+    concurrency::Permit,
     http::{input, outgoing},
 };
 
@@ -47,14 +47,14 @@ pub(super) async fn check(State(console): State<Console>, mut request: Request, 
 /// whoever sends one slowly keeps nobody out.
 pub(super) async fn admit(State(console): State<Console>, request: Request, next: Next) -> Response {
     let admitted = async {
-        let visit = Visit::of(request.extensions())?;
+        let context = RequestContext::of(request.extensions())?;
         let (request, room) = if request.method() == Method::POST {
-            let (request, room) = read(&console, &visit, request).await?;
+            let (request, room) = read(&console, &context, request).await?;
             (request, Some(room))
         } else {
             (request, None)
         };
-        Ok::<_, Error>((request, room, console.app.place(&visit)?))
+        Ok::<_, Error>((request, room, console.app.place(&context)?))
     };
     match admitted.await {
         Ok((request, _room, place)) => {
@@ -66,10 +66,10 @@ pub(super) async fn admit(State(console): State<Console>, request: Request, next
     }
 }
 
-async fn read(console: &Console, visit: &Visit, request: Request) -> Result<(Request, Guest)> {
+async fn read(console: &Console, context: &RequestContext, request: Request) -> Result<(Request, Permit)> {
     let (parts, body) = request.into_parts();
     let length = input::announced(&parts.headers);
-    let (form, room) = input::collect(&console.app, visit, length, body, LARGEST_FORM).await?;
+    let (form, room) = input::collect(&console.app, context, length, body, LARGEST_FORM).await?;
     Ok((Request::from_parts(parts, Body::from(form)), room))
 }
 

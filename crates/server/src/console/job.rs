@@ -93,7 +93,7 @@ pub(super) async fn whole_log(visitor: Visitor, Path((cluster_id, job_name)): Pa
 
 /// Whoever may ask the API may ask for its page.
 async fn allow(visitor: &Visitor, route: &Route) -> Result<()> {
-    sessions::require(&visitor.app, &visitor.visit, &visitor.caller, route.access, route.name).await
+    sessions::require(&visitor.app, &visitor.context, &visitor.caller, route.access, route.name).await
 }
 
 fn missing(visitor: &Visitor, why: &str) -> Response {

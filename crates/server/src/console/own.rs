@@ -112,6 +112,6 @@ pub(super) async fn sign_out_others(mut visitor: Visitor, sent: Sensitive<Nothin
     if let Err(asked) = sent.confirmed(&mut visitor, "sign_out").await? {
         return Ok(asked.on(others(&visitor)));
     }
-    sign_in::sign_out_others(&visitor.app, &visitor.visit, &visitor.caller).await?;
+    sign_in::sign_out_others(&visitor.app, &visitor.context, &visitor.caller).await?;
     Ok(Redirect::to("/me?alone").into_response())
 }

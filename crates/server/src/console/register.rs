@@ -224,10 +224,10 @@ pub(super) async fn create(Administrator(mut visitor): Administrator, sent: Sens
         Ok(request) => request,
         Err(problems) => return bad(StatusCode::BAD_REQUEST, problems),
     };
-    let Visitor { app, visit, caller, .. } = &visitor;
+    let Visitor { app, context, caller, .. } = &visitor;
     let key = Key::of_form(&sent.nonce);
     let name = request.client_name.as_str().to_owned();
-    match register_tokens::create_register_token(app, visit, caller, Some(&key), request).await {
+    match register_tokens::create_register_token(app, context, caller, Some(&key), request).await {
         Ok(made) => Ok(shown(&visitor, &name, &made)),
         Err(Error::Refused { code: ErrorCode::Conflict, field, .. }) => {
             if register_tokens::made_with(app, caller, &key).await? {
@@ -329,8 +329,8 @@ pub(super) async fn withdraw(
         let Some(info) = waiting(&visitor, &id).await? else { return Ok(gone(&visitor)) };
         return Ok(asked.on(withdrawal(&visitor, &info)));
     }
-    let Visitor { app, visit, caller, .. } = &visitor;
-    match register_tokens::delete_register_token(app, visit, caller, DeleteRegisterTokenRequest { token_id }).await {
+    let Visitor { app, context, caller, .. } = &visitor;
+    match register_tokens::delete_register_token(app, context, caller, DeleteRegisterTokenRequest { token_id }).await {
         Ok(()) => {
             let query = layout::query_string([("withdrawn", id.as_str())].into_iter());
             Ok(Redirect::to(&format!("{PATH}?{query}")).into_response())

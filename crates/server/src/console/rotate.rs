@@ -27,8 +27,8 @@ use crate::{
 /// The token that the page is about, if the visitor may rotate it.
 async fn found(visitor: &Visitor, id: &str, action: &'static str) -> Result<Option<TokenInfo>, Failure> {
     if id != visitor.caller.id() {
-        let Visitor { app, visit, caller, .. } = visitor;
-        sessions::require(app, visit, caller, Access::Administrator, action).await?;
+        let Visitor { app, context, caller, .. } = visitor;
+        sessions::require(app, context, caller, Access::Administrator, action).await?;
     }
     Ok(search::living_token(&visitor.app, id).await?)
 }
@@ -88,10 +88,10 @@ pub(super) async fn rotate(mut visitor: Visitor, Path(id): Path<String>, sent: S
         Err(text) => return bad(StatusCode::BAD_REQUEST, &text),
     };
     let Ok(token_name) = TokenName::new(&info.name) else { return Ok(gone(&visitor)) };
-    let Visitor { app, visit, caller, .. } = &visitor;
+    let Visitor { app, context, caller, .. } = &visitor;
     let key = Key::of_form(&sent.nonce);
     let request = RotateTokenRequest { token_name, overlap };
-    match rotate::rotate_token(app, visit, caller, Some(&key), request).await {
+    match rotate::rotate_token(app, context, caller, Some(&key), request).await {
         Ok(made) => Ok(shown(&visitor, &made)),
         Err(Error::Refused { code: ErrorCode::Conflict, field, .. }) => {
             if rotate::made_with(app, caller, &key).await? {

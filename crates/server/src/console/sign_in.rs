@@ -39,7 +39,7 @@ pub(super) struct Token {
 
 pub(super) async fn page(stranger: Stranger, headers: HeaderMap, Query(way): Query<Way>) -> Answer {
     if let Some(session) = &stranger.session
-        && sign_in::signed_in(&stranger.app, &stranger.visit, session).await?.is_some()
+        && sign_in::signed_in(&stranger.app, &stranger.context, session).await?.is_some()
     {
         return Ok(Redirect::to(local(&way.next)).into_response());
     }
@@ -98,7 +98,7 @@ pub(super) async fn with_token(stranger: Stranger, OpenForm(sent): OpenForm<Toke
     if let Some(text) = unlike_access_token(&token) {
         return refused(StatusCode::BAD_REQUEST, text);
     }
-    match sign_in::sign_in(&stranger.app, &stranger.visit, &token).await {
+    match sign_in::sign_in(&stranger.app, &stranger.context, &token).await {
         Ok(session) => signed_in(&stranger, &session, local(&sent.next)).await,
         Err(Error::Refused { code: ErrorCode::Forbidden, .. }) => refused(StatusCode::FORBIDDEN, T.sign_in_refused),
         Err(error) => Err(error.into()),
@@ -119,7 +119,7 @@ pub(super) fn unlike_access_token(value: &Secret) -> Option<&'static str> {
 /// With a new session; one that the browser had before is ended.
 async fn signed_in(stranger: &Stranger, session: &Secret, next: &str) -> Answer {
     if let Some(before) = &stranger.session {
-        sign_in::sign_out(&stranger.app, &stranger.visit, before).await?;
+        sign_in::sign_out(&stranger.app, &stranger.context, before).await?;
     }
     Ok(with_cookie(&stranger.site, Some(session), next))
 }
@@ -166,7 +166,7 @@ pub(super) async fn code_page(Query(sent): Query<Code>) -> Answer {
 
 pub(super) async fn with_code(stranger: Stranger, OpenForm(sent): OpenForm<Code>) -> Answer {
     let code = Secret::from_pasted(&sent.code);
-    match sign_in::sign_in_with_code(&stranger.app, &stranger.visit, &code).await {
+    match sign_in::sign_in_with_code(&stranger.app, &stranger.context, &code).await {
         Ok(session) => signed_in(&stranger, &session, "/").await,
         Err(Error::Refused { code: ErrorCode::Forbidden, .. }) => {
             Ok(form(StatusCode::FORBIDDEN, layout::problem(&html! { (T.code_refused) }), ""))
@@ -180,7 +180,7 @@ pub(super) struct Nothing {}
 
 pub(super) async fn sign_out(stranger: Stranger, _: Visitor, _: Form<Nothing>) -> Answer {
     let session = stranger.session.as_ref().ok_or(Failure::Elsewhere("/sign-in".to_owned()))?;
-    sign_in::sign_out(&stranger.app, &stranger.visit, session).await?;
+    sign_in::sign_out(&stranger.app, &stranger.context, session).await?;
     Ok(signed_out(&stranger.site))
 }
 

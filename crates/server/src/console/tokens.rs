@@ -173,7 +173,7 @@ pub(super) async fn delete(
         let Some(info) = search::living_token(&visitor.app, &id).await? else { return Ok(gone(&visitor)) };
         return Ok(asked.on(deletion(&visitor, &info)));
     }
-    tokens::delete_token_by_id(&visitor.app, &visitor.visit, &visitor.caller, &id).await?;
+    tokens::delete_token_by_id(&visitor.app, &visitor.context, &visitor.caller, &id).await?;
     if id == visitor.caller.id() {
         return Ok(sign_in::signed_out(&stranger.site));
     }

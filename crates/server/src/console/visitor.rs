@@ -17,7 +17,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{Console, confirm::Question, guard::Origin};
 use crate::{
     Error,
-    app::{App, Visit},
+    app::{App, RequestContext},
     service::{
         secret::digest,
         sessions::{self, Caller},
@@ -53,7 +53,7 @@ impl IntoResponse for Failure {
 pub(super) struct Stranger {
     pub(super) app: App,
     pub(super) site: Arc<Site>,
-    pub(super) visit: Arc<Visit>,
+    pub(super) context: Arc<RequestContext>,
     pub(super) session: Option<Secret>,
 }
 
@@ -61,16 +61,16 @@ impl FromRequestParts<Console> for Stranger {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Failure> {
-        let visit = Visit::of(&parts.extensions)?;
+        let context = RequestContext::of(&parts.extensions)?;
         let session = cookie(&console.site, &parts.headers);
-        Ok(Self { app: console.app.clone(), site: Arc::clone(&console.site), visit, session })
+        Ok(Self { app: console.app.clone(), site: Arc::clone(&console.site), context, session })
     }
 }
 
 /// Somebody who is signed in.
 pub(super) struct Visitor {
     pub(super) app: App,
-    pub(super) visit: Arc<Visit>,
+    pub(super) context: Arc<RequestContext>,
     pub(super) caller: Caller,
     /// What a form asks before it changes anything.
     pub(super) question: Question,
@@ -84,11 +84,11 @@ impl FromRequestParts<Console> for Visitor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Failure> {
-        let Stranger { app, visit, session, .. } = Stranger::from_request_parts(parts, console).await?;
+        let Stranger { app, context, session, .. } = Stranger::from_request_parts(parts, console).await?;
         let origin = parts.extensions.get::<Origin>().ok_or(Error::Fault("a page was asked for around its guard"))?;
         let origin = origin.0.clone();
         let caller = match &session {
-            Some(session) => sign_in::signed_in(&app, &visit, session).await?,
+            Some(session) => sign_in::signed_in(&app, &context, session).await?,
             None => None,
         };
         let (Some((caller, confirmed)), Some(session)) = (caller, session) else {
@@ -99,7 +99,7 @@ impl FromRequestParts<Console> for Visitor {
             return Err(Failure::Elsewhere(format!("/sign-in?next={next}{ended}")));
         };
         let question = Question::new(confirmed);
-        Ok(Self { app, visit, caller, question, form_token: form_token(&session), origin })
+        Ok(Self { app, context, caller, question, form_token: form_token(&session), origin })
     }
 }
 
@@ -111,9 +111,9 @@ impl FromRequestParts<Console> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Failure> {
         let visitor = Visitor::from_request_parts(parts, console).await?;
-        let Visitor { app, visit, caller, .. } = &visitor;
+        let Visitor { app, context, caller, .. } = &visitor;
         let action = if parts.method == Method::GET { "open_page" } else { "send_form" };
-        sessions::require(app, visit, caller, Access::Administrator, action).await?;
+        sessions::require(app, context, caller, Access::Administrator, action).await?;
         Ok(Self(visitor))
     }
 }

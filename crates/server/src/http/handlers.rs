@@ -66,12 +66,12 @@ async fn openapi(_: Call<OpenApi>) -> Result<Response> {
 }
 
 async fn create_session(call: Call<CreateSession>) -> Result<Session> {
-    sessions::create_session(&call.app, &call.visit, call.request).await
+    sessions::create_session(&call.app, &call.context, call.request).await
 }
 
 async fn create_register_token(call: Call<CreateRegisterToken>) -> Result<CreatedRegisterToken> {
     let caller = call.caller()?.clone();
-    register_tokens::create_register_token(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    register_tokens::create_register_token(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn get_register_tokens_info(call: Call<GetRegisterTokensInfo>) -> Result<Page<RegisterTokenInfo>> {
@@ -80,26 +80,26 @@ async fn get_register_tokens_info(call: Call<GetRegisterTokensInfo>) -> Result<P
 
 async fn delete_register_token(call: Call<DeleteRegisterToken>) -> Result<()> {
     let caller = call.caller()?.clone();
-    register_tokens::delete_register_token(&call.app, &call.visit, &caller, call.request).await
+    register_tokens::delete_register_token(&call.app, &call.context, &caller, call.request).await
 }
 
 async fn create_refresh_token(call: Call<CreateRefreshToken>) -> Result<CreatedRefreshToken> {
-    redeem::create_refresh_token(&call.app, &call.visit, call.key.as_ref(), call.request).await
+    redeem::create_refresh_token(&call.app, &call.context, call.key.as_ref(), call.request).await
 }
 
 async fn delete_token(call: Call<DeleteToken>) -> Result<()> {
     let caller = call.caller()?.clone();
-    tokens::delete_token(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    tokens::delete_token(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn rotate_token(call: Call<RotateToken>) -> Result<RotatedToken> {
     let caller = call.caller()?.clone();
-    rotate::rotate_token(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    rotate::rotate_token(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn delete_issuer_tokens(call: Call<DeleteIssuerTokens>) -> Result<DeletedTokens> {
     let caller = call.caller()?.clone();
-    issuer::delete_issuer_tokens(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    issuer::delete_issuer_tokens(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn who_am_i(call: Call<WhoAmI>) -> Result<TokenInfo> {
@@ -113,7 +113,7 @@ async fn get_project_tokens_info(call: Call<GetProjectTokensInfo>) -> Result<Pag
 
 async fn create_cluster(call: Call<CreateCluster>) -> Result<ClusterInfo> {
     let caller = call.caller()?.clone();
-    clusters::create_cluster(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    clusters::create_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn get_clusters(call: Call<GetClusters>) -> Result<Page<ClusterInfo>> {
@@ -126,37 +126,37 @@ async fn get_cluster_info(call: Call<GetClusterInfo>) -> Result<ClusterInfo> {
 
 async fn delete_cluster(call: Call<DeleteCluster>) -> Result<()> {
     let caller = call.caller()?.clone();
-    clusters::delete_cluster(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    clusters::delete_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn set_cluster_delete_time(call: Call<SetClusterDeleteTime>) -> Result<ClusterInfo> {
     let caller = call.caller()?.clone();
-    inactivity::set_cluster_delete_time(&call.app, &call.visit, &caller, call.request).await
+    inactivity::set_cluster_delete_time(&call.app, &call.context, &caller, call.request).await
 }
 
 async fn remove_cluster_delete_time(call: Call<RemoveClusterDeleteTime>) -> Result<ClusterInfo> {
     let caller = call.caller()?.clone();
-    inactivity::remove_cluster_delete_time(&call.app, &call.visit, &caller, call.request).await
+    inactivity::remove_cluster_delete_time(&call.app, &call.context, &caller, call.request).await
 }
 
 async fn set_cluster_suspend_time(call: Call<SetClusterSuspendTime>) -> Result<ClusterInfo> {
     let caller = call.caller()?.clone();
-    inactivity::set_cluster_suspend_time(&call.app, &call.visit, &caller, call.request).await
+    inactivity::set_cluster_suspend_time(&call.app, &call.context, &caller, call.request).await
 }
 
 async fn remove_cluster_suspend_time(call: Call<RemoveClusterSuspendTime>) -> Result<ClusterInfo> {
     let caller = call.caller()?.clone();
-    inactivity::remove_cluster_suspend_time(&call.app, &call.visit, &caller, call.request).await
+    inactivity::remove_cluster_suspend_time(&call.app, &call.context, &caller, call.request).await
 }
 
 async fn wake_up_cluster(call: Call<WakeUpCluster>) -> Result<()> {
     let caller = call.caller()?.clone();
-    clusters::wake_up_cluster(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    clusters::wake_up_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn create_secret_from_yaml(call: Call<CreateSecretFromYaml>) -> Result<SecretInfo> {
     let caller = call.caller()?.clone();
-    objects::create_secret(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    objects::create_secret(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn list_secrets(call: Call<ListSecrets>) -> Result<Page<String>> {
@@ -169,12 +169,12 @@ async fn get_secret_detail(call: Call<GetSecretDetail>) -> Result<SecretInfo> {
 
 async fn delete_secret(call: Call<DeleteSecret>) -> Result<()> {
     let caller = call.caller()?.clone();
-    objects::delete_secret(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    objects::delete_secret(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn create_configmap_from_yaml(call: Call<CreateConfigmapFromYaml>) -> Result<ConfigmapInfo> {
     let caller = call.caller()?.clone();
-    objects::create_configmap(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    objects::create_configmap(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn list_configmaps(call: Call<ListConfigmaps>) -> Result<Page<String>> {
@@ -187,7 +187,7 @@ async fn get_configmap_detail(call: Call<GetConfigmapDetail>) -> Result<Configma
 
 async fn delete_configmap(call: Call<DeleteConfigmap>) -> Result<()> {
     let caller = call.caller()?.clone();
-    objects::delete_configmap(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    objects::delete_configmap(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn get_audit(call: Call<GetAudit>) -> Result<Page<AuditEntry>> {

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Visit},
-    guests::Guest,
+    app::{App, RequestContext},
+    concurrency::Permit,
 };
 
 /// What a body costs beside its bytes: its head, and what waits for it.
@@ -29,10 +29,14 @@ const OVERHEAD: usize = 4096;
 /// A request that was understood, and the room that its body has; to be kept as long as anything of the body is.
 pub(super) struct Read<T> {
     pub(super) request: T,
-    pub(super) room: Option<Guest>,
+    pub(super) room: Option<Permit>,
 }
 
-pub(super) async fn read<E: Endpoint>(app: &App, visit: &Visit, request: Request) -> Result<Read<E::Request>> {
+pub(super) async fn read<E: Endpoint>(
+    app: &App,
+    context: &RequestContext,
+    request: Request,
+) -> Result<Read<E::Request>> {
     let (mut parts, body) = request.into_parts();
     let path = path_fields(&mut parts).await?;
     if parts.method == Method::POST {
@@ -43,7 +47,7 @@ pub(super) async fn read<E: Endpoint>(app: &App, visit: &Visit, request: Request
         let length = announced(&parts.headers);
         // Whoever sends slowly does not hold a whole head meanwhile.
         drop(parts);
-        let (body, room) = collect(app, visit, length, body, E::ROUTE.largest_body()).await?;
+        let (body, room) = collect(app, context, length, body, E::ROUTE.largest_body()).await?;
         let request = if body.len() > LARGEST_BODY {
             let _turn = app.turn_to_read().await;
             let understood = spawn_blocking(move || from_json(&body, path));
@@ -81,13 +85,13 @@ pub(crate) fn announced(headers: &HeaderMap) -> Option<usize> {
 /// if nobody said how long it would be, as it grows.
 pub(crate) async fn collect(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     length: Option<usize>,
     body: Body,
     largest: usize,
-) -> Result<(Vec<u8>, Guest)> {
+) -> Result<(Vec<u8>, Permit)> {
     let patience = app.limits().body;
-    let collected = tokio::time::timeout(patience, collect_all(app, visit, length, body, largest)).await;
+    let collected = tokio::time::timeout(patience, collect_all(app, context, length, body, largest)).await;
     collected.unwrap_or_else(|_| {
         let text = format!("the body took longer than {} seconds: send it again", patience.as_secs());
         Err(Error::refused(ErrorCode::RequestTimeout, text))
@@ -96,11 +100,11 @@ pub(crate) async fn collect(
 
 async fn collect_all(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     length: Option<usize>,
     body: Body,
     largest: usize,
-) -> Result<(Vec<u8>, Guest)> {
+) -> Result<(Vec<u8>, Permit)> {
     let too_large = || {
         let text = format!("the body is larger than {largest} bytes, the most that is read");
         Error::refused(ErrorCode::PayloadTooLarge, text)
@@ -109,7 +113,8 @@ async fn collect_all(
         return Err(too_large());
     }
     let mut held = length.unwrap_or(0);
-    let mut room = app.room_for_body(visit, held.saturating_add(OVERHEAD), length.unwrap_or(largest) > LARGEST_BODY)?;
+    let mut room =
+        app.room_for_body(context, held.saturating_add(OVERHEAD), length.unwrap_or(largest) > LARGEST_BODY)?;
     let mut bytes = Vec::with_capacity(held);
     let mut stream = body.into_data_stream();
     while let Some(piece) = stream.next().await {
@@ -121,7 +126,7 @@ async fn collect_all(
         if whole > held {
             // As a vector grows.
             let more = whole.max(held.saturating_mul(2)).min(largest).saturating_sub(held);
-            room.grow(more).map_err(|full| App::no_room_for_body(visit, full))?;
+            room.grow(more).map_err(|full| App::no_room_for_body(context, full))?;
             held = held.saturating_add(more);
         }
         bytes.extend_from_slice(&piece);

@@ -31,7 +31,7 @@ pub(super) fn mount(api: Api) -> Api {
 
 async fn spark_submit_job(call: Call<SparkSubmitJob>) -> Result<JobInfo> {
     let caller = call.caller()?.clone();
-    jobs::spark_submit_job(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    jobs::spark_submit_job(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn spark_jobs_list(call: Call<SparkJobsList>) -> Result<Page<JobInfo>> {
@@ -52,7 +52,7 @@ async fn describe_spark_job(call: Call<DescribeSparkJob>) -> Result<Value> {
 
 async fn spark_delete_job(call: Call<SparkDeleteJob>) -> Result<()> {
     let caller = call.caller()?.clone();
-    jobs::spark_delete_job(&call.app, &call.visit, &caller, call.key.as_ref(), call.request).await
+    jobs::spark_delete_job(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn spark_events(call: Call<SparkEvents>) -> Result<Page<JobEvent>> {

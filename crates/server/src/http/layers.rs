@@ -15,7 +15,7 @@ use tracing::Instrument;
 use super::outgoing;
 use crate::{
     Error, Proxies,
-    app::{App, Visit},
+    app::{App, RequestContext},
     connection::Connection,
     text,
 };
@@ -32,27 +32,27 @@ pub(super) async fn identify(
     let began = Instant::now();
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let address = address(&proxies, connection.as_deref(), &request);
-    let visit = Arc::new(Visit::new(address));
-    request.extensions_mut().insert(Arc::clone(&visit));
+    let context = Arc::new(RequestContext::new(address));
+    request.extensions_mut().insert(Arc::clone(&context));
     let (method, path) = (text::harmless(request.method().as_str()), text::harmless(request.uri().path()));
-    let span = tracing::error_span!("request", id = visit.request_id());
+    let span = tracing::error_span!("request", id = context.request_id());
     let response = next.run(request).instrument(span).await;
-    let mut response = outgoing::count(&app, &visit, connection, response);
+    let mut response = outgoing::count(&app, &context, connection, response);
     let all = response.headers_mut();
     // Files of the console whose names change with their content say otherwise.
     all.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     all.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(id) = HeaderValue::from_str(visit.request_id()) {
+    if let Ok(id) = HeaderValue::from_str(context.request_id()) {
         all.insert(headers::REQUEST_ID, id);
     }
     tracing::info!(
         "{method} {path} {} {} ms {} {}",
         response.status().as_u16(),
         began.elapsed().as_millis(),
-        visit.request_id(),
-        visit.caller().unwrap_or("-"),
+        context.request_id(),
+        context.caller().unwrap_or("-"),
     );
-    if visit.is_late() {
+    if context.is_delayed() {
         tokio::time::sleep(app.limits().late).await;
     }
     response

@@ -30,9 +30,9 @@ use input::Read;
 
 use crate::{
     Error, Proxies, Result,
-    app::{App, Visit},
+    app::{App, RequestContext},
+    concurrency::Permit,
     console,
-    guests::Guest,
     service::{
         key::Key,
         sessions::{self, Caller},
@@ -43,12 +43,12 @@ use crate::{
 /// A request of a known kind, let in and understood.
 pub(crate) struct Call<E: Endpoint> {
     pub(crate) app: App,
-    pub(crate) visit: Arc<Visit>,
+    pub(crate) context: Arc<RequestContext>,
     pub(crate) request: E::Request,
     pub(crate) key: Option<Key>,
     caller: Option<Caller>,
     /// What its body takes, as long as it is worked on.
-    _room: Option<Guest>,
+    _room: Option<Permit>,
 }
 
 impl<E: Endpoint> Call<E> {
@@ -104,13 +104,13 @@ where
     F: Future<Output = Result<Response>>,
 {
     let route = E::ROUTE;
-    let visit = Visit::of(request.extensions())?;
-    let mut place = Some(app.place(&visit)?);
+    let context = RequestContext::of(request.extensions())?;
+    let mut place = Some(app.place(&context)?);
     let caller = match route.access {
         Access::Public => None,
         Access::User | Access::Administrator => {
             let credential = credential::read(request.headers())?;
-            Some(sessions::authenticate(&app, &visit, &route, credential).await?)
+            Some(sessions::authenticate(&app, &context, &route, credential).await?)
         }
     };
     let key = match route.repeat {
@@ -124,10 +124,10 @@ where
     if route.method == Method::POST {
         place = None;
     }
-    let Read { request, room } = input::read::<E>(&app, &visit, request).await?;
+    let Read { request, room } = input::read::<E>(&app, &context, request).await?;
     // Free again when the answer was taken, or the client has gone; but never while there is work.
-    let place = place.map_or_else(|| app.place(&visit), Ok)?;
-    let mut response = handler(Call { app, visit, request, key, caller, _room: room }).await?;
+    let place = place.map_or_else(|| app.place(&context), Ok)?;
+    let mut response = handler(Call { app, context, request, key, caller, _room: room }).await?;
     outgoing::keep(&mut response, place);
     Ok(response)
 }

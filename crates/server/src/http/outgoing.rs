@@ -15,9 +15,9 @@ use http::{HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 
 use crate::{
-    app::{App, Place, Visit},
+    app::{App, RequestContext, RequestPermit},
+    concurrency::Permit,
     connection::{Connection, Owed},
-    guests::Guest,
 };
 
 /// What an answer costs beside its bytes: its head, its stream, and who sends it.
@@ -30,7 +30,7 @@ const STREAM: usize = 256 * 1024;
 struct Shared;
 
 /// The right to work, kept until the answer was taken.
-pub(crate) fn keep(response: &mut Response, place: Place) {
+pub(crate) fn keep(response: &mut Response, place: RequestPermit) {
     response.extensions_mut().insert(Arc::new(place));
 }
 
@@ -45,9 +45,14 @@ pub(crate) fn shared<const N: usize>(headers: [(HeaderName, &'static str); N], b
 }
 
 /// Counts an answer from now on; if there is no room for it, another takes its place.
-pub(super) fn count(app: &App, visit: &Visit, connection: Option<Arc<Connection>>, response: Response) -> Response {
+pub(super) fn count(
+    app: &App,
+    context: &RequestContext,
+    connection: Option<Arc<Connection>>,
+    response: Response,
+) -> Response {
     let mut response = response;
-    let place = response.extensions_mut().remove::<Arc<Place>>();
+    let place = response.extensions_mut().remove::<Arc<RequestPermit>>();
     let shared = response.extensions_mut().remove::<Shared>().is_some();
     if response.body().is_end_stream() {
         return response;
@@ -57,7 +62,7 @@ pub(super) fn count(app: &App, visit: &Visit, connection: Option<Arc<Connection>
         Some(length) => (usize::try_from(length).unwrap_or(usize::MAX).saturating_add(OVERHEAD), false),
         None => (OVERHEAD.saturating_add(STREAM), true),
     };
-    let room = match app.room_for_answer(visit, weight) {
+    let room = match app.room_for_answer(context, weight) {
         Ok(room) => Some(room),
         Err(error) => {
             response = error.into_response();
@@ -66,15 +71,15 @@ pub(super) fn count(app: &App, visit: &Visit, connection: Option<Arc<Connection>
     };
     // A log that is followed waits most of its time for the job, and its piece of memory is what it takes; an answer that
     // is late is no work any more.
-    let place = place.filter(|_| !goes_on && !visit.is_late() && room.is_some());
+    let place = place.filter(|_| !goes_on && !context.is_delayed() && room.is_some());
     let held = Arc::new(Held { _place: place, _room: room });
     let owed = connection.as_ref().map(Connection::owe);
     response.map(|inner| Body::new(Outgoing { inner, held, connection, owed }))
 }
 
 struct Held {
-    _place: Option<Arc<Place>>,
-    _room: Option<Guest>,
+    _place: Option<Arc<RequestPermit>>,
+    _room: Option<Permit>,
 }
 
 struct Outgoing {

@@ -41,12 +41,12 @@ impl IntoDeserializer<'_, Error> for Text {
 }
 
 macro_rules! numbers {
-    ($($deserialize:ident $visit:ident;)*) => {
+    ($($deserialize:ident $context:ident;)*) => {
         $(fn $deserialize<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
             let number = self.0.parse().map_err(|_| {
                 de::Error::custom(format_args!("'{}' is not a whole number of that field's size", self.0))
             })?;
-            visitor.$visit(number)
+            visitor.$context(number)
         })*
     };
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::tokens::{self, End, NewToken};
 use crate::{
     Clock, DataDir, Error, Result, StartError,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::{Event, Outcome},
 };
 
@@ -23,13 +23,13 @@ pub const NAME: &str = "admin";
 
 /// Makes the first token, unless one was ever made.
 pub(crate) async fn bootstrap(app: &App) -> Result<()> {
-    let visit = Visit::local();
-    let mut change = app.change(&visit).await?;
-    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tokens)").fetch_one(change.connection()).await?;
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
+    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tokens)").fetch_one(tx.connection()).await?;
     if any {
         return Ok(());
     }
-    issue(change, app.dir(), "first_start").await?;
+    issue(tx, app.dir(), "first_start").await?;
     tracing::info!("made the first Administrator token: {}", app.dir().admin_token().display());
     Ok(())
 }
@@ -48,8 +48,8 @@ pub(crate) async fn others(app: &App) -> Result<i64> {
 /// When the directory holds no store of this version, or it cannot be written.
 pub async fn admin_token(data_dir: &Path, clock: Clock) -> Result<PathBuf, StartError> {
     let app = App::beside(data_dir, clock).await?;
-    let visit = Visit::local();
-    let done = match app.change(&visit).await {
+    let context = RequestContext::local();
+    let done = match app.begin(&context).await {
         Ok(change) => issue(change, app.dir(), "admin_token").await,
         Err(error) => Err(error),
     };
@@ -58,24 +58,24 @@ pub async fn admin_token(data_dir: &Path, clock: Clock) -> Result<PathBuf, Start
     Ok(app.dir().admin_token())
 }
 
-async fn issue(mut change: Change<'_>, dir: &DataDir, action: &'static str) -> Result<()> {
+async fn issue(mut tx: Transaction<'_>, dir: &DataDir, action: &'static str) -> Result<()> {
     let event = |subject, detail| Event { action, actor: None, subject, outcome: Outcome::Done, detail };
     let old: Option<String> = sqlx::query_scalar("SELECT id FROM tokens WHERE name = ? AND deleted_at IS NULL")
         .bind(NAME)
-        .fetch_optional(change.connection())
+        .fetch_optional(tx.connection())
         .await?;
     if let Some(id) = &old {
-        let sessions = tokens::end(&mut change, id, End::Replaced, None, None).await?;
+        let sessions = tokens::end(&mut tx, id, End::Replaced, None, None).await?;
         let detail = json!({"reason": End::Replaced.name(), "name": NAME, "sessions_ended": sessions});
-        change.record(event(Some(id), detail)).await?;
-        tokens::withdraw_issued(&mut change, id, None).await?;
+        tx.record(event(Some(id), detail)).await?;
+        tokens::withdraw_issued(&mut tx, id, None).await?;
     }
     let new = NewToken { name: NAME, role: Role::Administrator, issuer: None, register_token_id: None, lifetime: None };
-    let made = tokens::insert(&mut change, new).await?;
+    let made = tokens::insert(&mut tx, new).await?;
     let (value, info) = made.ok_or(Error::Fault("the name of the Administrator token is taken"))?;
-    change.record(event(Some(&info.id), json!({"name": NAME, "role": info.role}))).await?;
+    tx.record(event(Some(&info.id), json!({"name": NAME, "role": info.role}))).await?;
     let path = dir.admin_token();
     let text = format!("{}\n", value.expose());
     dir.replace_private(&path, text.as_bytes()).map_err(|e| Error::File("writing the file admin-token", e))?;
-    change.commit().await
+    tx.commit().await
 }

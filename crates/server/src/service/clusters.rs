@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Clock, Error, Result, StartError,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::{Event, Outcome},
     text::harmless,
 };
@@ -91,15 +91,15 @@ impl Cluster {
 
 /// Makes the first cluster, unless one was ever made.
 pub(crate) async fn bootstrap(app: &App) -> Result<()> {
-    let visit = Visit::local();
-    let mut change = app.change(&visit).await?;
-    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters)").fetch_one(change.connection()).await?;
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
+    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters)").fetch_one(tx.connection()).await?;
     if any {
         return Ok(());
     }
-    let id = insert(app, &mut change, NewCluster::running(LOCAL, Capacity::default())).await?;
-    added(&mut change, &id, LOCAL).await?;
-    change.commit().await
+    let id = insert(app, &mut tx, NewCluster::running(LOCAL, Capacity::default())).await?;
+    added(&mut tx, &id, LOCAL).await?;
+    tx.commit().await
 }
 
 /// `mlplatform-server cluster add`: a running cluster of that capacity, also while a server runs on the directory.
@@ -146,22 +146,22 @@ pub async fn cluster_list(data_dir: &Path, clock: Clock) -> Result<Vec<ClusterIn
 async fn add(app: &App, name: &str, capacity: Capacity) -> Result<ClusterInfo> {
     cluster_form::check_name(name)?;
     settle(app).await?;
-    let visit = Visit::local();
-    let mut change = app.change(&visit).await?;
-    let now = change.now().as_microsecond();
-    if name_is_taken(&mut change, name).await? {
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
+    let now = tx.now().as_microsecond();
+    if name_is_taken(&mut tx, name).await? {
         return Err(name_taken(name));
     }
-    let id = insert(app, &mut change, NewCluster::running(name, capacity)).await?;
-    added(&mut change, &id, name).await?;
-    let cluster = find(change.connection(), &id).await?.and_then(|cluster| cluster.info(now));
-    change.commit().await?;
+    let id = insert(app, &mut tx, NewCluster::running(name, capacity)).await?;
+    added(&mut tx, &id, name).await?;
+    let cluster = find(tx.connection(), &id).await?.and_then(|cluster| cluster.info(now));
+    tx.commit().await?;
     cluster.ok_or(Error::Fault("a new cluster is not there"))
 }
 
-async fn added(change: &mut Change<'_>, id: &str, name: &str) -> Result<()> {
+async fn added(tx: &mut Transaction<'_>, id: &str, name: &str) -> Result<()> {
     let detail = json!({"name": name, "secret": s3_secret::NAME});
-    change.record(Event { action: "add_cluster", actor: None, subject: Some(id), outcome: Outcome::Done, detail }).await
+    tx.record(Event { action: "add_cluster", actor: None, subject: Some(id), outcome: Outcome::Done, detail }).await
 }
 
 /// `get_clusters`, in the order of their making.
@@ -199,7 +199,7 @@ pub async fn get_cluster_info(app: &App, request: ClusterRequest) -> Result<Clus
 /// When a field breaks its rule, the name is taken, or the store fails.
 pub async fn create_cluster(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: CreateClusterRequest,
@@ -211,24 +211,24 @@ pub async fn create_cluster(
     let (suspend_after, delete_after) = cluster_form::times(&spec)?;
     let info = serde_json::to_string(&request).map_err(|_| Error::Fault("a cluster's body cannot be written"))?;
     settle(app).await?;
-    let mut change = app.change_by(visit, caller).await?;
-    let now = change.now().as_microsecond();
+    let mut tx = app.begin_as(context, caller).await?;
+    let now = tx.now().as_microsecond();
     if let Some(key) = key {
         let made: Option<(String, String)> =
             sqlx::query_as("SELECT id, info FROM clusters WHERE created_by = ? AND create_key = ?")
                 .bind(caller.id())
                 .bind(&key.digest)
-                .fetch_optional(change.connection())
+                .fetch_optional(tx.connection())
                 .await?;
         if let Some((id, made)) = made {
-            let same = find(change.connection(), &id).await?.filter(|_| made == info).and_then(|c| c.info(now));
+            let same = find(tx.connection(), &id).await?.filter(|_| made == info).and_then(|c| c.info(now));
             let text = "this Idempotency-Key made another cluster, or one that is gone: send a new key";
             return same.ok_or_else(|| Error::refused(ErrorCode::Conflict, text));
         }
     }
-    if name_is_taken(&mut change, &name).await? {
+    if name_is_taken(&mut tx, &name).await? {
         let event = event(ACTION, caller, None, Outcome::Refused, json!({"reason": "name taken", "name": name}));
-        return Err(change.refuse(event, name_taken(&name)).await);
+        return Err(tx.refuse(event, name_taken(&name)).await);
     }
     let new = NewCluster {
         name: &name,
@@ -240,11 +240,11 @@ pub async fn create_cluster(
         delete_after,
         by: Some((caller.id(), key)),
     };
-    let id = insert(app, &mut change, new).await?;
+    let id = insert(app, &mut tx, new).await?;
     let detail = json!({"name": name, "secret": s3_secret::NAME});
-    change.record(event(ACTION, caller, Some(&id), Outcome::Done, detail)).await?;
-    let cluster = find(change.connection(), &id).await?.and_then(|cluster| cluster.info(now));
-    change.commit().await?;
+    tx.record(event(ACTION, caller, Some(&id), Outcome::Done, detail)).await?;
+    let cluster = find(tx.connection(), &id).await?.and_then(|cluster| cluster.info(now));
+    tx.commit().await?;
     cluster.ok_or(Error::Fault("a new cluster is not there"))
 }
 
@@ -254,32 +254,32 @@ pub async fn create_cluster(
 /// When there is no such cluster, or the store fails.
 pub async fn delete_cluster(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: ClusterRequest,
 ) -> Result<()> {
     const ACTION: &str = "delete_cluster";
     settle(app).await?;
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         // Of one that is gone by now, too.
         let done: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE id = ? AND delete_key = ?)")
             .bind(&request.cluster_id)
             .bind(&key.digest)
-            .fetch_one(change.connection())
+            .fetch_one(tx.connection())
             .await?;
         if done {
             return Ok(());
         }
     }
-    let (mut change, cluster) = wanted(change, ACTION, caller, &request.cluster_id).await?;
+    let (mut tx, cluster) = wanted(tx, ACTION, caller, &request.cluster_id).await?;
     if cluster.is_being_deleted() {
         return Ok(());
     }
-    delete(&mut change, &cluster.id, None, key).await?;
-    change.record(event(ACTION, caller, Some(&cluster.id), Outcome::Done, json!({"name": cluster.name}))).await?;
-    change.commit().await
+    delete(&mut tx, &cluster.id, None, key).await?;
+    tx.record(event(ACTION, caller, Some(&cluster.id), Outcome::Done, json!({"name": cluster.name}))).await?;
+    tx.commit().await
 }
 
 /// `wake_up_cluster`: starts a suspended cluster.
@@ -288,39 +288,39 @@ pub async fn delete_cluster(
 /// When there is no such cluster, it is not `SHUTOFF`, or the store fails.
 pub async fn wake_up_cluster(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: ClusterRequest,
 ) -> Result<()> {
     const ACTION: &str = "wake_up_cluster";
     settle(app).await?;
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         let done: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE id = ? AND wake_key = ?)")
             .bind(&request.cluster_id)
             .bind(&key.digest)
-            .fetch_one(change.connection())
+            .fetch_one(tx.connection())
             .await?;
         if done {
             return Ok(());
         }
     }
-    let (mut change, cluster) = wanted(change, ACTION, caller, &request.cluster_id).await?;
-    let status = cluster.status(change.now().as_microsecond()).map_or("gone", ClusterStatus::name);
+    let (mut tx, cluster) = wanted(tx, ACTION, caller, &request.cluster_id).await?;
+    let status = cluster.status(tx.now().as_microsecond()).map_or("gone", ClusterStatus::name);
     if status != ClusterStatus::Shutoff.name() {
         let event = event(ACTION, caller, Some(&cluster.id), Outcome::Refused, json!({"reason": status}));
         let text = format!("the cluster '{}' is {status}: only one that is SHUTOFF can be woken up", cluster.name);
-        return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
+        return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
-    wake(&mut change, &cluster.id, key).await?;
-    change.record(event(ACTION, caller, Some(&cluster.id), Outcome::Done, json!({"name": cluster.name}))).await?;
-    change.commit().await
+    wake(&mut tx, &cluster.id, key).await?;
+    tx.record(event(ACTION, caller, Some(&cluster.id), Outcome::Done, json!({"name": cluster.name}))).await?;
+    tx.commit().await
 }
 
 /// Starts a suspended cluster.
-pub(crate) async fn wake(change: &mut Change<'_>, id: &str, key: Option<&Key>) -> Result<()> {
-    let now = change.now().as_microsecond();
+pub(crate) async fn wake(tx: &mut Transaction<'_>, id: &str, key: Option<&Key>) -> Result<()> {
+    let now = tx.now().as_microsecond();
     sqlx::query(
         "UPDATE clusters SET phase = 'start', phase_since = ?, status_reason = NULL, last_active_at = ?, \
          wake_key = ? WHERE id = ?",
@@ -329,13 +329,13 @@ pub(crate) async fn wake(change: &mut Change<'_>, id: &str, key: Option<&Key>) -
     .bind(now.saturating_add(Phase::Start.length()))
     .bind(key.map(|key| &key.digest))
     .bind(id)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
-pub(crate) async fn delete(change: &mut Change<'_>, id: &str, reason: Option<&str>, key: Option<&Key>) -> Result<()> {
-    let now = change.now().as_microsecond();
+pub(crate) async fn delete(tx: &mut Transaction<'_>, id: &str, reason: Option<&str>, key: Option<&Key>) -> Result<()> {
+    let now = tx.now().as_microsecond();
     sqlx::query(
         "UPDATE clusters SET phase = 'delete', phase_since = ?, status_reason = ?, delete_key = ? WHERE id = ?",
     )
@@ -343,16 +343,16 @@ pub(crate) async fn delete(change: &mut Change<'_>, id: &str, reason: Option<&st
     .bind(reason)
     .bind(key.map(|key| &key.digest))
     .bind(id)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
     sqlx::query("DELETE FROM object_values WHERE object IN (SELECT seq FROM objects WHERE cluster_id = ?)")
         .bind(id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     sqlx::query("UPDATE objects SET deleted_at = ? WHERE cluster_id = ? AND deleted_at IS NULL")
         .bind(now)
         .bind(id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     Ok(())
 }
@@ -366,19 +366,19 @@ pub(crate) async fn find(connection: &mut SqliteConnection, id: &str) -> Result<
 
 /// The cluster that a change is about; when there is none, the change ends with a refusal.
 pub(crate) async fn wanted<'a>(
-    mut change: Change<'a>,
+    mut tx: Transaction<'a>,
     action: &'static str,
     caller: &Caller,
     id: &str,
-) -> Result<(Change<'a>, Cluster)> {
-    let now = change.now().as_microsecond();
-    match find(change.connection(), id).await? {
-        Some(cluster) if cluster.status(now).is_some() => Ok((change, cluster)),
+) -> Result<(Transaction<'a>, Cluster)> {
+    let now = tx.now().as_microsecond();
+    match find(tx.connection(), id).await? {
+        Some(cluster) if cluster.status(now).is_some() => Ok((tx, cluster)),
         _ => {
             // Somebody may have pasted a token.
             let detail = json!({"reason": "unknown cluster", "id": harmless(id)});
             let event = event(action, caller, None, Outcome::Refused, detail);
-            Err(change.refuse(event, unknown(id)).await)
+            Err(tx.refuse(event, unknown(id)).await)
         }
     }
 }
@@ -389,10 +389,10 @@ pub(crate) fn unknown(id: &str) -> Error {
     Error::refused(ErrorCode::NotFound, text)
 }
 
-async fn name_is_taken(change: &mut Change<'_>, name: &str) -> Result<bool> {
+async fn name_is_taken(tx: &mut Transaction<'_>, name: &str) -> Result<bool> {
     let taken = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE name = ? AND gone_at IS NULL)")
         .bind(name)
-        .fetch_one(change.connection())
+        .fetch_one(tx.connection())
         .await?;
     Ok(taken)
 }
@@ -431,10 +431,10 @@ impl<'a> NewCluster<'a> {
     }
 }
 
-async fn insert(app: &App, change: &mut Change<'_>, new: NewCluster<'_>) -> Result<String> {
-    let now = change.now().as_microsecond();
+async fn insert(app: &App, tx: &mut Transaction<'_>, new: NewCluster<'_>) -> Result<String> {
+    let now = tx.now().as_microsecond();
     let id = uuid()?;
-    let bucket = bucket(change, new.name, &id).await?;
+    let bucket = bucket(tx, new.name, &id).await?;
     // Before the commit: a cluster without its bucket would fail later, a bucket without its cluster harms nobody.
     let made = app.dir().make_bucket(&bucket, crate::data_dir::BucketOwner::Platform);
     made.map_err(|error| Error::File("making the cluster's bucket", error))?;
@@ -459,19 +459,19 @@ async fn insert(app: &App, change: &mut Change<'_>, new: NewCluster<'_>) -> Resu
     .bind(now)
     .bind(new.by.map(|(id, _)| id))
     .bind(new.by.and_then(|(_, key)| key).map(|key| &key.digest))
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
-    s3_secret::make(app, change, &id).await?;
+    s3_secret::make(app, tx, &id).await?;
     Ok(id)
 }
 
 /// A bucket's name that says whose it is, and that no cluster ever had: files of one that is gone are not its
 /// namesake's.
-async fn bucket(change: &mut Change<'_>, cluster: &str, id: &str) -> Result<String> {
+async fn bucket(tx: &mut Transaction<'_>, cluster: &str, id: &str) -> Result<String> {
     let readable = format!("spark-{}", cluster.to_ascii_lowercase().replace('_', "-"));
     let taken: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE bucket = ?)")
         .bind(&readable)
-        .fetch_one(change.connection())
+        .fetch_one(tx.connection())
         .await?;
     Ok(if taken { format!("{readable}-{}", id.get(..8).unwrap_or(id)) } else { readable })
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Visit},
+    app::{App, RequestContext},
     audit::{Event, Outcome},
     clock::micros,
 };
@@ -35,36 +35,36 @@ pub struct CreateTokenRequest {
 /// A conflict when a living token has the name, or when the key made a token before: [`made_with`] tells which.
 pub async fn create_token(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: &Key,
     request: CreateTokenRequest,
 ) -> Result<CreatedRefreshToken> {
     let name = request.name.as_str();
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     let event =
         |outcome, subject, detail: Value| Event { action: ACTION, actor: Some(caller.id()), subject, outcome, detail };
     let made: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tokens WHERE issuer_id = ? AND create_key = ?)")
         .bind(caller.id())
         .bind(&key.digest)
-        .fetch_one(change.connection())
+        .fetch_one(tx.connection())
         .await?;
     if made {
         let text = "this request made a token before, and its value is not sent twice";
         let event = event(Outcome::Refused, None, json!({"reason": "idempotency", "name": name}));
-        return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
+        return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
     if let Err(error) = tokens::check_name(name).and_then(|()| app.policy().access_lifetime(request.lifetime)) {
         let event = event(Outcome::Refused, None, json!({"reason": "policy", "name": name}));
-        return Err(change.refuse(event, error).await);
+        return Err(tx.refuse(event, error).await);
     }
-    let has = register_tokens::issued(&mut change, caller, app.policy().tokens_per_issuer).await?;
+    let has = register_tokens::issued(&mut tx, caller, app.policy().tokens_per_issuer).await?;
     if let Err(error) = app.policy().one_more(caller.name(), has) {
         let event = event(Outcome::Refused, None, json!({"reason": "too many", "name": name, "has": has}));
-        return Err(change.refuse(event, error).await);
+        return Err(tx.refuse(event, error).await);
     }
-    change.savepoint().await?;
-    tokens::end_expired_namesake(&mut change, ACTION, name).await?;
+    tx.savepoint().await?;
+    tokens::end_expired_namesake(&mut tx, ACTION, name).await?;
     let new = NewToken {
         name,
         role: request.role,
@@ -72,19 +72,19 @@ pub async fn create_token(
         register_token_id: None,
         lifetime: request.lifetime.map(|lifetime| micros(lifetime.duration())),
     };
-    let Some((refresh_token, info)) = tokens::insert(&mut change, new).await? else {
-        change.undo().await?;
+    let Some((refresh_token, info)) = tokens::insert(&mut tx, new).await? else {
+        tx.undo().await?;
         let event = event(Outcome::Refused, None, json!({"reason": "name taken", "name": name}));
-        return Err(change.refuse(event, tokens::name_taken(name)).await);
+        return Err(tx.refuse(event, tokens::name_taken(name)).await);
     };
     sqlx::query("UPDATE tokens SET create_key = ? WHERE id = ?")
         .bind(&key.digest)
         .bind(&info.id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     let detail = json!({"name": name, "role": info.role, "exp": info.exp});
-    change.record(event(Outcome::Done, Some(&info.id), detail)).await?;
-    change.commit().await?;
+    tx.record(event(Outcome::Done, Some(&info.id), detail)).await?;
+    tx.commit().await?;
     Ok(CreatedRefreshToken { refresh_token, info })
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Visit},
+    app::{App, RequestContext},
     audit::{Event, Outcome},
 };
 
@@ -32,37 +32,37 @@ pub async fn settle(app: &App) -> Result<()> {
     if due(&mut *app.read().await?, now).await?.is_empty() {
         return Ok(());
     }
-    let visit = Visit::local();
-    let mut change = app.change(&visit).await?;
-    let now = change.now().as_microsecond();
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
+    let now = tx.now().as_microsecond();
     // Again, now that nobody else can change them.
-    for cluster in due(change.connection(), now).await? {
+    for cluster in due(tx.connection(), now).await? {
         let minutes = now.saturating_sub(cluster.last_active_at) / MINUTE;
         let reason = format!("{minutes} minutes without a job");
         let action = if cluster.is_being_deleted() {
             sqlx::query("UPDATE clusters SET gone_at = ? WHERE id = ?")
                 .bind(now)
                 .bind(&cluster.id)
-                .execute(change.connection())
+                .execute(tx.connection())
                 .await?;
             continue;
         } else if cluster.delete_after_min.is_some_and(|after| minutes >= after) {
-            delete(&mut change, &cluster.id, Some(&reason), None).await?;
+            delete(&mut tx, &cluster.id, Some(&reason), None).await?;
             "delete_inactive_cluster"
         } else {
             sqlx::query("UPDATE clusters SET phase = 'suspend', phase_since = ?, status_reason = ? WHERE id = ?")
                 .bind(now)
                 .bind(&reason)
                 .bind(&cluster.id)
-                .execute(change.connection())
+                .execute(tx.connection())
                 .await?;
             "suspend_inactive_cluster"
         };
         let detail = json!({"name": cluster.name, "reason": reason});
         let subject = Some(cluster.id.as_str());
-        change.record(Event { action, actor: None, subject, outcome: Outcome::Done, detail }).await?;
+        tx.record(Event { action, actor: None, subject, outcome: Outcome::Done, detail }).await?;
     }
-    change.commit().await
+    tx.commit().await
 }
 
 /// The clusters for which a time has come. `last_active_at` lies ahead while one is on its way to running.
@@ -93,12 +93,12 @@ enum Fate {
 /// When there is no such cluster, it is being deleted, or the store fails.
 pub async fn set_cluster_delete_time(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     request: ClusterTimeRequest,
 ) -> Result<ClusterInfo> {
     let action = "set_cluster_delete_time";
-    set_time(app, visit, caller, action, Fate::Delete, &request.cluster_id, Some(request.minutes)).await
+    set_time(app, context, caller, action, Fate::Delete, &request.cluster_id, Some(request.minutes)).await
 }
 
 /// `remove_cluster_delete_time`.
@@ -107,11 +107,11 @@ pub async fn set_cluster_delete_time(
 /// As [`set_cluster_delete_time`].
 pub async fn remove_cluster_delete_time(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     request: ClusterRequest,
 ) -> Result<ClusterInfo> {
-    set_time(app, visit, caller, "remove_cluster_delete_time", Fate::Delete, &request.cluster_id, None).await
+    set_time(app, context, caller, "remove_cluster_delete_time", Fate::Delete, &request.cluster_id, None).await
 }
 
 /// `set_cluster_suspend_time`.
@@ -120,12 +120,12 @@ pub async fn remove_cluster_delete_time(
 /// As [`set_cluster_delete_time`].
 pub async fn set_cluster_suspend_time(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     request: ClusterTimeRequest,
 ) -> Result<ClusterInfo> {
     let action = "set_cluster_suspend_time";
-    set_time(app, visit, caller, action, Fate::Suspend, &request.cluster_id, Some(request.minutes)).await
+    set_time(app, context, caller, action, Fate::Suspend, &request.cluster_id, Some(request.minutes)).await
 }
 
 /// `remove_cluster_suspend_time`.
@@ -134,16 +134,16 @@ pub async fn set_cluster_suspend_time(
 /// As [`set_cluster_delete_time`].
 pub async fn remove_cluster_suspend_time(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     request: ClusterRequest,
 ) -> Result<ClusterInfo> {
-    set_time(app, visit, caller, "remove_cluster_suspend_time", Fate::Suspend, &request.cluster_id, None).await
+    set_time(app, context, caller, "remove_cluster_suspend_time", Fate::Suspend, &request.cluster_id, None).await
 }
 
 async fn set_time(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     action: &'static str,
     fate: Fate,
@@ -151,21 +151,21 @@ async fn set_time(
     minutes: Option<Minutes>,
 ) -> Result<ClusterInfo> {
     settle(app).await?;
-    let (mut change, cluster) = wanted(app.change_by(visit, caller).await?, action, caller, id).await?;
+    let (mut tx, cluster) = wanted(app.begin_as(context, caller).await?, action, caller, id).await?;
     if cluster.is_being_deleted() {
         let event = event(action, caller, Some(id), Outcome::Refused, json!({"reason": "being deleted"}));
         let text = format!("the cluster '{}' is being deleted: nothing can be set for it any more", cluster.name);
-        return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
+        return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
     let statement = match fate {
         Fate::Suspend => "UPDATE clusters SET suspend_after_min = ? WHERE id = ?",
         Fate::Delete => "UPDATE clusters SET delete_after_min = ? WHERE id = ?",
     };
     let minutes = minutes.map(Minutes::get);
-    sqlx::query(statement).bind(minutes).bind(id).execute(change.connection()).await?;
-    change.record(event(action, caller, Some(id), Outcome::Done, json!({"minutes": minutes}))).await?;
-    let now = change.now().as_microsecond();
-    let cluster = find(change.connection(), id).await?.and_then(|cluster| cluster.info(now));
-    change.commit().await?;
+    sqlx::query(statement).bind(minutes).bind(id).execute(tx.connection()).await?;
+    tx.record(event(action, caller, Some(id), Outcome::Done, json!({"minutes": minutes}))).await?;
+    let now = tx.now().as_microsecond();
+    let cluster = find(tx.connection(), id).await?.and_then(|cluster| cluster.info(now));
+    tx.commit().await?;
     cluster.ok_or(Error::Fault("a cluster went away in the middle of its change"))
 }

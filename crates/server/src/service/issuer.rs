@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::{Event, Outcome},
 };
 
@@ -29,16 +29,16 @@ const ACTION: &str = "delete_issuer_tokens";
 /// When no token of that name or id ever issued anything, or several did.
 pub async fn delete_issuer_tokens(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: DeleteIssuerTokensRequest,
 ) -> Result<DeletedTokens> {
     let name = request.issuer_name.as_str();
     let id = request.issuer_id.as_ref().map(|id| id.as_str());
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
-        let done = deleted_by(&mut change, caller, key).await?;
+        let done = deleted_by(&mut tx, caller, key).await?;
         if let Some(other) =
             done.iter().find(|row| row.issuer_name != name || id.is_some_and(|id| row.issuer_id.as_deref() != Some(id)))
         {
@@ -52,17 +52,17 @@ pub async fn delete_issuer_tokens(
             return Ok(DeletedTokens { items: done.into_iter().map(Into::into).collect() });
         }
     }
-    let spent = Key::is_spent(key, &mut change, caller).await?;
-    let issuers = if spent { Vec::new() } else { issuers(&mut change, name, id).await? };
+    let spent = Key::is_spent(key, &mut tx, caller).await?;
+    let issuers = if spent { Vec::new() } else { issuers(&mut tx, name, id).await? };
     let issuer = match issuers.as_slice() {
         [one] => one.clone(),
-        [] if is_known(&mut change, name, id).await? => {
-            Key::spend(key, &mut change, caller).await?;
-            change.commit().await?;
+        [] if is_known(&mut tx, name, id).await? => {
+            Key::spend(key, &mut tx, caller).await?;
+            tx.commit().await?;
             return Ok(DeletedTokens { items: Vec::new() });
         }
         [] => {
-            Key::spend(key, &mut change, caller).await?;
+            Key::spend(key, &mut tx, caller).await?;
             let text = match id {
                 None => format!(
                     "no token named '{name}' has ever issued another: get_project_tokens_info shows issuer_name"
@@ -71,7 +71,7 @@ pub async fn delete_issuer_tokens(
                     "no token named '{name}' with the id '{id}' has ever issued another: get_project_tokens_info shows issuer_name and issuer_id"
                 ),
             };
-            return Err(refuse(change, caller, name, "unknown issuer", Error::refused(ErrorCode::NotFound, text)).await);
+            return Err(refuse(tx, caller, name, "unknown issuer", Error::refused(ErrorCode::NotFound, text)).await);
         }
         several => {
             let ids: Vec<_> = several.iter().map(|id| id.as_deref().unwrap_or(tokens::PLATFORM)).collect();
@@ -80,32 +80,30 @@ pub async fn delete_issuer_tokens(
                 ids.len(),
                 ids.join(", ")
             );
-            return Err(
-                refuse(change, caller, name, "several issuers", Error::refused(ErrorCode::Conflict, text)).await
-            );
+            return Err(refuse(tx, caller, name, "several issuers", Error::refused(ErrorCode::Conflict, text)).await);
         }
     };
-    let rows = living(&mut change, issuer.as_deref(), name).await?;
+    let rows = living(&mut tx, issuer.as_deref(), name).await?;
     for row in &rows {
-        let sessions = tokens::end(&mut change, &row.id, End::Deleted, Some(caller.id()), key).await?;
+        let sessions = tokens::end(&mut tx, &row.id, End::Deleted, Some(caller.id()), key).await?;
         let detail = json!({"name": row.name, "issuer": issuer, "issuer_name": name, "sessions_ended": sessions});
-        change.record(event(caller, Some(&row.id), Outcome::Done, detail)).await?;
-        tokens::withdraw_issued(&mut change, &row.id, caller.id()).await?;
+        tx.record(event(caller, Some(&row.id), Outcome::Done, detail)).await?;
+        tokens::withdraw_issued(&mut tx, &row.id, caller.id()).await?;
     }
     if let Some(issuer) = &issuer {
-        tokens::withdraw_issued(&mut change, issuer, caller.id()).await?;
+        tokens::withdraw_issued(&mut tx, issuer, caller.id()).await?;
     }
     if rows.is_empty() {
         // No token carries the key: the registration tokens that went have no room for it.
-        Key::spend(key, &mut change, caller).await?;
+        Key::spend(key, &mut tx, caller).await?;
     }
-    change.commit().await?;
+    tx.commit().await?;
     let rows = rows.into_iter().map(|row| app.last_used().over(row));
     Ok(DeletedTokens { items: rows.map(Into::into).collect() })
 }
 
 /// What an earlier attempt with the same key deleted.
-async fn deleted_by(change: &mut Change<'_>, caller: &Caller, key: &Key) -> Result<Vec<TokenRow>> {
+async fn deleted_by(tx: &mut Transaction<'_>, caller: &Caller, key: &Key) -> Result<Vec<TokenRow>> {
     let rows = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
@@ -113,13 +111,13 @@ async fn deleted_by(change: &mut Change<'_>, caller: &Caller, key: &Key) -> Resu
     ))
     .bind(caller.id())
     .bind(&key.digest)
-    .fetch_all(change.connection())
+    .fetch_all(tx.connection())
     .await?;
     Ok(rows)
 }
 
 /// The ids of the issuers of that name (and id) that have something to end, oldest first; `None` is the platform itself.
-async fn issuers(change: &mut Change<'_>, name: &str, id: Option<&str>) -> Result<Vec<Option<String>>> {
+async fn issuers(tx: &mut Transaction<'_>, name: &str, id: Option<&str>) -> Result<Vec<Option<String>>> {
     let ids = sqlx::query_scalar(
         "SELECT found.issuer_id FROM (SELECT issuer_id FROM tokens WHERE issuer_name = ?1 AND deleted_at IS NULL \
          AND (expires_at IS NULL OR expires_at > ?3) AND (?2 IS NULL OR issuer_id = ?2) \
@@ -129,23 +127,23 @@ async fn issuers(change: &mut Change<'_>, name: &str, id: Option<&str>) -> Resul
     )
     .bind(name)
     .bind(id)
-    .bind(change.now().as_microsecond())
-    .fetch_all(change.connection())
+    .bind(tx.now().as_microsecond())
+    .fetch_all(tx.connection())
     .await?;
     Ok(ids)
 }
 
 /// Whether there is or was such a token: then it has nothing living, which is no mistake.
-async fn is_known(change: &mut Change<'_>, name: &str, id: Option<&str>) -> Result<bool> {
+async fn is_known(tx: &mut Transaction<'_>, name: &str, id: Option<&str>) -> Result<bool> {
     let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tokens WHERE name = ?1 AND (?2 IS NULL OR id = ?2))")
         .bind(name)
         .bind(id)
-        .fetch_one(change.connection())
+        .fetch_one(tx.connection())
         .await?;
     Ok(known)
 }
 
-async fn living(change: &mut Change<'_>, issuer: Option<&str>, name: &str) -> Result<Vec<TokenRow>> {
+async fn living(tx: &mut Transaction<'_>, issuer: Option<&str>, name: &str) -> Result<Vec<TokenRow>> {
     let rows = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
@@ -154,14 +152,14 @@ async fn living(change: &mut Change<'_>, issuer: Option<&str>, name: &str) -> Re
     ))
     .bind(issuer)
     .bind(name)
-    .bind(change.now().as_microsecond())
-    .fetch_all(change.connection())
+    .bind(tx.now().as_microsecond())
+    .fetch_all(tx.connection())
     .await?;
     Ok(rows)
 }
 
-async fn refuse(change: Change<'_>, caller: &Caller, name: &str, reason: &'static str, error: Error) -> Error {
-    change.refuse(event(caller, None, Outcome::Refused, json!({"reason": reason, "issuer_name": name})), error).await
+async fn refuse(tx: Transaction<'_>, caller: &Caller, name: &str, reason: &'static str, error: Error) -> Error {
+    tx.refuse(event(caller, None, Outcome::Refused, json!({"reason": reason, "issuer_name": name})), error).await
 }
 
 fn event<'a>(caller: &'a Caller, subject: Option<&'a str>, outcome: Outcome, detail: serde_json::Value) -> Event<'a> {

@@ -69,11 +69,11 @@ async fn wait_for(app: &App, cluster: &str, since: i64, until: Instant) -> Resul
         let changed = job_rows::changed(&mut *app.read().await?, cluster, since, EVENTS).await?;
         if !changed.is_empty() || app.is_stopping() || Instant::now() >= until {
             let version = changed.last().map_or(since, |changed| changed.event);
-            let change = |changed: &job_rows::Changed| JobChange {
+            let tx = |changed: &job_rows::Changed| JobChange {
                 info: job_form::info(app, &changed.job),
                 deleted: changed.job.deleted_at.is_some(),
             };
-            let jobs = changed.iter().map(change).collect();
+            let jobs = changed.iter().map(tx).collect();
             return Ok(JobChanges { version: version.cast_unsigned(), jobs });
         }
         tokio::select! {

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::Outcome,
     spark::{self, LONGEST_END, Plan},
 };
@@ -47,20 +47,20 @@ const EVENTS: i64 = 100;
 /// When the manifest cannot be run here, the name is taken, or the store fails.
 pub async fn spark_submit_job(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: SubmitJobRequest,
 ) -> Result<JobInfo> {
     let cluster = request.cluster_id.clone();
     let name = request.manifest.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    match submit(app, visit, caller, key, request).await {
+    match submit(app, context, caller, key, request).await {
         Err(Error::Refused { code: ErrorCode::BadRequest, field, expired }) if job_form::can_be_asked_for(&name) => {
             // For `spark_job_explain`: there is no job that could remember it.
             let detail = json!({"reason": INVALID, "name": name, "why": field});
             let event = clusters::event(SUBMIT, caller, Some(&cluster), Outcome::Refused, detail);
             let error = Error::Refused { code: ErrorCode::BadRequest, field, expired };
-            Err(app.refuse(visit, event, error).await)
+            Err(app.refuse(context, event, error).await)
         }
         result => result,
     }
@@ -68,7 +68,7 @@ pub async fn spark_submit_job(
 
 async fn submit(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: SubmitJobRequest,
@@ -96,27 +96,27 @@ async fn submit(
     let plan = Plan::read(&manifest).map_err(bad)?;
     check(app, &cluster, &plan, &id).await?;
 
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         let made: Option<(String, Vec<u8>)> =
             sqlx::query_as("SELECT id, submit_digest FROM jobs WHERE created_by = ? AND submit_key = ?")
                 .bind(caller.id())
                 .bind(&key.digest)
-                .fetch_optional(change.connection())
+                .fetch_optional(tx.connection())
                 .await?;
         if let Some((made, digest)) = made {
-            let job = job_rows::by_id(change.connection(), &made).await?.filter(|_| digest == whole);
+            let job = job_rows::by_id(tx.connection(), &made).await?.filter(|_| digest == whole);
             let text = "this Idempotency-Key submitted another job: send a new key";
             return job.map(|job| job_form::info(app, &job)).ok_or_else(|| Error::refused(ErrorCode::Conflict, text));
         }
     }
     // Its objects may have gone while it was checked: then its start fails, and says so.
-    if job_rows::living(change.connection(), &cluster.id, &plan.name).await?.is_some() {
+    if job_rows::living(tx.connection(), &cluster.id, &plan.name).await?.is_some() {
         let detail = json!({"reason": "name taken", "name": plan.name});
         let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
-        return Err(change.refuse(event, name_taken(&plan.name)).await);
+        return Err(tx.refuse(event, name_taken(&plan.name)).await);
     }
-    let (open, bytes) = job_rows::open_of(change.connection(), caller.id()).await?;
+    let (open, bytes) = job_rows::open_of(tx.connection(), caller.id()).await?;
     let manifest = manifest.to_string();
     if open >= MOST_OPEN || bytes.saturating_add(i64::try_from(manifest.len()).unwrap_or(i64::MAX)) > MOST_OPEN_BYTES {
         let detail = json!({"reason": "too many", "name": plan.name, "has": open});
@@ -125,9 +125,9 @@ async fn submit(
             "this token has {open} jobs that have not ended, with manifests of {bytes} bytes, and at most {MOST_OPEN} with \
              {MOST_OPEN_BYTES} bytes may be open: wait for some to end, or delete them"
         );
-        return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
+        return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
-    let now = change.now().as_microsecond();
+    let now = tx.now().as_microsecond();
     let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     sqlx::query(
         "INSERT INTO jobs (id, cluster_id, name, manifest, millicores, memory_mib, created_at, created_by, \
@@ -143,29 +143,29 @@ async fn submit(
     .bind(caller.id())
     .bind(key.map(|key| &key.digest))
     .bind(&whole)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
-    let job = job_rows::by_id(change.connection(), &id).await?.ok_or(Error::Fault("a new job is not there"))?;
+    let job = job_rows::by_id(tx.connection(), &id).await?.ok_or(Error::Fault("a new job is not there"))?;
     let message = format!("SparkApplication {} was added, enqueuing it for submission", job.name);
-    note(change.connection(), &job, now, EventKind::Normal, "SparkApplicationAdded", &message).await?;
+    note(tx.connection(), &job, now, EventKind::Normal, "SparkApplicationAdded", &message).await?;
     for message in passed_over.iter().map(ToString::to_string).chain(plan.told) {
-        note(change.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
+        note(tx.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
     }
     for (key, value) in plan.conf.iter().filter(|(_, value)| spark::is_for_object_stores(value)) {
         let message = format!(
             "sparkConf.{key}: '{value}' is for object stores, and is left out: the bucket is a folder of the platform here"
         );
-        note(change.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
+        note(tx.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
     }
     let shown = plan.conf.iter().any(|(key, value)| key == "spark.ui.enabled" && value.eq_ignore_ascii_case("true"));
     if shown && app.spark().job_ids().is_some() {
         let message =
             "sparkConf.spark.ui.enabled: Spark's page is off, because other jobs of this machine could read it";
-        note(change.connection(), &job, now, EventKind::Warning, "SettingIgnored", message).await?;
+        note(tx.connection(), &job, now, EventKind::Warning, "SettingIgnored", message).await?;
     }
     let detail = json!({"name": job.name, "cluster": cluster.name});
-    change.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
-    change.commit().await?;
+    tx.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
+    tx.commit().await?;
     if let Some(upload) = upload {
         upload.keep();
     }
@@ -330,36 +330,36 @@ async fn refused(app: &App, request: &JobRequest) -> Result<Option<Explanation>>
 /// When there is no such job, or the store fails.
 pub async fn spark_delete_job(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: JobRequest,
 ) -> Result<()> {
     const ACTION: &str = "spark_delete_job";
     let cluster = cluster(app, &request.cluster_id).await?;
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         let done: Option<String> = sqlx::query_scalar("SELECT id FROM jobs WHERE deleted_by = ? AND delete_key = ?")
             .bind(caller.id())
             .bind(&key.digest)
-            .fetch_optional(change.connection())
+            .fetch_optional(tx.connection())
             .await?;
         if let Some(id) = done {
-            drop(change);
+            drop(tx);
             return gone(app, &id).await;
         }
     }
-    let spent = Key::is_spent(key, &mut change, caller).await?;
-    let job = job_rows::living(change.connection(), &cluster.id, &request.job_name).await?;
+    let spent = Key::is_spent(key, &mut tx, caller).await?;
+    let job = job_rows::living(tx.connection(), &cluster.id, &request.job_name).await?;
     let Some(job) = job.filter(|_| !spent) else {
-        Key::spend(key, &mut change, caller).await?;
+        Key::spend(key, &mut tx, caller).await?;
         let detail = json!({"reason": "unknown job", "name": request.job_name});
         let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
-        return Err(change.refuse(event, unknown(&request.job_name)).await);
+        return Err(tx.refuse(event, unknown(&request.job_name)).await);
     };
-    delete(&mut change, &job, caller, key).await?;
-    change.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, json!({"name": job.name}))).await?;
-    change.commit().await?;
+    delete(&mut tx, &job, caller, key).await?;
+    tx.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, json!({"name": job.name}))).await?;
+    tx.commit().await?;
     if !job.alive {
         spark::tidy(app, &job, true).await;
     }
@@ -367,17 +367,17 @@ pub async fn spark_delete_job(
     gone(app, &job.id).await
 }
 
-async fn delete(change: &mut Change<'_>, job: &JobRow, caller: &Caller, key: Option<&Key>) -> Result<()> {
-    let now = change.now().as_microsecond();
+async fn delete(tx: &mut Transaction<'_>, job: &JobRow, caller: &Caller, key: Option<&Key>) -> Result<()> {
+    let now = tx.now().as_microsecond();
     sqlx::query("UPDATE jobs SET deleted_at = ?, deleted_by = ?, delete_key = ? WHERE id = ?")
         .bind(now)
         .bind(caller.id())
         .bind(key.map(|key| &key.digest))
         .bind(&job.id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     let message = format!("SparkApplication {} was deleted", job.name);
-    note(change.connection(), job, now, EventKind::Normal, "SparkApplicationDeleted", &message).await
+    note(tx.connection(), job, now, EventKind::Normal, "SparkApplicationDeleted", &message).await
 }
 
 /// Waits until no process of a deleted job is left. When that takes too long, the supervisor goes on without us.

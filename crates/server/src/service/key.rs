@@ -6,7 +6,7 @@ use super::{
     secret::{Digest, digest},
     sessions::Caller,
 };
-use crate::{Error, Result, app::Change};
+use crate::{Error, Result, app::Transaction};
 
 /// The longest key.
 const LONGEST: usize = 128;
@@ -55,32 +55,32 @@ impl Key {
 
     /// Whether a deletion with that key found nothing that it could mark as its own: what has taken the name since is
     /// another. Without a key no request is known again.
-    pub(crate) async fn is_spent(key: Option<&Self>, change: &mut Change<'_>, caller: &Caller) -> Result<bool> {
+    pub(crate) async fn is_spent(key: Option<&Self>, tx: &mut Transaction<'_>, caller: &Caller) -> Result<bool> {
         let Some(key) = key else { return Ok(false) };
         let spent = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM spent_keys WHERE token_id = ? AND key = ?)")
             .bind(caller.id())
             .bind(&key.digest)
-            .fetch_one(change.connection())
+            .fetch_one(tx.connection())
             .await?;
         Ok(spent)
     }
 
     /// Remembers just that.
-    pub(crate) async fn spend(key: Option<&Self>, change: &mut Change<'_>, caller: &Caller) -> Result<()> {
+    pub(crate) async fn spend(key: Option<&Self>, tx: &mut Transaction<'_>, caller: &Caller) -> Result<()> {
         let Some(key) = key else { return Ok(()) };
-        let now = change.now().as_microsecond();
+        let now = tx.now().as_microsecond();
         sqlx::query(
             "DELETE FROM spent_keys WHERE (token_id, key) IN (SELECT token_id, key FROM spent_keys WHERE at < ? LIMIT ?)",
         )
         .bind(now.saturating_sub(SPENT_FOR))
         .bind(PURGED_AT_ONCE)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
         sqlx::query("INSERT INTO spent_keys (token_id, key, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
             .bind(caller.id())
             .bind(&key.digest)
             .bind(now)
-            .execute(change.connection())
+            .execute(tx.connection())
             .await?;
         Ok(())
     }

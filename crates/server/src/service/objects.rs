@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::Outcome,
     text::harmless,
     vault::{Place, Vault},
@@ -125,7 +125,7 @@ impl Which<'_> {
 /// When there is no such cluster or namespace, the name is taken, or something breaks its rule.
 pub async fn create_secret(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: CreateSecretRequest,
@@ -145,7 +145,7 @@ pub async fn create_secret(
     let which = Which { kind: Kind::Secret, cluster: &request.cluster_id, namespace, name };
     let vault = Vault::open(app.dir())?;
     let seal = |key: &str, value: &[u8]| vault.seal(which.place(key), value);
-    create(app, visit, caller, key, "create_secret_from_yaml", which, Some(kind), &values, seal).await?;
+    create(app, context, caller, key, "create_secret_from_yaml", which, Some(kind), &values, seal).await?;
     let data = values.into_keys().map(masked).collect();
     Ok(SecretInfo { name: name.to_owned(), kind: kind.to_owned(), namespace: namespace.to_owned(), data })
 }
@@ -156,7 +156,7 @@ pub async fn create_secret(
 /// As [`create_secret`].
 pub async fn create_configmap(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: CreateConfigmapRequest,
@@ -173,7 +173,7 @@ pub async fn create_configmap(
         }
     }
     let plain = |_: &str, value: &[u8]| Ok(value.to_vec());
-    create(app, visit, caller, key, "create_configmap_from_yaml", which, None, &values, plain).await?;
+    create(app, context, caller, key, "create_configmap_from_yaml", which, None, &values, plain).await?;
     Ok(shown(which, values.into_iter().map(|(key, value)| (key.to_owned(), value))))
 }
 
@@ -281,14 +281,14 @@ pub async fn values(
 /// When there is no such cluster, namespace or secret.
 pub async fn delete_secret(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: SecretRequest,
 ) -> Result<()> {
     let SecretRequest { cluster_id, secret_name, namespace } = request;
     let which = Which { kind: Kind::Secret, cluster: &cluster_id, namespace: &namespace, name: &secret_name };
-    delete(app, visit, caller, key, "delete_secret", which).await
+    delete(app, context, caller, key, "delete_secret", which).await
 }
 
 /// `delete_configmap`.
@@ -297,14 +297,14 @@ pub async fn delete_secret(
 /// When there is no such cluster, namespace or config map.
 pub async fn delete_configmap(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: ConfigmapRequest,
 ) -> Result<()> {
     let ConfigmapRequest { cluster_id, configmap_name, namespace } = request;
     let which = Which { kind: Kind::Configmap, cluster: &cluster_id, namespace: &namespace, name: &configmap_name };
-    delete(app, visit, caller, key, "delete_configmap", which).await
+    delete(app, context, caller, key, "delete_configmap", which).await
 }
 
 /// Whether the store holds a user's value that only the key file opens; the platform's own can be made anew.
@@ -321,14 +321,14 @@ fn masked(key: impl Into<String>) -> (String, String) {
 
 /// An object that a key made or deleted before: its row, and whether it is the one that is meant now.
 async fn earlier(
-    change: &mut Change<'_>,
+    tx: &mut Transaction<'_>,
     statement: &'static str,
     caller: &Caller,
     key: &Key,
     which: Which<'_>,
 ) -> Result<Option<bool>> {
     let found: Option<(String, String, String, String)> =
-        sqlx::query_as(statement).bind(caller.id()).bind(&key.digest).fetch_optional(change.connection()).await?;
+        sqlx::query_as(statement).bind(caller.id()).bind(&key.digest).fetch_optional(tx.connection()).await?;
     let meant = (which.cluster, which.kind.name(), which.namespace, which.name);
     Ok(found.map(|(cluster, kind, namespace, name)| (&*cluster, &*kind, &*namespace, &*name) == meant))
 }
@@ -336,7 +336,7 @@ async fn earlier(
 #[allow(clippy::too_many_arguments, reason = "two kinds, one way; each is said once")]
 async fn create(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     action: &'static str,
@@ -354,17 +354,17 @@ async fn create(
     let sealed = values.iter().map(|(key, value)| Ok((*key, seal(key, &value.bytes)?, value.is_binary)));
     let sealed = sealed.collect::<Result<Vec<_>>>()?;
     settle(app).await?;
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         let statement = "SELECT cluster_id, kind, namespace, name FROM objects WHERE created_by = ? AND create_key = ?";
-        match earlier(&mut change, statement, caller, key, which).await? {
+        match earlier(&mut tx, statement, caller, key, which).await? {
             // The answer was lost; what was made may have been deleted since.
             Some(true) => return Ok(()),
             Some(false) => return Err(other_object()),
             None => {}
         }
     }
-    let mut change = at_home_for_change(app, change, caller, action, which).await?;
+    let mut tx = at_home_for_change(app, tx, caller, action, which).await?;
     let inserted = sqlx::query(
         "INSERT INTO objects (cluster_id, kind, namespace, name, type, created_at, created_by, create_key) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (cluster_id, kind, namespace, name) WHERE deleted_at IS NULL \
@@ -375,10 +375,10 @@ async fn create(
     .bind(which.namespace)
     .bind(which.name)
     .bind(kind)
-    .bind(change.now().as_microsecond())
+    .bind(tx.now().as_microsecond())
     .bind(caller.id())
     .bind(key.map(|key| &key.digest))
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
     if inserted.rows_affected() == 0 {
         let (noun, name) = (which.kind.noun(), which.name);
@@ -386,9 +386,7 @@ async fn create(
             "a {noun} named '{name}' is in the namespace '{}' already: delete it first, or give another name",
             which.namespace
         );
-        return Err(
-            refuse(change, caller, action, which, "name taken", Error::refused(ErrorCode::Conflict, text)).await
-        );
+        return Err(refuse(tx, caller, action, which, "name taken", Error::refused(ErrorCode::Conflict, text)).await);
     }
     let object = inserted.last_insert_rowid();
     for (position, (key, value, is_binary)) in (0_i64..).zip(sealed) {
@@ -398,34 +396,34 @@ async fn create(
             .bind(key)
             .bind(value)
             .bind(is_binary)
-            .execute(change.connection())
+            .execute(tx.connection())
             .await?;
     }
     let detail = json!({"namespace": which.namespace, "name": which.name, "keys": values.len()});
-    change.record(event(action, caller, Some(which.cluster), Outcome::Done, detail)).await?;
-    change.commit().await
+    tx.record(event(action, caller, Some(which.cluster), Outcome::Done, detail)).await?;
+    tx.commit().await
 }
 
 async fn delete(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     action: &'static str,
     which: Which<'_>,
 ) -> Result<()> {
     settle(app).await?;
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         let statement = "SELECT cluster_id, kind, namespace, name FROM objects WHERE deleted_by = ? AND delete_key = ?";
-        match earlier(&mut change, statement, caller, key, which).await? {
+        match earlier(&mut tx, statement, caller, key, which).await? {
             Some(true) => return Ok(()),
             Some(false) => return Err(other_object()),
             None => {}
         }
     }
-    let mut change = at_home_for_change(app, change, caller, action, which).await?;
-    let spent = Key::is_spent(key, &mut change, caller).await?;
+    let mut tx = at_home_for_change(app, tx, caller, action, which).await?;
+    let spent = Key::is_spent(key, &mut tx, caller).await?;
     let object: Option<i64> = sqlx::query_scalar(
         "SELECT seq FROM objects WHERE cluster_id = ? AND kind = ? AND namespace = ? AND name = ? \
          AND deleted_at IS NULL",
@@ -434,23 +432,23 @@ async fn delete(
     .bind(which.kind.name())
     .bind(which.namespace)
     .bind(which.name)
-    .fetch_optional(change.connection())
+    .fetch_optional(tx.connection())
     .await?;
     let Some(object) = object.filter(|_| !spent) else {
-        Key::spend(key, &mut change, caller).await?;
-        return Err(refuse(change, caller, action, which, "unknown name", which.unknown()).await);
+        Key::spend(key, &mut tx, caller).await?;
+        return Err(refuse(tx, caller, action, which, "unknown name", which.unknown()).await);
     };
     sqlx::query("UPDATE objects SET deleted_at = ?, deleted_by = ?, delete_key = ? WHERE seq = ?")
-        .bind(change.now().as_microsecond())
+        .bind(tx.now().as_microsecond())
         .bind(caller.id())
         .bind(key.map(|key| &key.digest))
         .bind(object)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
-    sqlx::query("DELETE FROM object_values WHERE object = ?").bind(object).execute(change.connection()).await?;
+    sqlx::query("DELETE FROM object_values WHERE object = ?").bind(object).execute(tx.connection()).await?;
     let detail = json!({"namespace": which.namespace, "name": which.name});
-    change.record(event(action, caller, Some(which.cluster), Outcome::Done, detail)).await?;
-    change.commit().await
+    tx.record(event(action, caller, Some(which.cluster), Outcome::Done, detail)).await?;
+    tx.commit().await
 }
 
 fn other_object() -> Error {
@@ -508,28 +506,28 @@ async fn at_home(app: &App, connection: &mut SqliteConnection, cluster: &str, na
 /// The same for a change, which leaves an audit row of the refusal; and nothing comes into a cluster that goes.
 async fn at_home_for_change<'a>(
     app: &App,
-    mut change: Change<'a>,
+    mut tx: Transaction<'a>,
     caller: &Caller,
     action: &'static str,
     which: Which<'_>,
-) -> Result<Change<'a>> {
-    let found = at_home(app, change.connection(), which.cluster, which.namespace).await;
+) -> Result<Transaction<'a>> {
+    let found = at_home(app, tx.connection(), which.cluster, which.namespace).await;
     let found = match found {
-        Ok(()) => clusters::find(change.connection(), which.cluster).await?,
+        Ok(()) => clusters::find(tx.connection(), which.cluster).await?,
         Err(error @ Error::Refused { .. }) => {
-            return Err(refuse(change, caller, action, which, "unknown cluster or namespace", error).await);
+            return Err(refuse(tx, caller, action, which, "unknown cluster or namespace", error).await);
         }
         Err(error) => return Err(error),
     };
     if found.is_some_and(|cluster| cluster.is_being_deleted()) {
         let error = Error::refused(ErrorCode::Conflict, "the cluster is being deleted, and its objects with it");
-        return Err(refuse(change, caller, action, which, "being deleted", error).await);
+        return Err(refuse(tx, caller, action, which, "being deleted", error).await);
     }
-    Ok(change)
+    Ok(tx)
 }
 
 async fn refuse(
-    change: Change<'_>,
+    tx: Transaction<'_>,
     caller: &Caller,
     action: &'static str,
     which: Which<'_>,
@@ -539,7 +537,7 @@ async fn refuse(
     // Somebody may have pasted a token.
     let [cluster, namespace, name] = [which.cluster, which.namespace, which.name].map(harmless);
     let detail = json!({"reason": reason, "cluster": cluster, "namespace": namespace, "name": name});
-    change.refuse(event(action, caller, None, Outcome::Refused, detail), error).await
+    tx.refuse(event(action, caller, None, Outcome::Refused, detail), error).await
 }
 
 fn bad(text: String) -> Error {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::{Event, Outcome},
     clock::timestamp,
 };
@@ -110,55 +110,55 @@ impl State {
 /// a conflict while a living token has the name (the registration token stays redeemable) or for an old attempt.
 pub async fn create_refresh_token(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     key: Option<&Key>,
     request: CreateRefreshTokenRequest,
 ) -> Result<CreatedRefreshToken> {
     let presented = digest(request.register_token.expose());
     let Some(state) = find(&mut *app.read().await?, &presented).await? else {
-        return Err(app.refuse_unknown(visit, ACTION).await);
+        return Err(app.refuse_unknown(context, ACTION).await);
     };
     if let Some(refusal) = state.refusal(app.clock().now().as_microsecond(), key) {
-        return Err(app.refuse_ended(visit, refusal.event(&state.grant.id), refusal.error).await);
+        return Err(app.refuse_ended(context, refusal.event(&state.grant.id), refusal.error).await);
     }
-    let mut change = app.change(visit).await?;
-    change.savepoint().await?;
-    if let Some(grant) = claim(&mut change, &presented, key).await? {
-        return issue(app, change, grant, None).await;
+    let mut tx = app.begin(context).await?;
+    tx.savepoint().await?;
+    if let Some(grant) = claim(&mut tx, &presented, key).await? {
+        return issue(app, tx, grant, None).await;
     }
-    let state = find(change.connection(), &presented).await?;
+    let state = find(tx.connection(), &presented).await?;
     let state = state.ok_or(Error::Fault("a registration token went away, and none ever does"))?;
     let id = state.grant.id.clone();
-    if let Some(refusal) = state.refusal(change.now().as_microsecond(), key) {
-        return Err(change.refuse(refusal.event(&id), refusal.error).await);
+    if let Some(refusal) = state.refusal(tx.now().as_microsecond(), key) {
+        return Err(tx.refuse(refusal.event(&id), refusal.error).await);
     }
-    if let Some(unused) = unused(&mut change, &id).await? {
+    if let Some(unused) = unused(&mut tx, &id).await? {
         sqlx::query("UPDATE register_tokens SET redeem_attempt = ? WHERE id = ?")
             .bind(key.map(Key::number))
             .bind(&id)
-            .execute(change.connection())
+            .execute(tx.connection())
             .await?;
-        return issue(app, change, state.grant, Some(unused)).await;
+        return issue(app, tx, state.grant, Some(unused)).await;
     }
     let refusal = Refusal::replay(state.redeemed_at.unwrap_or_default());
-    Err(change.refuse(refusal.event(&id), refusal.error).await)
+    Err(tx.refuse(refusal.event(&id), refusal.error).await)
 }
 
 /// Marks the registration token as redeemed, if it can be: this decides every race.
-async fn claim(change: &mut Change<'_>, presented: &Digest, key: Option<&Key>) -> Result<Option<Grant>> {
-    let now = change.now().as_microsecond();
+async fn claim(tx: &mut Transaction<'_>, presented: &Digest, key: Option<&Key>) -> Result<Option<Grant>> {
+    let now = tx.now().as_microsecond();
     let grants: Vec<Grant> = sqlx::query_as(
         "UPDATE register_tokens SET redeemed_at = ?, redeemed_address = ?, redeem_key = ?, redeem_attempt = ? \
          WHERE digest = ? AND redeemed_at IS NULL AND withdrawn_at IS NULL AND expires_at > ? \
          RETURNING id, client_name, role, access_lifetime, issuer_id, issuer_name",
     )
     .bind(now)
-    .bind(change.address().to_owned())
+    .bind(tx.address().to_owned())
     .bind(key.map(|key| &key.digest))
     .bind(key.map(Key::number))
     .bind(presented)
     .bind(now)
-    .fetch_all(change.connection())
+    .fetch_all(tx.connection())
     .await?;
     Ok(grants.into_iter().next())
 }
@@ -176,13 +176,13 @@ async fn find(connection: &mut SqliteConnection, presented: &Digest) -> Result<O
 
 /// The access token made with that registration token, if it still stands and nobody has used it or given it another
 /// secret.
-async fn unused(change: &mut Change<'_>, register_token_id: &str) -> Result<Option<String>> {
+async fn unused(tx: &mut Transaction<'_>, register_token_id: &str) -> Result<Option<String>> {
     let id = sqlx::query_scalar(
         "SELECT id FROM tokens t WHERE register_token_id = ? AND deleted_at IS NULL AND NOT EXISTS \
          (SELECT 1 FROM token_secrets s WHERE s.token_id = t.id AND (s.first_used_at IS NOT NULL OR s.rotated_by IS NOT NULL))",
     )
     .bind(register_token_id)
-    .fetch_optional(change.connection())
+    .fetch_optional(tx.connection())
     .await?;
     Ok(id)
 }
@@ -190,22 +190,22 @@ async fn unused(change: &mut Change<'_>, register_token_id: &str) -> Result<Opti
 /// Makes the access token, in place of the one whose answer was lost if there is one, and commits.
 async fn issue(
     app: &App,
-    mut change: Change<'_>,
+    mut tx: Transaction<'_>,
     grant: Grant,
     instead_of: Option<String>,
 ) -> Result<CreatedRefreshToken> {
     let name = grant.client_name.as_str();
     if let Err(error) = app.policy().redemption(grant.access_lifetime.and_then(lifetime)) {
-        change.undo().await?;
+        tx.undo().await?;
         let refusal = Refusal::new("policy", error);
-        return Err(change.refuse(refusal.event(&grant.id), refusal.error).await);
+        return Err(tx.refuse(refusal.event(&grant.id), refusal.error).await);
     }
     if let Some(lost) = &instead_of {
-        tokens::end(&mut change, lost, End::Superseded, None, None).await?;
+        tokens::end(&mut tx, lost, End::Superseded, None, None).await?;
         let detail = json!({"reason": End::Superseded.name(), "register_token": grant.id});
-        change.record(event(Some(lost), Outcome::Done, detail)).await?;
+        tx.record(event(Some(lost), Outcome::Done, detail)).await?;
     }
-    tokens::end_expired_namesake(&mut change, ACTION, name).await?;
+    tokens::end_expired_namesake(&mut tx, ACTION, name).await?;
     let new = NewToken {
         name,
         role: role(&grant.role)?,
@@ -213,19 +213,19 @@ async fn issue(
         register_token_id: Some(&grant.id),
         lifetime: grant.access_lifetime,
     };
-    let Some((refresh_token, info)) = tokens::insert(&mut change, new).await? else {
-        change.undo().await?;
+    let Some((refresh_token, info)) = tokens::insert(&mut tx, new).await? else {
+        tx.undo().await?;
         let refusal = Refusal::new("name taken", tokens::name_taken(name));
-        return Err(change.refuse(refusal.event(&grant.id), refusal.error).await);
+        return Err(tx.refuse(refusal.event(&grant.id), refusal.error).await);
     };
     let detail = json!({"name": name, "role": info.role, "exp": info.exp, "register_token": grant.id});
-    change.record(event(Some(&info.id), Outcome::Done, detail)).await?;
-    change.commit().await?;
+    tx.record(event(Some(&info.id), Outcome::Done, detail)).await?;
+    tx.commit().await?;
     Ok(CreatedRefreshToken { refresh_token, info })
 }
 
 /// For the issuer: it was tried again so often, the last time then.
-pub(crate) async fn count_replays(change: &mut Change<'_>, id: &str, count: u64, latest: Timestamp) -> Result<()> {
+pub(crate) async fn count_replays(tx: &mut Transaction<'_>, id: &str, count: u64, latest: Timestamp) -> Result<()> {
     sqlx::query(
         "UPDATE register_tokens SET replay_count = replay_count + ?, \
          last_replay_at = max(coalesce(last_replay_at, 0), ?) WHERE id = ?",
@@ -233,7 +233,7 @@ pub(crate) async fn count_replays(change: &mut Change<'_>, id: &str, count: u64,
     .bind(i64::try_from(count).unwrap_or(i64::MAX))
     .bind(latest.as_microsecond())
     .bind(id)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
     Ok(())
 }

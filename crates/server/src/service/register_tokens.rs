@@ -13,7 +13,7 @@ use sqlx::FromRow;
 use super::{key::Key, page::Window, secret::mint, sessions::Caller, tokens};
 use crate::{
     Error, Result,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::{Event, Outcome},
     clock::{micros, timestamp},
 };
@@ -41,7 +41,7 @@ struct Earlier {
 /// When a living token has the name, when the attempt is not newer than one before, or when the store fails.
 pub async fn create_register_token(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: CreateRegisterTokenRequest,
@@ -49,34 +49,34 @@ pub async fn create_register_token(
     let name = request.client_name.as_str();
     let lifetime = stored(request.access_ttl);
     let access_lifetime = request.refresh_ttl.map(stored);
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     let allowed =
         tokens::check_name(name).and_then(|()| app.policy().creation(request.access_ttl, request.refresh_ttl));
     if let Err(error) = allowed {
         let detail = json!({"reason": "policy", "name": name});
-        return Err(change.refuse(event(caller, None, Outcome::Refused, detail), error).await);
+        return Err(tx.refuse(event(caller, None, Outcome::Refused, detail), error).await);
     }
     if let Some(key) = key
-        && let Some(earlier) = earlier(&mut change, caller, key).await?
+        && let Some(earlier) = earlier(&mut tx, caller, key).await?
     {
         let same = (earlier.client_name.as_str(), earlier.role.as_str(), earlier.access_lifetime, earlier.lifetime)
             == (name, request.token_type.name(), access_lifetime, lifetime);
         if let Some(problem) = problem(&earlier, key, same) {
-            return Err(refuse(change, caller, Some(&earlier.id), name, problem).await);
+            return Err(refuse(tx, caller, Some(&earlier.id), name, problem).await);
         }
-        withdraw(&mut change, WITHDRAW, caller, &earlier.id, "superseded").await?;
+        withdraw(&mut tx, WITHDRAW, caller, &earlier.id, "superseded").await?;
     }
-    if tokens::living(&mut change, name).await?.is_some() {
+    if tokens::living(&mut tx, name).await?.is_some() {
         let detail = json!({"reason": "name taken", "name": name});
-        return Err(change.refuse(event(caller, None, Outcome::Refused, detail), tokens::name_taken(name)).await);
+        return Err(tx.refuse(event(caller, None, Outcome::Refused, detail), tokens::name_taken(name)).await);
     }
-    let has = issued(&mut change, caller, app.policy().tokens_per_issuer).await?;
+    let has = issued(&mut tx, caller, app.policy().tokens_per_issuer).await?;
     if let Err(error) = app.policy().one_more(caller.name(), has) {
         let detail = json!({"reason": "too many", "name": name, "has": has});
-        return Err(change.refuse(event(caller, None, Outcome::Refused, detail), error).await);
+        return Err(tx.refuse(event(caller, None, Outcome::Refused, detail), error).await);
     }
     let minted = mint(TokenKind::Registration)?;
-    let created_at = change.now().as_microsecond();
+    let created_at = tx.now().as_microsecond();
     let expires_at = created_at.saturating_add(lifetime);
     sqlx::query(
         "INSERT INTO register_tokens (id, digest, client_name, role, access_lifetime, issuer_id, issuer_name, \
@@ -93,18 +93,18 @@ pub async fn create_register_token(
     .bind(expires_at)
     .bind(key.map(|key| &key.digest))
     .bind(key.map(Key::number))
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
     let exp = timestamp(expires_at);
     let detail = json!({"name": name, "role": request.token_type, "exp": exp});
-    change.record(event(caller, Some(&minted.id), Outcome::Done, detail)).await?;
-    change.commit().await?;
+    tx.record(event(caller, Some(&minted.id), Outcome::Done, detail)).await?;
+    tx.commit().await?;
     Ok(CreatedRegisterToken { id: minted.id, register_token: minted.value, exp })
 }
 
 /// How many living access tokens and waiting registration tokens that issuer has, counted no further than there may be.
 /// Redeeming makes one of the latter to one of the former: that need not be counted again.
-pub(crate) async fn issued(change: &mut Change<'_>, caller: &Caller, limit: u32) -> Result<i64> {
+pub(crate) async fn issued(tx: &mut Transaction<'_>, caller: &Caller, limit: u32) -> Result<i64> {
     let has = sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM tokens WHERE issuer_id = ?1 AND deleted_at IS NULL \
          AND (expires_at IS NULL OR expires_at > ?2) LIMIT ?3)) \
@@ -112,9 +112,9 @@ pub(crate) async fn issued(change: &mut Change<'_>, caller: &Caller, limit: u32)
          AND withdrawn_at IS NULL AND expires_at > ?2 LIMIT ?3))",
     )
     .bind(caller.id())
-    .bind(change.now().as_microsecond())
+    .bind(tx.now().as_microsecond())
     .bind(i64::from(limit))
-    .fetch_one(change.connection())
+    .fetch_one(tx.connection())
     .await?;
     Ok(has)
 }
@@ -138,7 +138,7 @@ fn stored(lifetime: Lifetime) -> i64 {
     micros(lifetime.duration())
 }
 
-async fn earlier(change: &mut Change<'_>, caller: &Caller, key: &Key) -> Result<Option<Earlier>> {
+async fn earlier(tx: &mut Transaction<'_>, caller: &Caller, key: &Key) -> Result<Option<Earlier>> {
     let earlier = sqlx::query_as(
         "SELECT id, create_attempt, client_name, role, access_lifetime, expires_at - created_at AS lifetime, \
          redeemed_at IS NOT NULL AS redeemed, withdrawn_at IS NOT NULL AS withdrawn FROM register_tokens \
@@ -146,7 +146,7 @@ async fn earlier(change: &mut Change<'_>, caller: &Caller, key: &Key) -> Result<
     )
     .bind(caller.id())
     .bind(&key.digest)
-    .fetch_optional(change.connection())
+    .fetch_optional(tx.connection())
     .await?;
     Ok(earlier)
 }
@@ -173,26 +173,26 @@ fn problem(earlier: &Earlier, key: &Key, same: bool) -> Option<&'static str> {
 }
 
 async fn withdraw(
-    change: &mut Change<'_>,
+    tx: &mut Transaction<'_>,
     action: &'static str,
     caller: &Caller,
     id: &str,
     reason: &'static str,
 ) -> Result<()> {
     sqlx::query("UPDATE register_tokens SET withdrawn_at = ?, withdrawn_by = ?, withdraw_reason = ? WHERE id = ?")
-        .bind(change.now().as_microsecond())
+        .bind(tx.now().as_microsecond())
         .bind(caller.id())
         .bind(reason)
         .bind(id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
-    change.record(Event { action, ..event(caller, Some(id), Outcome::Done, json!({"reason": reason})) }).await
+    tx.record(Event { action, ..event(caller, Some(id), Outcome::Done, json!({"reason": reason})) }).await
 }
 
-async fn refuse(change: Change<'_>, caller: &Caller, subject: Option<&str>, name: &str, why: &'static str) -> Error {
+async fn refuse(tx: Transaction<'_>, caller: &Caller, subject: Option<&str>, name: &str, why: &'static str) -> Error {
     let detail = json!({"reason": "idempotency", "name": name});
     let event = event(caller, subject, Outcome::Refused, detail);
-    change.refuse(event, Error::refused(ErrorCode::Conflict, why)).await
+    tx.refuse(event, Error::refused(ErrorCode::Conflict, why)).await
 }
 
 fn event<'a>(caller: &'a Caller, subject: Option<&'a str>, outcome: Outcome, detail: serde_json::Value) -> Event<'a> {
@@ -316,17 +316,17 @@ pub async fn get_register_tokens_info(app: &App, request: PageRequest) -> Result
 /// When there is none of that id, or it was redeemed: then an access token is what has to be deleted.
 pub async fn delete_register_token(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     request: DeleteRegisterTokenRequest,
 ) -> Result<()> {
     const ACTION: &str = "delete_register_token";
     let id = request.token_id.as_str();
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     let found: Option<(String, Option<i64>, Option<i64>)> =
         sqlx::query_as("SELECT client_name, redeemed_at, withdrawn_at FROM register_tokens WHERE id = ?")
             .bind(id)
-            .fetch_optional(change.connection())
+            .fetch_optional(tx.connection())
             .await?;
     let refused = |subject, detail| Event { action: ACTION, ..event(caller, subject, Outcome::Refused, detail) };
     match found {
@@ -335,7 +335,7 @@ pub async fn delete_register_token(
                 "there is no registration token with the id '{id}': get_register_tokens_info lists all there are"
             );
             let event = refused(None, json!({"reason": "unknown id", "id": id}));
-            Err(change.refuse(event, Error::refused(ErrorCode::NotFound, text)).await)
+            Err(tx.refuse(event, Error::refused(ErrorCode::NotFound, text)).await)
         }
         Some((name, Some(redeemed_at), _)) => {
             let text = format!(
@@ -343,12 +343,12 @@ pub async fn delete_register_token(
                 timestamp(redeemed_at)
             );
             let event = refused(Some(id), json!({"reason": "redeemed"}));
-            Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await)
+            Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await)
         }
         Some((_, None, Some(_))) => Ok(()),
         Some((_, None, None)) => {
-            withdraw(&mut change, ACTION, caller, id, "deleted").await?;
-            change.commit().await
+            withdraw(&mut tx, ACTION, caller, id, "deleted").await?;
+            tx.commit().await
         }
     }
 }

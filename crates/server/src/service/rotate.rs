@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::{Event, Outcome},
     clock::{micros, timestamp},
 };
@@ -66,31 +66,31 @@ struct Earlier {
 /// would not let the new secret live as long as the token, or when the attempt cannot be repeated.
 pub async fn rotate_token(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: RotateTokenRequest,
 ) -> Result<RotatedToken> {
     let name = request.token_name.as_str();
     let overlap = request.overlap.map(|overlap| micros(overlap.duration()));
-    let mut change = if caller.is_ended() { app.change(visit).await? } else { app.change_by(visit, caller).await? };
+    let mut tx = if caller.is_ended() { app.begin(context).await? } else { app.begin_as(context, caller).await? };
     let earlier = match key {
-        Some(key) => earlier(&mut change, caller, key).await?,
+        Some(key) => earlier(&mut tx, caller, key).await?,
         None => None,
     };
     if let (Some(earlier), Some(key)) = (earlier, key) {
-        if caller.is_ended() && !may_repeat(&earlier, caller, change.now().as_microsecond()) {
+        if caller.is_ended() && !may_repeat(&earlier, caller, tx.now().as_microsecond()) {
             return Err(ended());
         }
         let same = earlier.token.name == name && earlier.rotate_overlap == overlap;
         if let Some(problem) = problem(&earlier, key, same) {
             let event = event(caller, Some(&earlier.token.id), Outcome::Refused, json!({"reason": "idempotency"}));
-            return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, problem)).await);
+            return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, problem)).await);
         }
-        end_secret(&mut change, &earlier.digest).await?;
+        end_secret(&mut tx, &earlier.digest).await?;
         let detail = json!({"name": name, "instead_of_attempt": earlier.rotate_attempt});
         let new = New { made_at: earlier.made_at, key: Some(key), overlap, session: earlier.rotate_session };
-        return issue(change, caller, earlier.token, new, detail).await;
+        return issue(tx, caller, earlier.token, new, detail).await;
     }
     if caller.is_ended() {
         return Err(ended());
@@ -99,32 +99,30 @@ pub async fn rotate_token(
         // The same whether there is such a token or not.
         let scope = Access::Administrator.scope().unwrap_or_default();
         let event = event(caller, None, Outcome::Refused, json!({"reason": "role", "scope": scope}));
-        return Err(change
-            .refuse(event, Error::refused(ErrorCode::Forbidden, missing_scope(caller.name(), scope)))
-            .await);
+        return Err(tx.refuse(event, Error::refused(ErrorCode::Forbidden, missing_scope(caller.name(), scope))).await);
     }
-    let Some(token) = super::tokens::living(&mut change, name).await? else {
+    let Some(token) = super::tokens::living(&mut tx, name).await? else {
         let event = event(caller, None, Outcome::Refused, json!({"reason": "unknown name", "name": name}));
-        return Err(change.refuse(event, super::tokens::no_such(name)).await);
+        return Err(tx.refuse(event, super::tokens::no_such(name)).await);
     };
-    if let Err(error) = app.policy().rotation(&token, request.overlap, change.now()) {
+    if let Err(error) = app.policy().rotation(&token, request.overlap, tx.now()) {
         let event = event(caller, Some(&token.id), Outcome::Refused, json!({"reason": "policy", "name": name}));
-        return Err(change.refuse(event, error).await);
+        return Err(tx.refuse(event, error).await);
     }
-    let now = change.now().as_microsecond();
+    let now = tx.now().as_microsecond();
     let ends_at = overlap.map_or(AT_ONCE, |overlap| now.saturating_add(overlap));
-    if ends_at > now && values(&mut change, &token.id).await? >= MOST_VALUES {
+    if ends_at > now && values(&mut tx, &token.id).await? >= MOST_VALUES {
         let event = event(caller, Some(&token.id), Outcome::Refused, json!({"reason": "many values", "name": name}));
         let text = format!(
             "{MOST_VALUES} values of the token '{name}' work at present, from rotations with an overlap, and no token has more: wait until one has ended, or rotate without an overlap, which ends them all"
         );
-        return Err(change.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
+        return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
-    let sessions = end_older(&mut change, &token.id, ends_at).await?;
+    let sessions = end_older(&mut tx, &token.id, ends_at).await?;
     let own = (token.id == caller.id()).then(|| caller.session().clone());
     let old_ends = overlap.map(|_| timestamp(ends_at));
     let detail = json!({"name": name, "old_secrets_end": old_ends, "sessions_ended": sessions});
-    issue(change, caller, token, New { made_at: now, key, overlap, session: own }, detail).await
+    issue(tx, caller, token, New { made_at: now, key, overlap, session: own }, detail).await
 }
 
 /// Whether a session that is gone may ask this again: it asked it first, a moment ago.
@@ -151,8 +149,8 @@ fn problem(earlier: &Earlier, key: &Key, same: bool) -> Option<&'static str> {
     }
 }
 
-async fn earlier(change: &mut Change<'_>, caller: &Caller, key: &Key) -> Result<Option<Earlier>> {
-    let now = change.now().as_microsecond();
+async fn earlier(tx: &mut Transaction<'_>, caller: &Caller, key: &Key) -> Result<Option<Earlier>> {
+    let now = tx.now().as_microsecond();
     let earlier = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
@@ -165,7 +163,7 @@ async fn earlier(change: &mut Change<'_>, caller: &Caller, key: &Key) -> Result<
     .bind(now)
     .bind(caller.id())
     .bind(&key.digest)
-    .fetch_optional(change.connection())
+    .fetch_optional(tx.connection())
     .await?;
     Ok(earlier)
 }
@@ -193,56 +191,56 @@ pub(crate) async fn ended_by_rotation(app: &App, route: &Route, session: &Digest
 
 /// Gives every secret and every session of the token an end, unless they end sooner, and takes back what would let
 /// somebody in who was shown a sign-in link. Sessions that go on have to confirm anew. Says how many sessions ended.
-async fn end_older(change: &mut Change<'_>, token_id: &str, ends_at: i64) -> Result<u64> {
+async fn end_older(tx: &mut Transaction<'_>, token_id: &str, ends_at: i64) -> Result<u64> {
     sqlx::query("UPDATE token_secrets SET ends_at = ? WHERE token_id = ? AND (ends_at IS NULL OR ends_at > ?)")
         .bind(ends_at)
         .bind(token_id)
         .bind(ends_at)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     sqlx::query(
         "DELETE FROM token_secrets WHERE digest IN (SELECT digest FROM token_secrets WHERE token_id = ? AND ends_at <= ? \
          ORDER BY created_at DESC LIMIT -1 OFFSET ?)",
     )
     .bind(token_id)
-    .bind(change.now().as_microsecond())
+    .bind(tx.now().as_microsecond())
     .bind(REMEMBERED)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
-    sqlx::query("DELETE FROM sign_in_codes WHERE token_id = ?").bind(token_id).execute(change.connection()).await?;
+    sqlx::query("DELETE FROM sign_in_codes WHERE token_id = ?").bind(token_id).execute(tx.connection()).await?;
     sqlx::query(
         "UPDATE sessions SET expires_at = min(expires_at, ?), confirmed_at = min(confirmed_at, 0) WHERE token_id = ?",
     )
     .bind(ends_at)
     .bind(token_id)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
     let ended = sqlx::query("DELETE FROM sessions WHERE token_id = ? AND expires_at <= ?")
         .bind(token_id)
-        .bind(change.now().as_microsecond())
-        .execute(change.connection())
+        .bind(tx.now().as_microsecond())
+        .execute(tx.connection())
         .await?;
     Ok(ended.rows_affected())
 }
 
 /// How many values of the token work.
-async fn values(change: &mut Change<'_>, token_id: &str) -> Result<i64> {
-    let now = change.now().as_microsecond();
+async fn values(tx: &mut Transaction<'_>, token_id: &str) -> Result<i64> {
+    let now = tx.now().as_microsecond();
     let values = sqlx::query_scalar(
         "SELECT count(*) FROM token_secrets WHERE token_id = ? AND (ends_at IS NULL OR ends_at > ?)",
     )
     .bind(token_id)
     .bind(now)
-    .fetch_one(change.connection())
+    .fetch_one(tx.connection())
     .await?;
     Ok(values)
 }
 
-async fn end_secret(change: &mut Change<'_>, digest: &Digest) -> Result<()> {
+async fn end_secret(tx: &mut Transaction<'_>, digest: &Digest) -> Result<()> {
     sqlx::query("UPDATE token_secrets SET ends_at = ? WHERE digest = ?")
         .bind(AT_ONCE)
         .bind(digest)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     Ok(())
 }
@@ -258,7 +256,7 @@ struct New<'a> {
 
 /// Makes the new secret and commits.
 async fn issue(
-    mut change: Change<'_>,
+    mut tx: Transaction<'_>,
     caller: &Caller,
     token: TokenRow,
     new: New<'_>,
@@ -277,10 +275,10 @@ async fn issue(
     .bind(new.key.map(Key::number))
     .bind(new.overlap)
     .bind(new.session)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
-    change.record(event(caller, Some(&token.id), Outcome::Done, detail)).await?;
-    change.commit().await?;
+    tx.record(event(caller, Some(&token.id), Outcome::Done, detail)).await?;
+    tx.commit().await?;
     Ok(RotatedToken { refresh_token: minted.value, info: token.into() })
 }
 

@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use super::secret::uuid;
 use crate::{
     Result,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     vault::{Place, Vault},
 };
 
@@ -16,9 +16,9 @@ pub(crate) const NAME: &str = "s3-secret";
 const KEYS: [&str; 2] = ["S3_ACCESS_KEY", "S3_SECRET_KEY"];
 
 /// Makes that of a new cluster.
-pub(super) async fn make(app: &App, change: &mut Change<'_>, cluster: &str) -> Result<()> {
+pub(super) async fn make(app: &App, tx: &mut Transaction<'_>, cluster: &str) -> Result<()> {
     let vault = Vault::open(app.dir())?;
-    let now = change.now().as_microsecond();
+    let now = tx.now().as_microsecond();
     let inserted = sqlx::query(
         "INSERT INTO objects (cluster_id, kind, namespace, name, type, created_at) \
          VALUES (?, 'Secret', ?, ?, 'Opaque', ?)",
@@ -27,26 +27,26 @@ pub(super) async fn make(app: &App, change: &mut Change<'_>, cluster: &str) -> R
     .bind(DEFAULT_NAMESPACE)
     .bind(NAME)
     .bind(now)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
-    write(change.connection(), &vault, cluster, inserted.last_insert_rowid()).await
+    write(tx.connection(), &vault, cluster, inserted.last_insert_rowid()).await
 }
 
 /// Gives those that are there new values: the key of the old ones is lost. (Of a user's secret it would not be replaced.)
 pub(crate) async fn renew(app: &App) -> Result<()> {
     let vault = Vault::open(app.dir())?;
-    let visit = Visit::local();
-    let mut change = app.change(&visit).await?;
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
     let living: Vec<(i64, String)> = sqlx::query_as(
         "SELECT seq, cluster_id FROM objects WHERE kind = 'Secret' AND created_by IS NULL AND deleted_at IS NULL",
     )
-    .fetch_all(change.connection())
+    .fetch_all(tx.connection())
     .await?;
     for (object, cluster) in living {
-        sqlx::query("DELETE FROM object_values WHERE object = ?").bind(object).execute(change.connection()).await?;
-        write(change.connection(), &vault, &cluster, object).await?;
+        sqlx::query("DELETE FROM object_values WHERE object = ?").bind(object).execute(tx.connection()).await?;
+        write(tx.connection(), &vault, &cluster, object).await?;
     }
-    change.commit().await
+    tx.commit().await
 }
 
 async fn write(connection: &mut SqliteConnection, vault: &Vault, cluster: &str, object: i64) -> Result<()> {

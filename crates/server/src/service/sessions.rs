@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::{Event, Outcome},
     clock::{micros, timestamp},
 };
@@ -89,18 +89,18 @@ impl Caller {
 ///
 /// # Errors
 /// One answer for every token that is not good: the audit knows why.
-pub async fn create_session(app: &App, visit: &Visit, request: CreateSessionRequest) -> Result<Session> {
+pub async fn create_session(app: &App, context: &RequestContext, request: CreateSessionRequest) -> Result<Session> {
     let presented = digest(request.refresh_token.expose());
-    let (mut change, Living { token, ends_at }) = admit(app, visit, ACTION, &presented).await?;
-    visit.identify(&token.id);
-    let now = change.now().as_microsecond();
+    let (mut tx, Living { token, ends_at }) = admit(app, context, ACTION, &presented).await?;
+    context.identify(&token.id);
+    let now = tx.now().as_microsecond();
     let minted = mint(TokenKind::Session)?;
     let longest = now.saturating_add(micros(app.limits().session));
     let ends_at = ends_at.map_or(longest, |end| end.min(longest));
-    begin(&mut change, New::of_api(&minted.digest, &token.id, ends_at)).await?;
-    first_use(&mut change, &presented).await?;
-    change.commit().await?;
-    app.last_used().note(&token.id, now, visit.address());
+    begin(&mut tx, New::of_api(&minted.digest, &token.id, ends_at)).await?;
+    first_use(&mut tx, &presented).await?;
+    tx.commit().await?;
+    app.last_used().note(&token.id, now, context.address());
     let seconds = u64::try_from(ends_at.saturating_sub(now) / 1_000_000).unwrap_or_default();
     Ok(Session {
         session_token: minted.value,
@@ -151,23 +151,23 @@ impl Ended {
 /// One answer for every value that is not good: the audit knows why.
 pub(crate) async fn admit<'a>(
     app: &'a App,
-    visit: &'a Visit,
+    context: &'a RequestContext,
     action: &'static str,
     presented: &Digest,
-) -> Result<(Change<'a>, Living)> {
+) -> Result<(Transaction<'a>, Living)> {
     // A statement of its own: the connection must be back before the first refusal of a kind waits for the writer.
     let found = living(&mut *app.read().await?, app.clock().now(), presented).await?;
     if let Err(ended) = found {
         return Err(match ended.id {
-            None => app.refuse_unknown(visit, action).await,
-            Some(_) => app.refuse_ended(visit, ended.event(action), ended.error()).await,
+            None => app.refuse_unknown(context, action).await,
+            Some(_) => app.refuse_ended(context, ended.event(action), ended.error()).await,
         });
     }
-    let mut change = app.change(visit).await?;
-    let now = change.now();
-    match living(change.connection(), now, presented).await? {
-        Ok(living) => Ok((change, living)),
-        Err(ended) => Err(change.refuse(ended.event(action), ended.error()).await),
+    let mut tx = app.begin(context).await?;
+    let now = tx.now();
+    match living(tx.connection(), now, presented).await? {
+        Ok(living) => Ok((tx, living)),
+        Err(ended) => Err(tx.refuse(ended.event(action), ended.error()).await),
     }
 }
 
@@ -221,12 +221,12 @@ impl<'a> New<'a> {
 }
 
 /// Makes the row of a session, and removes some that have ended.
-pub(crate) async fn begin(change: &mut Change<'_>, new: New<'_>) -> Result<()> {
-    let now = change.now().as_microsecond();
+pub(crate) async fn begin(tx: &mut Transaction<'_>, new: New<'_>) -> Result<()> {
+    let now = tx.now().as_microsecond();
     sqlx::query("DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= ? LIMIT ?)")
         .bind(now)
         .bind(PURGED_AT_ONCE)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     sqlx::query(
         "INSERT INTO sessions (digest, token_id, created_at, expires_at, last_seen_at, confirmed_at) \
@@ -238,17 +238,17 @@ pub(crate) async fn begin(change: &mut Change<'_>, new: New<'_>) -> Result<()> {
     .bind(new.ends_at)
     .bind(new.seen)
     .bind(new.confirmed)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
     Ok(())
 }
 
 /// Marks the value as used: an answer that was lost cannot be repeated from here on.
-pub(crate) async fn first_use(change: &mut Change<'_>, presented: &Digest) -> Result<()> {
+pub(crate) async fn first_use(tx: &mut Transaction<'_>, presented: &Digest) -> Result<()> {
     sqlx::query("UPDATE token_secrets SET first_used_at = ? WHERE digest = ? AND first_used_at IS NULL")
-        .bind(change.now().as_microsecond())
+        .bind(tx.now().as_microsecond())
         .bind(presented)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     Ok(())
 }
@@ -257,7 +257,12 @@ pub(crate) async fn first_use(change: &mut Change<'_>, presented: &Digest) -> Re
 ///
 /// # Errors
 /// 401 when the session is not good (an exchange heals it), 403 when the role is too low.
-pub async fn authenticate(app: &App, visit: &Visit, route: &Route, credential: Option<&str>) -> Result<Caller> {
+pub async fn authenticate(
+    app: &App,
+    context: &RequestContext,
+    route: &Route,
+    credential: Option<&str>,
+) -> Result<Caller> {
     let credential = credential.ok_or_else(|| {
         unauthorized("a session token is missing: exchange your access token (create_session), then send the answer's session_token as 'Authorization: Bearer …'")
     })?;
@@ -267,7 +272,7 @@ pub async fn authenticate(app: &App, visit: &Visit, route: &Route, credential: O
         None => (rotate::ended_by_rotation(app, route, &session).await?, true),
     };
     let Some(row) = row else {
-        let _ = app.charge(visit);
+        let _ = app.charge(context);
         return Err(match shape(credential) {
             Shape::Whole(kind) | Shape::Damaged(kind) if kind != TokenKind::Session => unauthorized(&format!(
                 "this is a value of the kind {}: exchange an access token for a session token (create_session), and send that",
@@ -277,9 +282,9 @@ pub async fn authenticate(app: &App, visit: &Visit, route: &Route, credential: O
         });
     };
     let caller = Caller { info: app.last_used().over(row).into(), session, ended: ended_by_rotation };
-    visit.identify(caller.id());
-    app.last_used().note(caller.id(), app.clock().now().as_microsecond(), visit.address());
-    require(app, visit, &caller, route.access, route.name).await?;
+    context.identify(caller.id());
+    app.last_used().note(caller.id(), app.clock().now().as_microsecond(), context.address());
+    require(app, context, &caller, route.access, route.name).await?;
     Ok(caller)
 }
 
@@ -289,7 +294,7 @@ pub async fn authenticate(app: &App, visit: &Visit, route: &Route, credential: O
 /// 403 with the scope that is missing.
 pub(crate) async fn require(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     access: Access,
     action: &'static str,
@@ -301,7 +306,7 @@ pub(crate) async fn require(
     let detail = json!({"reason": "role", "scope": scope});
     let event = Event { action, actor: Some(caller.id()), subject: None, outcome: Outcome::Refused, detail };
     let error = Error::refused(ErrorCode::Forbidden, missing_scope(caller.name(), scope));
-    Err(app.refuse(visit, event, error).await)
+    Err(app.refuse(context, event, error).await)
 }
 
 /// The refusal that an exchange heals.

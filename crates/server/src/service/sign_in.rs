@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Clock, DataDir, Error, Result, StartError,
-    app::{App, Change, Limits, Visit},
+    app::{App, Limits, RequestContext, Transaction},
     audit::{Audit, Event, Outcome},
     clock::{micros, timestamp},
     store::Store,
@@ -33,11 +33,11 @@ const BROWSERS: i64 = 50;
 ///
 /// # Errors
 /// One answer for every token that is not good: the audit knows why.
-pub async fn sign_in(app: &App, visit: &Visit, token: &Secret) -> Result<Secret> {
+pub async fn sign_in(app: &App, context: &RequestContext, token: &Secret) -> Result<Secret> {
     let presented = digest(token.expose());
-    let (mut change, Living { token, ends_at }) = sessions::admit(app, visit, ACTION, &presented).await?;
-    sessions::first_use(&mut change, &presented).await?;
-    begin(app, change, &token.id, ends_at, With::Value).await
+    let (mut tx, Living { token, ends_at }) = sessions::admit(app, context, ACTION, &presented).await?;
+    sessions::first_use(&mut tx, &presented).await?;
+    begin(app, tx, &token.id, ends_at, With::Value).await
 }
 
 /// What somebody signs in with.
@@ -62,26 +62,26 @@ impl With {
 ///
 /// # Errors
 /// One answer for every code that is not good.
-pub async fn sign_in_with_code(app: &App, visit: &Visit, code: &Secret) -> Result<Secret> {
+pub async fn sign_in_with_code(app: &App, context: &RequestContext, code: &Secret) -> Result<Secret> {
     let presented = digest(code.expose());
     let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sign_in_codes WHERE digest = ?)")
         .bind(&presented)
         .fetch_one(&mut *app.read().await?)
         .await?;
     if !known {
-        return Err(app.refuse_unknown(visit, ACTION).await);
+        return Err(app.refuse_unknown(context, ACTION).await);
     }
-    let mut change = app.change(visit).await?;
-    let now = change.now().as_microsecond();
+    let mut tx = app.begin(context).await?;
+    let now = tx.now().as_microsecond();
     // Removing it decides every race.
     let taken: Option<(String, i64)> =
         sqlx::query_as("DELETE FROM sign_in_codes WHERE digest = ? RETURNING token_id, expires_at")
             .bind(&presented)
-            .fetch_optional(change.connection())
+            .fetch_optional(tx.connection())
             .await?;
     let id = match taken {
-        None => return Err(refuse(change, None, "used code").await),
-        Some((id, end)) if end <= now => return Err(refuse(change, Some(&id), "expired code").await),
+        None => return Err(refuse(tx, None, "used code").await),
+        Some((id, end)) if end <= now => return Err(refuse(tx, Some(&id), "expired code").await),
         Some((id, _)) => id,
     };
     let alive: Option<Option<i64>> = sqlx::query_scalar(
@@ -89,34 +89,34 @@ pub async fn sign_in_with_code(app: &App, visit: &Visit, code: &Secret) -> Resul
     )
     .bind(&id)
     .bind(now)
-    .fetch_optional(change.connection())
+    .fetch_optional(tx.connection())
     .await?;
     match alive {
-        Some(ends) => begin(app, change, &id, ends, With::Code).await,
-        None => Err(refuse(change, Some(&id), "its token has ended").await),
+        Some(ends) => begin(app, tx, &id, ends, With::Code).await,
+        None => Err(refuse(tx, Some(&id), "its token has ended").await),
     }
 }
 
-async fn begin(app: &App, mut change: Change<'_>, id: &str, ends: Option<i64>, with: With) -> Result<Secret> {
-    change.identify(id);
+async fn begin(app: &App, mut tx: Transaction<'_>, id: &str, ends: Option<i64>, with: With) -> Result<Secret> {
+    tx.identify(id);
     let minted = mint(TokenKind::Session)?;
-    let now = change.now().as_microsecond();
+    let now = tx.now().as_microsecond();
     let longest = now.saturating_add(micros(app.limits().console_session));
     let ends_at = ends.map_or(longest, |end| end.min(longest));
     let confirmed = matches!(with, With::Value).then_some(now);
     let new = sessions::New { digest: &minted.digest, token_id: id, ends_at, seen: Some(now), confirmed };
-    sessions::begin(&mut change, new).await?;
+    sessions::begin(&mut tx, new).await?;
     let detail = json!({"with": with.name()});
     let event = Event { action: ACTION, actor: Some(id), subject: Some(id), outcome: Outcome::Done, detail };
-    change.record(event).await?;
-    change.commit().await?;
+    tx.record(event).await?;
+    tx.commit().await?;
     Ok(minted.value)
 }
 
-async fn refuse(change: Change<'_>, subject: Option<&str>, reason: &str) -> Error {
+async fn refuse(tx: Transaction<'_>, subject: Option<&str>, reason: &str) -> Error {
     let detail = json!({"reason": reason});
     let event = Event { action: ACTION, actor: None, subject, outcome: Outcome::Refused, detail };
-    change.refuse(event, Error::forbidden(reason == "expired")).await
+    tx.refuse(event, Error::forbidden(reason == "expired")).await
 }
 
 #[derive(FromRow)]
@@ -142,7 +142,7 @@ pub enum Confirmed {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Option<(Caller, Confirmed)>> {
+pub async fn signed_in(app: &App, context: &RequestContext, session: &Secret) -> Result<Option<(Caller, Confirmed)>> {
     let session = digest(session.expose());
     let now = app.clock().now().as_microsecond();
     let found: Option<Seen> = sqlx::query_as(concat!(
@@ -159,7 +159,7 @@ pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Opt
     .fetch_optional(&mut *app.read().await?)
     .await?;
     let Some(Seen { token, last_seen_at, confirmed_at }) = found else {
-        let _ = app.charge(visit);
+        let _ = app.charge(context);
         return Ok(None);
     };
     if now.saturating_sub(last_seen_at) >= SEEN_EVERY {
@@ -171,8 +171,8 @@ pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Opt
             .await?;
         tx.commit().await?;
     }
-    visit.identify(&token.id);
-    app.last_used().note(&token.id, now, visit.address());
+    context.identify(&token.id);
+    app.last_used().note(&token.id, now, context.address());
     let oldest = now.saturating_sub(micros(app.limits().console_confirmed));
     let confirmed = match confirmed_at {
         // A clock that was set back confirms nothing.
@@ -187,18 +187,18 @@ pub async fn signed_in(app: &App, visit: &Visit, session: &Secret) -> Result<Opt
 ///
 /// # Errors
 /// When the store fails.
-pub async fn sign_out(app: &App, visit: &Visit, session: &Secret) -> Result<()> {
-    let mut change = app.change(visit).await?;
+pub async fn sign_out(app: &App, context: &RequestContext, session: &Secret) -> Result<()> {
+    let mut tx = app.begin(context).await?;
     let ended: Option<String> =
         sqlx::query_scalar("DELETE FROM sessions WHERE digest = ? AND last_seen_at IS NOT NULL RETURNING token_id")
             .bind(digest(session.expose()))
-            .fetch_optional(change.connection())
+            .fetch_optional(tx.connection())
             .await?;
     let Some(id) = ended else { return Ok(()) };
     let event =
         Event { action: "sign_out", actor: Some(&id), subject: Some(&id), outcome: Outcome::Done, detail: json!({}) };
-    change.record(event).await?;
-    change.commit().await
+    tx.record(event).await?;
+    tx.commit().await
 }
 
 /// Confirms a session for some minutes: whoever is signed in has the value of the token at hand, too. A session alone,
@@ -206,29 +206,35 @@ pub async fn sign_out(app: &App, visit: &Visit, session: &Secret) -> Result<()> 
 ///
 /// # Errors
 /// When it is not the value of that token. The audit knows of it, and an address that guesses is slowed.
-pub async fn confirm(app: &App, visit: &Visit, caller: &Caller, value: &Secret, what_for: &str) -> Result<()> {
+pub async fn confirm(
+    app: &App,
+    context: &RequestContext,
+    caller: &Caller,
+    value: &Secret,
+    what_for: &str,
+) -> Result<()> {
     let presented = digest(value.expose());
     // A statement of its own: who guesses does not wait for the writer.
     let found = sessions::living(&mut *app.read().await?, app.clock().now(), &presented).await?;
     if let Some(reason) = no_confirmation(&found, caller) {
-        return Err(app.refuse_confirmation(visit, confirmation(caller, Outcome::Refused, reason, what_for)).await);
+        return Err(app.refuse_confirmation(context, confirmation(caller, Outcome::Refused, reason, what_for)).await);
     }
-    let mut change = app.change_by(visit, caller).await?;
-    let now = change.now();
+    let mut tx = app.begin_as(context, caller).await?;
+    let now = tx.now();
     // Again: it may have been rotated meanwhile.
-    let found = sessions::living(change.connection(), now, &presented).await?;
+    let found = sessions::living(tx.connection(), now, &presented).await?;
     if let Some(reason) = no_confirmation(&found, caller) {
-        drop(change);
-        return Err(app.refuse_confirmation(visit, confirmation(caller, Outcome::Refused, reason, what_for)).await);
+        drop(tx);
+        return Err(app.refuse_confirmation(context, confirmation(caller, Outcome::Refused, reason, what_for)).await);
     }
     sqlx::query("UPDATE sessions SET confirmed_at = ? WHERE digest = ?")
         .bind(now.as_microsecond())
         .bind(caller.session())
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
-    sessions::first_use(&mut change, &presented).await?;
-    change.record(confirmation(caller, Outcome::Done, "", what_for)).await?;
-    change.commit().await
+    sessions::first_use(&mut tx, &presented).await?;
+    tx.record(confirmation(caller, Outcome::Done, "", what_for)).await?;
+    tx.commit().await
 }
 
 /// Why a value does not confirm what the caller does.
@@ -281,16 +287,16 @@ pub async fn browsers(app: &App, caller: &Caller) -> Result<Vec<SignedIn>> {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn sign_out_others(app: &App, visit: &Visit, caller: &Caller) -> Result<()> {
-    let mut change = app.change_by(visit, caller).await?;
+pub async fn sign_out_others(app: &App, context: &RequestContext, caller: &Caller) -> Result<()> {
+    let mut tx = app.begin_as(context, caller).await?;
     let ended = sqlx::query("DELETE FROM sessions WHERE token_id = ? AND digest <> ? AND last_seen_at IS NOT NULL")
         .bind(caller.id())
         .bind(caller.session())
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     let (actor, detail) = (Some(caller.id()), json!({"others": ended.rows_affected()}));
-    change.record(Event { action: "sign_out", actor, subject: actor, outcome: Outcome::Done, detail }).await?;
-    change.commit().await
+    tx.record(Event { action: "sign_out", actor, subject: actor, outcome: Outcome::Done, detail }).await?;
+    tx.commit().await
 }
 
 /// `mlplatform-server open`: the address of a page that signs in, once and within minutes, as the Administrator token
@@ -318,24 +324,24 @@ pub async fn sign_in_link(data_dir: &Path, clock: Clock) -> Result<String, Start
 
 /// `None`: the token has ended.
 async fn make_code(app: &App, token: &Secret) -> Result<Option<Secret>> {
-    let visit = Visit::local();
-    let mut change = app.change(&visit).await?;
-    let now = change.now();
-    let Ok(Living { token, .. }) = sessions::living(change.connection(), now, &digest(token.expose())).await? else {
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
+    let now = tx.now();
+    let Ok(Living { token, .. }) = sessions::living(tx.connection(), now, &digest(token.expose())).await? else {
         return Ok(None);
     };
     let minted = mint(TokenKind::Session)?;
     let now = now.as_microsecond();
-    sqlx::query("DELETE FROM sign_in_codes WHERE expires_at <= ?").bind(now).execute(change.connection()).await?;
+    sqlx::query("DELETE FROM sign_in_codes WHERE expires_at <= ?").bind(now).execute(tx.connection()).await?;
     sqlx::query("INSERT INTO sign_in_codes (digest, token_id, expires_at) VALUES (?, ?, ?)")
         .bind(&minted.digest)
         .bind(&token.id)
         .bind(now.saturating_add(micros(app.limits().sign_in_code)))
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     let event =
         Event { action: "open", actor: None, subject: Some(&token.id), outcome: Outcome::Done, detail: json!({}) };
-    change.record(event).await?;
-    change.commit().await?;
+    tx.record(event).await?;
+    tx.commit().await?;
     Ok(Some(minted.value))
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    app::{App, Change, Visit},
+    app::{App, RequestContext, Transaction},
     audit::{Event, Outcome},
     clock::timestamp,
 };
@@ -125,19 +125,19 @@ pub async fn get_project_tokens_info(app: &App, request: PageRequest) -> Result<
 /// When there is no such token, or the store fails.
 pub async fn delete_token(
     app: &App,
-    visit: &Visit,
+    context: &RequestContext,
     caller: &Caller,
     key: Option<&Key>,
     request: DeleteTokenRequest,
 ) -> Result<()> {
     let name = request.token_name.as_str();
-    let mut change = app.change_by(visit, caller).await?;
+    let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         let done: Option<String> =
             sqlx::query_scalar("SELECT name FROM tokens WHERE deleted_by = ? AND delete_key = ?")
                 .bind(caller.id())
                 .bind(&key.digest)
-                .fetch_optional(change.connection())
+                .fetch_optional(tx.connection())
                 .await?;
         match done {
             // A namesake made since then is another token: the intention was about the first.
@@ -150,13 +150,13 @@ pub async fn delete_token(
         }
     }
     let event = |outcome, detail| Event { action: DELETE, actor: Some(caller.id()), subject: None, outcome, detail };
-    let found = if Key::is_spent(key, &mut change, caller).await? { None } else { living(&mut change, name).await? };
+    let found = if Key::is_spent(key, &mut tx, caller).await? { None } else { living(&mut tx, name).await? };
     let Some(TokenRow { id, .. }) = found else {
-        Key::spend(key, &mut change, caller).await?;
+        Key::spend(key, &mut tx, caller).await?;
         let event = event(Outcome::Refused, json!({"reason": "unknown name", "name": name}));
-        return Err(change.refuse(event, no_such(name)).await);
+        return Err(tx.refuse(event, no_such(name)).await);
     };
-    delete(change, caller, key, &id, name).await
+    delete(tx, caller, key, &id, name).await
 }
 
 /// `delete_token`, of a token that was looked at: one that has taken its name meanwhile is another. A token that has
@@ -164,37 +164,37 @@ pub async fn delete_token(
 ///
 /// # Errors
 /// When the store fails.
-pub async fn delete_token_by_id(app: &App, visit: &Visit, caller: &Caller, id: &str) -> Result<()> {
-    let mut change = app.change_by(visit, caller).await?;
+pub async fn delete_token_by_id(app: &App, context: &RequestContext, caller: &Caller, id: &str) -> Result<()> {
+    let mut tx = app.begin_as(context, caller).await?;
     let name: Option<String> = sqlx::query_scalar("SELECT name FROM tokens WHERE id = ? AND deleted_at IS NULL")
         .bind(id)
-        .fetch_optional(change.connection())
+        .fetch_optional(tx.connection())
         .await?;
     match name {
-        Some(name) => delete(change, caller, None, id, &name).await,
+        Some(name) => delete(tx, caller, None, id, &name).await,
         None => Ok(()),
     }
 }
 
-async fn delete(mut change: Change<'_>, caller: &Caller, key: Option<&Key>, id: &str, name: &str) -> Result<()> {
-    let sessions = end(&mut change, id, End::Deleted, Some(caller.id()), key).await?;
+async fn delete(mut tx: Transaction<'_>, caller: &Caller, key: Option<&Key>, id: &str, name: &str) -> Result<()> {
+    let sessions = end(&mut tx, id, End::Deleted, Some(caller.id()), key).await?;
     let detail = json!({"name": name, "sessions_ended": sessions});
     let (action, actor) = (DELETE, Some(caller.id()));
-    change.record(Event { action, actor, subject: Some(id), outcome: Outcome::Done, detail }).await?;
-    withdraw_issued(&mut change, id, caller.id()).await?;
-    change.commit().await
+    tx.record(Event { action, actor, subject: Some(id), outcome: Outcome::Done, detail }).await?;
+    withdraw_issued(&mut tx, id, caller.id()).await?;
+    tx.commit().await
 }
 
 /// The living token of that name.
-pub(crate) async fn living(change: &mut Change<'_>, name: &str) -> Result<Option<TokenRow>> {
+pub(crate) async fn living(tx: &mut Transaction<'_>, name: &str) -> Result<Option<TokenRow>> {
     let row = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
         " FROM tokens t WHERE t.name = ? AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
     ))
     .bind(name)
-    .bind(change.now().as_microsecond())
-    .fetch_optional(change.connection())
+    .bind(tx.now().as_microsecond())
+    .fetch_optional(tx.connection())
     .await?;
     Ok(row)
 }
@@ -207,7 +207,7 @@ pub(crate) fn no_such(name: &str) -> Error {
 
 /// Ends a living token with its sessions; gives how many there were.
 pub(crate) async fn end(
-    change: &mut Change<'_>,
+    tx: &mut Transaction<'_>,
     id: &str,
     why: End,
     by: Option<&str>,
@@ -217,23 +217,23 @@ pub(crate) async fn end(
         "UPDATE tokens SET deleted_at = ?, deleted_by = ?, delete_reason = ?, delete_key = ? \
          WHERE id = ? AND deleted_at IS NULL",
     )
-    .bind(change.now().as_microsecond())
+    .bind(tx.now().as_microsecond())
     .bind(by)
     .bind(why.name())
     .bind(key.map(|key| &key.digest))
     .bind(id)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await?;
     if ended.rows_affected() != 1 {
         return Err(Error::Fault("a living token was not there to be ended"));
     }
-    let sessions = sqlx::query("DELETE FROM sessions WHERE token_id = ?").bind(id).execute(change.connection()).await?;
+    let sessions = sqlx::query("DELETE FROM sessions WHERE token_id = ?").bind(id).execute(tx.connection()).await?;
     Ok(sessions.rows_affected())
 }
 
 /// Withdraws the registration tokens that a token issued and nobody redeemed: who is dismissed keeps no door.
 pub(crate) async fn withdraw_issued(
-    change: &mut Change<'_>,
+    tx: &mut Transaction<'_>,
     issuer: &str,
     actor: impl Into<Option<&str>>,
 ) -> Result<()> {
@@ -242,23 +242,23 @@ pub(crate) async fn withdraw_issued(
         "UPDATE register_tokens SET withdrawn_at = ?, withdrawn_by = ?, withdraw_reason = 'issuer_deleted' \
          WHERE issuer_id = ? AND redeemed_at IS NULL AND withdrawn_at IS NULL RETURNING id",
     )
-    .bind(change.now().as_microsecond())
+    .bind(tx.now().as_microsecond())
     .bind(actor)
     .bind(issuer)
-    .fetch_all(change.connection())
+    .fetch_all(tx.connection())
     .await?;
     for id in withdrawn {
         let detail = json!({"reason": "issuer_deleted"});
         let event = Event { action: WITHDRAW, actor, subject: Some(&id), outcome: Outcome::Done, detail };
-        change.record(event).await?;
+        tx.record(event).await?;
     }
     Ok(())
 }
 
 /// Makes an access token; `None`: a living one has the name, as the unique index says.
-pub(crate) async fn insert(change: &mut Change<'_>, new: NewToken<'_>) -> Result<Option<(Secret, TokenInfo)>> {
+pub(crate) async fn insert(tx: &mut Transaction<'_>, new: NewToken<'_>) -> Result<Option<(Secret, TokenInfo)>> {
     let minted = mint(mlplatform_protocol::TokenKind::Access)?;
-    let created_at = change.now().as_microsecond();
+    let created_at = tx.now().as_microsecond();
     let row = TokenRow {
         seq: 0,
         id: minted.id,
@@ -283,7 +283,7 @@ pub(crate) async fn insert(change: &mut Change<'_>, new: NewToken<'_>) -> Result
     .bind(new.register_token_id)
     .bind(row.created_at)
     .bind(row.expires_at)
-    .execute(change.connection())
+    .execute(tx.connection())
     .await;
     match inserted {
         Ok(_) => {}
@@ -298,23 +298,23 @@ pub(crate) async fn insert(change: &mut Change<'_>, new: NewToken<'_>) -> Result
         .bind(&minted.digest)
         .bind(&row.id)
         .bind(row.created_at)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     Ok(Some((minted.value, row.into())))
 }
 
 /// Ends the token of that name if its lifetime is over: only a living one holds its name against others.
-pub(crate) async fn end_expired_namesake(change: &mut Change<'_>, action: &'static str, name: &str) -> Result<()> {
+pub(crate) async fn end_expired_namesake(tx: &mut Transaction<'_>, action: &'static str, name: &str) -> Result<()> {
     let expired: Option<String> =
         sqlx::query_scalar("SELECT id FROM tokens WHERE name = ? AND deleted_at IS NULL AND expires_at <= ?")
             .bind(name)
-            .bind(change.now().as_microsecond())
-            .fetch_optional(change.connection())
+            .bind(tx.now().as_microsecond())
+            .fetch_optional(tx.connection())
             .await?;
     if let Some(id) = expired {
-        let sessions = end(change, &id, End::Expired, None, None).await?;
+        let sessions = end(tx, &id, End::Expired, None, None).await?;
         let detail = json!({"reason": End::Expired.name(), "name": name, "sessions_ended": sessions});
-        change.record(Event { action, actor: None, subject: Some(&id), outcome: Outcome::Done, detail }).await?;
+        tx.record(Event { action, actor: None, subject: Some(&id), outcome: Outcome::Done, detail }).await?;
     }
     Ok(())
 }

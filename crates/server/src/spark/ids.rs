@@ -14,7 +14,7 @@ use super::{
     trash,
 };
 use crate::{
-    App, Error, Result, Visit,
+    App, Error, RequestContext, Result,
     service::{
         clusters::Cluster,
         job_rows::{self, JobRow},
@@ -70,20 +70,20 @@ pub(super) async fn group(app: &App, cluster: &Cluster) -> Result<Option<u32>> {
     if let Some(group) = group_of(&mut *app.read().await?, cluster).await?.filter(|group| range.contains(*group)) {
         return Ok(Some(group));
     }
-    let visit = Visit::local();
-    let mut change = app.change(&visit).await?;
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
     // Somebody else may have been quicker.
-    if let Some(group) = group_of(change.connection(), cluster).await?.filter(|group| range.contains(*group)) {
+    if let Some(group) = group_of(tx.connection(), cluster).await?.filter(|group| range.contains(*group)) {
         return Ok(Some(group));
     }
-    let taken = job_rows::ids_of_range(change.connection()).await?;
+    let taken = job_rows::ids_of_range(tx.connection()).await?;
     let Some(group) = free(range.downwards(), &taken) else { return Ok(None) };
     sqlx::query("UPDATE clusters SET job_group = ? WHERE id = ?")
         .bind(group)
         .bind(&cluster.id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
-    change.commit().await?;
+    tx.commit().await?;
     Ok(Some(group))
 }
 
@@ -123,10 +123,10 @@ pub(super) async fn take_back(app: &App) -> Result<bool> {
 }
 
 async fn keep(app: &App, job: &JobRow, id: Option<u32>) -> Result<()> {
-    let visit = Visit::local();
-    let mut change = app.change(&visit).await?;
-    sqlx::query("UPDATE jobs SET user_id = ? WHERE id = ?").bind(id).bind(&job.id).execute(change.connection()).await?;
-    change.commit().await
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
+    sqlx::query("UPDATE jobs SET user_id = ? WHERE id = ?").bind(id).bind(&job.id).execute(tx.connection()).await?;
+    tx.commit().await
 }
 
 async fn throw_away(app: &App, job: &JobRow) {

@@ -30,8 +30,8 @@ use super::{
     trash,
 };
 use crate::{
-    App, Result, Visit,
-    app::Change,
+    App, RequestContext, Result,
+    app::Transaction,
     audit::{Event, Outcome},
     service::{
         clusters::{self, Cluster},
@@ -152,10 +152,10 @@ impl Supervisor {
         match run.standing() {
             Standing::Running => {
                 if run.began().is_some() && !job.is(JobState::Running) && job.deleted_at.is_none() {
-                    let visit = Visit::local();
-                    let mut change = self.app.change(&visit).await?;
-                    began(&mut change, job).await?;
-                    change.commit().await?;
+                    let context = RequestContext::local();
+                    let mut tx = self.app.begin(&context).await?;
+                    began(&mut tx, job).await?;
+                    tx.commit().await?;
                 }
                 if job.deleted_at.is_some() && self.ending.get(&job.mark()).is_none_or(JoinHandle::is_finished) {
                     let (app, job) = (self.app.clone(), job.clone());
@@ -192,13 +192,13 @@ impl Supervisor {
 
     /// A run has not begun, which is not its fault: it waits for its turn again.
     async fn start_again(&mut self, job: &JobRow) -> Result<()> {
-        let visit = Visit::local();
-        let mut change = self.app.change(&visit).await?;
+        let context = RequestContext::local();
+        let mut tx = self.app.begin(&context).await?;
         sqlx::query("UPDATE jobs SET alive = 0, runs = runs - 1 WHERE id = ? AND alive = 1")
             .bind(&job.id)
-            .execute(change.connection())
+            .execute(tx.connection())
             .await?;
-        change.commit().await?;
+        tx.commit().await?;
         self.started.remove(&job.mark());
         Ok(())
     }
@@ -214,13 +214,13 @@ impl Supervisor {
         let quick = lasted.is_some_and(|lasted| lasted < restart::QUICK);
         let quick_ends = if quick { job.quick_ends.saturating_add(1) } else { 0 };
         let evicted = end.problem.as_deref().is_some_and(|problem| problem.starts_with(disk::EVICTED));
-        let visit = Visit::local();
-        let mut change = self.app.change(&visit).await?;
+        let context = RequestContext::local();
+        let mut tx = self.app.begin(&context).await?;
         // It was too quick to be seen running.
         if !job.is(JobState::Running) && job.run(&self.app).began().is_some() {
-            began(&mut change, job).await?;
+            began(&mut tx, job).await?;
         }
-        let now = change.now().as_microsecond();
+        let now = tx.now().as_microsecond();
         let at = self.app.clock().told(end.at).as_microsecond().min(now);
         // One that was evicted would only fill the disk again.
         let again = plan.as_ref().ok().filter(|_| job.deleted_at.is_none() && !evicted);
@@ -247,17 +247,17 @@ impl Supervisor {
         .bind(expires_at)
         .bind(quick_ends)
         .bind(&job.id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
         let (kind, reason, message) = message_of(job, end);
-        note(change.connection(), job, at, kind, reason, &message).await?;
+        note(tx.connection(), job, at, kind, reason, &message).await?;
         if let Some(seconds) = again {
             let message = restart::message(job.runs, end.is_success(), seconds, quick_ends);
-            note(change.connection(), job, now, EventKind::Normal, "SparkApplicationPendingRerun", &message).await?;
+            note(tx.connection(), job, now, EventKind::Normal, "SparkApplicationPendingRerun", &message).await?;
         }
-        job_rows::forget_events(change.connection(), job, restart::EVENTS).await?;
-        active(&mut change, &job.cluster_id).await?;
-        change.commit().await?;
+        job_rows::forget_events(tx.connection(), job, restart::EVENTS).await?;
+        active(&mut tx, &job.cluster_id).await?;
+        tx.commit().await?;
         self.app.spark().forget_eviction(&mark);
         self.remove_old_runs(job);
         if again.is_none() {
@@ -293,11 +293,11 @@ impl Supervisor {
         let gaps = read_gaps(&log).unwrap_or_default();
         let Some(gap) = gaps.first() else { return Ok(()) };
         if !job_rows::is_noted(&mut *self.app.read().await?, job, LOG_TRUNCATED).await? {
-            let visit = Visit::local();
-            let mut change = self.app.change(&visit).await?;
-            let now = change.now().as_microsecond();
-            note(change.connection(), job, now, EventKind::Warning, LOG_TRUNCATED, &truncated(gap)).await?;
-            change.commit().await?;
+            let context = RequestContext::local();
+            let mut tx = self.app.begin(&context).await?;
+            let now = tx.now().as_microsecond();
+            note(tx.connection(), job, now, EventKind::Warning, LOG_TRUNCATED, &truncated(gap)).await?;
+            tx.commit().await?;
         }
         self.truncated.insert(job.id.clone());
         Ok(())
@@ -309,9 +309,9 @@ impl Supervisor {
         let failed = job.failed_starts.saturating_add(1);
         let again = plan(job).ok().and_then(|plan| plan.restart.after_submission(failed));
         let again = again.map(|seconds| seconds.max(restart::back_off(failed)));
-        let visit = Visit::local();
-        let mut change = self.app.change(&visit).await?;
-        let now = change.now().as_microsecond();
+        let context = RequestContext::local();
+        let mut tx = self.app.begin(&context).await?;
+        let now = tx.now().as_microsecond();
         let state = if again.is_some() { JobState::SubmissionFailed } else { JobState::Failed };
         sqlx::query(
             "UPDATE jobs SET state = ?, runs = runs - alive, alive = 0, failed_starts = ?, ended_at = ?, \
@@ -323,13 +323,13 @@ impl Supervisor {
         .bind(problem)
         .bind(again.map(|seconds| now.saturating_add(seconds.saturating_mul(1_000_000))))
         .bind(&job.id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
         let message = format!("failed to submit the application: {problem}");
-        note(change.connection(), job, now, EventKind::Warning, "SparkApplicationSubmissionFailed", &message).await?;
-        job_rows::forget_events(change.connection(), job, restart::EVENTS).await?;
-        active(&mut change, &job.cluster_id).await?;
-        change.commit().await?;
+        note(tx.connection(), job, now, EventKind::Warning, "SparkApplicationSubmissionFailed", &message).await?;
+        job_rows::forget_events(tx.connection(), job, restart::EVENTS).await?;
+        active(&mut tx, &job.cluster_id).await?;
+        tx.commit().await?;
         if again.is_none() {
             trash::tidy(&self.app, job, job.deleted_at.is_some()).await;
         }
@@ -338,10 +338,10 @@ impl Supervisor {
 
     /// A time to live is over.
     async fn expire(&self, job: &JobRow) -> Result<()> {
-        let visit = Visit::local();
-        let mut change = self.app.change(&visit).await?;
-        delete(&mut change, job, "its time to live is over").await?;
-        change.commit().await?;
+        let context = RequestContext::local();
+        let mut tx = self.app.begin(&context).await?;
+        delete(&mut tx, job, "its time to live is over").await?;
+        tx.commit().await?;
         if !job.alive {
             trash::tidy(&self.app, job, true).await;
         }
@@ -403,13 +403,13 @@ impl Supervisor {
         if due_at > now {
             return Ok(None);
         }
-        let visit = Visit::local();
-        let mut change = self.app.change(&visit).await?;
+        let context = RequestContext::local();
+        let mut tx = self.app.begin(&context).await?;
         sqlx::query("UPDATE jobs SET state = 'PENDING_RERUN', due_at = NULL WHERE id = ?")
             .bind(&job.id)
-            .execute(change.connection())
+            .execute(tx.connection())
             .await?;
-        change.commit().await?;
+        tx.commit().await?;
         (job.due_at, job.state) = (None, JobState::PendingRerun.name().to_owned());
         Ok(Some(job))
     }
@@ -419,16 +419,16 @@ impl Supervisor {
         if job.waits_for.as_deref() == Some(what) {
             return Ok(());
         }
-        let visit = Visit::local();
-        let mut change = self.app.change(&visit).await?;
+        let context = RequestContext::local();
+        let mut tx = self.app.begin(&context).await?;
         sqlx::query("UPDATE jobs SET waits_for = ? WHERE id = ?")
             .bind(what)
             .bind(&job.id)
-            .execute(change.connection())
+            .execute(tx.connection())
             .await?;
-        let now = change.now().as_microsecond();
-        note(change.connection(), job, now, kind, reason, text).await?;
-        change.commit().await
+        let now = tx.now().as_microsecond();
+        note(tx.connection(), job, now, kind, reason, text).await?;
+        tx.commit().await
     }
 
     async fn waits_for_disk(&self, job: &JobRow) -> Result<()> {
@@ -438,13 +438,13 @@ impl Supervisor {
 
     /// A job starts the cluster that it was submitted to.
     async fn wake(&self, cluster: &Cluster, job: &JobRow) -> Result<()> {
-        let visit = Visit::local();
-        let mut change = self.app.change(&visit).await?;
-        clusters::wake(&mut change, &cluster.id, None).await?;
+        let context = RequestContext::local();
+        let mut tx = self.app.begin(&context).await?;
+        clusters::wake(&mut tx, &cluster.id, None).await?;
         let detail = json!({"name": cluster.name, "job": job.name});
         let (action, subject) = ("wake_cluster_for_job", Some(cluster.id.as_str()));
-        change.record(Event { action, actor: None, subject, outcome: Outcome::Done, detail }).await?;
-        change.commit().await
+        tx.record(Event { action, actor: None, subject, outcome: Outcome::Done, detail }).await?;
+        tx.commit().await
     }
 
     /// A cluster that goes takes its jobs along.
@@ -464,12 +464,12 @@ impl Supervisor {
         if jobs.is_empty() {
             return Ok(());
         }
-        let visit = Visit::local();
-        let mut change = self.app.change(&visit).await?;
+        let context = RequestContext::local();
+        let mut tx = self.app.begin(&context).await?;
         for job in &jobs {
-            delete(&mut change, job, "its cluster was deleted").await?;
+            delete(&mut tx, job, "its cluster was deleted").await?;
         }
-        change.commit().await?;
+        tx.commit().await?;
         for job in jobs.iter().filter(|job| !job.alive) {
             trash::tidy(&self.app, job, true).await;
         }
@@ -491,9 +491,9 @@ impl Supervisor {
             Err(Refusal::Full) => return self.waits_for_disk(&job).await.map(|()| false),
             Err(Refusal::Platform(error)) => return Err(error),
         };
-        let visit = Visit::local();
-        let mut change = self.app.change(&visit).await?;
-        let now = change.now().as_microsecond();
+        let context = RequestContext::local();
+        let mut tx = self.app.begin(&context).await?;
+        let now = tx.now().as_microsecond();
         // Before anything is started: a server that is killed now finds a run that did not begin, and begins it.
         let begun = sqlx::query(
             "UPDATE jobs SET alive = 1, runs = runs + 1, log_from = ?, waits_for = NULL \
@@ -501,7 +501,7 @@ impl Supervisor {
         )
         .bind(prepared.log_from())
         .bind(&job.id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
         if begun.rows_affected() == 0 {
             return Ok(true);
@@ -509,8 +509,8 @@ impl Supervisor {
         job.runs = job.runs.saturating_add(1);
         job.alive = true;
         let message = format!("Successfully assigned {}/{} to {}", prepared.namespace(), job.pod(), cluster.name);
-        note(change.connection(), &job, now, EventKind::Normal, "Scheduled", &message).await?;
-        change.commit().await?;
+        note(tx.connection(), &job, now, EventKind::Normal, "Scheduled", &message).await?;
+        tx.commit().await?;
         self.started.insert(job.mark());
         match prepared.start().await {
             Ok(mut parent) => {
@@ -534,35 +534,35 @@ impl Supervisor {
 pub(crate) const LOG_TRUNCATED: &str = "LogTruncated";
 
 /// The cluster was active until now.
-async fn active(change: &mut Change<'_>, cluster: &str) -> Result<()> {
-    let now = change.now().as_microsecond();
+async fn active(tx: &mut Transaction<'_>, cluster: &str) -> Result<()> {
+    let now = tx.now().as_microsecond();
     sqlx::query("UPDATE clusters SET last_active_at = max(last_active_at, ?) WHERE id = ?")
         .bind(now)
         .bind(cluster)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     Ok(())
 }
 
-async fn began(change: &mut Change<'_>, job: &JobRow) -> Result<()> {
-    let now = change.now().as_microsecond();
+async fn began(tx: &mut Transaction<'_>, job: &JobRow) -> Result<()> {
+    let now = tx.now().as_microsecond();
     sqlx::query("UPDATE jobs SET state = 'RUNNING', started_at = ?, failed_starts = 0 WHERE id = ?")
         .bind(now)
         .bind(&job.id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
     let message = "Started container spark-kubernetes-driver";
-    note(change.connection(), job, now, EventKind::Normal, "Started", message).await
+    note(tx.connection(), job, now, EventKind::Normal, "Started", message).await
 }
 
-async fn delete(change: &mut Change<'_>, job: &JobRow, why: &'static str) -> Result<()> {
-    let now = change.now().as_microsecond();
+async fn delete(tx: &mut Transaction<'_>, job: &JobRow, why: &'static str) -> Result<()> {
+    let now = tx.now().as_microsecond();
     sqlx::query("UPDATE jobs SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
         .bind(now)
         .bind(&job.id)
-        .execute(change.connection())
+        .execute(tx.connection())
         .await?;
-    note(change.connection(), job, now, EventKind::Normal, "SparkApplicationDeleted", why).await
+    note(tx.connection(), job, now, EventKind::Normal, "SparkApplicationDeleted", why).await
 }
 
 pub(crate) fn plan(job: &JobRow) -> Result<Plan, String> {

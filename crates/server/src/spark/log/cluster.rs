@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Gap, LogLimit, LogWriter, Room, Why, read_gaps, truncated};
 use crate::{
-    App, Result, Visit,
+    App, RequestContext, Result,
     service::job_rows::{self, note},
     spark::supervisor::LOG_TRUNCATED,
 };
@@ -39,15 +39,15 @@ async fn shrink_oldest(app: &App, cluster: &str) -> Result<()> {
     if shrunk.is_empty() {
         return Ok(());
     }
-    let visit = Visit::local();
-    let mut change = app.change(&visit).await?;
-    let now = change.now().as_microsecond();
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
+    let now = tx.now().as_microsecond();
     for (seq, gap) in shrunk {
-        if let Some(job) = job_rows::by_seq(change.connection(), seq).await? {
-            note(change.connection(), &job, now, EventKind::Warning, LOG_TRUNCATED, &truncated(&gap)).await?;
+        if let Some(job) = job_rows::by_seq(tx.connection(), seq).await? {
+            note(tx.connection(), &job, now, EventKind::Warning, LOG_TRUNCATED, &truncated(&gap)).await?;
         }
     }
-    change.commit().await
+    tx.commit().await
 }
 
 /// Gives what was dropped of which, the oldest first.

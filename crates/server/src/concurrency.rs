@@ -8,9 +8,9 @@ use std::{
 
 use crate::strangers::Network;
 
-/// Counts by where requests or connections come from. There are no more entries than guests.
+/// Counts by where requests or connections come from. There are no more entries than permits.
 #[derive(Debug)]
-pub(crate) struct Guests {
+pub(crate) struct ConcurrencyLimit {
     /// In all.
     all: usize,
     /// Of one address.
@@ -26,8 +26,8 @@ struct Counts {
 
 /// What one of them has, until dropped.
 #[derive(Debug)]
-pub(crate) struct Guest {
-    of: Arc<Guests>,
+pub(crate) struct Permit {
+    of: Arc<ConcurrencyLimit>,
     network: Network,
     weight: usize,
 }
@@ -41,7 +41,7 @@ pub(crate) enum Full {
     All,
 }
 
-impl Guests {
+impl ConcurrencyLimit {
     /// One address may have half of all, so that another always finds the other half.
     pub(crate) fn half(all: usize) -> Arc<Self> {
         Arc::new(Self { all, most: all.div_ceil(2), counts: Mutex::default() })
@@ -51,18 +51,18 @@ impl Guests {
     ///
     /// # Errors
     /// When as many are here as may be.
-    pub(crate) fn arrive(self: &Arc<Self>, network: Network) -> Result<Guest, Full> {
-        self.take(network, 1)
+    pub(crate) fn acquire(self: &Arc<Self>, network: Network) -> Result<Permit, Full> {
+        self.acquire_many(network, 1)
     }
 
     /// So many at once.
     ///
     /// # Errors
     /// When there is no room for all of them.
-    pub(crate) fn take(self: &Arc<Self>, network: Network, weight: usize) -> Result<Guest, Full> {
-        let mut guest = Guest { of: Arc::clone(self), network, weight: 0 };
-        guest.grow(weight)?;
-        Ok(guest)
+    pub(crate) fn acquire_many(self: &Arc<Self>, network: Network, weight: usize) -> Result<Permit, Full> {
+        let mut permit = Permit { of: Arc::clone(self), network, weight: 0 };
+        permit.grow(weight)?;
+        Ok(permit)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -70,7 +70,7 @@ impl Guests {
     }
 }
 
-impl Guest {
+impl Permit {
     /// So many more.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut counts = self.of.counts();
         counts.all = counts.all.saturating_sub(self.weight);
@@ -113,29 +113,29 @@ mod tests {
 
     #[test]
     fn one_address_has_half_and_nothing_is_kept_of_who_left() {
-        let (guests, one, other) = (Guests::half(5), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
-        let here: Vec<_> = std::iter::from_fn(|| guests.arrive(one).ok()).collect();
+        let (limit, one, other) = (ConcurrencyLimit::half(5), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
+        let here: Vec<_> = std::iter::from_fn(|| limit.acquire(one).ok()).collect();
         assert_eq!(here.len(), 3);
-        assert!(guests.arrive(other).is_ok());
+        assert!(limit.acquire(other).is_ok());
         drop(here);
-        assert!(guests.arrive(one).is_ok());
-        assert!(guests.counts().of.is_empty());
-        assert_eq!(Guests::half(0).arrive(one).err(), Some(Full::Share));
+        assert!(limit.acquire(one).is_ok());
+        assert!(limit.counts().of.is_empty());
+        assert_eq!(ConcurrencyLimit::half(0).acquire(one).err(), Some(Full::Share));
     }
 
     #[test]
     fn bytes_are_counted_as_they_grow() {
-        let (guests, one, other) = (Guests::half(100), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
+        let (limit, one, other) = (ConcurrencyLimit::half(100), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
         let third = Network::of("192.0.2.3");
-        let mut body = guests.take(one, 20).unwrap();
+        let mut body = limit.acquire_many(one, 20).unwrap();
         body.grow(30).unwrap();
         assert_eq!(body.grow(1), Err(Full::Share));
-        let _other = guests.take(other, 45).unwrap();
-        assert_eq!(guests.take(third, 6).err(), Some(Full::All));
-        assert!(guests.take(third, 5).is_ok());
+        let _other = limit.acquire_many(other, 45).unwrap();
+        assert_eq!(limit.acquire_many(third, 6).err(), Some(Full::All));
+        assert!(limit.acquire_many(third, 5).is_ok());
         drop(body);
-        assert!(guests.take(third, 50).is_ok());
-        let counts = guests.counts();
+        assert!(limit.acquire_many(third, 50).is_ok());
+        let counts = limit.counts();
         assert_eq!((counts.all, counts.of.len()), (45, 1));
     }
 }
