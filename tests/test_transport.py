@@ -168,7 +168,8 @@ def test_a_proxy_is_asked_for_a_tunnel(
         client = MLPlatform(platform.admin_token, url="https://platform.example", ca_bundle=files / "ca.pem")
         assert client.who_am_i().name == "admin"
         client.stop()
-    assert (proxy.asked, proxy.credentials) == (["platform.example:443"], [user or ""])
+    # More than once where the second request leaves before the first one's connection is free again.
+    assert (set(proxy.asked), set(proxy.credentials)) == ({"platform.example:443"}, {user or ""})
 
 
 def test_the_password_of_a_proxy_is_never_shown(
