@@ -83,7 +83,7 @@ def newcomer(admin: MLPlatform) -> Newcomer:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: of the processes that share a run, none begins a long one when the others are done."""
+    """Files with slow tests first: no process of a run begins a long one when the others are done."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
