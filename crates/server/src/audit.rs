@@ -17,6 +17,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -25,7 +26,12 @@ pub use mlplatform_protocol::audit::Outcome;
 use sha2::Sha256;
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
-use crate::{DataDir, Error, Result, StartError};
+pub mod reader;
+
+use crate::{
+    error::{Error, Result},
+    private_file,
+};
 
 /// The action of the row that says: the mark did not fit the rows that were found.
 pub const GAP: &str = "audit_gap";
@@ -98,6 +104,22 @@ struct Row {
     detail: String,
 }
 
+/// Why the audit cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its key or its mark.
+    #[error("the audit in '{}' cannot go on: {problem}", path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// What to do.
+        problem: String,
+    },
+    /// The system gave no random bytes for a new key.
+    #[error(transparent)]
+    Platform(#[from] Error),
+}
+
 /// The chain's key and the file of its mark.
 #[derive(Clone)]
 pub struct Audit {
@@ -137,16 +159,15 @@ impl Audit {
     /// # Errors
     /// When the files cannot be read or made. A missing key beside an existing store is an error: a new one would make
     /// the past unprovable.
-    pub fn open(dir: &DataDir, fresh: bool) -> Result<Self, StartError> {
-        let problem = |problem: String| StartError::Audit { path: dir.path().to_owned(), problem };
-        let path = dir.audit_key();
-        let key = match std::fs::read(&path) {
+    pub fn open(path: &Path, head: &Path, fresh: bool) -> Result<Self, OpenError> {
+        let problem = |problem: String| OpenError::Unusable { path: path.parent().unwrap_or(path).to_owned(), problem };
+        let key = match std::fs::read(path) {
             Ok(key) if key.len() == 32 => key,
             Ok(_) => return Err(problem(format!("'{}' does not hold 32 bytes: restore it", path.display()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound && fresh => {
                 let mut key = [0; 32];
                 getrandom::fill(&mut key).map_err(Error::from)?;
-                dir.replace_private(&path, &key).map_err(|e| problem(format!("'{}': {e}", path.display())))?;
+                private_file::replace(path, &key).map_err(|e| problem(format!("'{}': {e}", path.display())))?;
                 key.to_vec()
             }
             Err(error) => {
@@ -155,18 +176,17 @@ impl Audit {
             }
         };
         let key = Hmac::new_from_slice(&key).map_err(|e| problem(e.to_string()))?;
-        let path = dir.audit_head();
-        let head = dir
-            .touch_private(&path)
-            .and_then(|()| OpenOptions::new().read(true).write(true).open(&path))
-            .map_err(|e| problem(format!("'{}': {e}", path.display())))?;
+        let file = head;
+        let head = private_file::touch(file)
+            .and_then(|()| OpenOptions::new().read(true).write(true).open(file))
+            .map_err(|e| problem(format!("'{}': {e}", file.display())))?;
         let audit = Self { key, head: Arc::new(Mutex::new(head)) };
-        let marked = audit.head().map_err(|e| problem(format!("'{}': {e}", path.display())))?.is_some();
+        let marked = audit.head().map_err(|e| problem(format!("'{}': {e}", file.display())))?.is_some();
         if fresh && !marked {
             // So that a crash between the first commit and its mark does not look like a mark that was removed. A mark
             // that is there stays: a store that was emptied below it has a past, and the first row says that it is gone.
             let start = NewMark { mark: START, over_gap: true };
-            audit.keep(start).map_err(|e| problem(format!("'{}': {e}", path.display())))?;
+            audit.keep(start).map_err(|e| problem(format!("'{}': {e}", file.display())))?;
         }
         Ok(audit)
     }

@@ -7,8 +7,11 @@ use std::{
 
 use mlplatform_protocol::audit::{AuditEntry, AuditRequest, moment};
 use mlplatform_server::{
-    Clock, StartError, harmless,
-    service::audit::{Order, Reader},
+    audit::reader::{Order, Reader},
+    clock::Clock,
+    commands::audit_reader,
+    start::StartError,
+    text::harmless,
 };
 
 use crate::cli::AuditList;
@@ -27,7 +30,7 @@ pub(crate) async fn list(data_dir: &Path, arguments: &AuditList) -> Result<(), S
         StartError::System("--since cannot be read", io::Error::new(io::ErrorKind::InvalidInput, problem))
     })?;
     let filter = AuditRequest { token: arguments.token.clone(), since, ..AuditRequest::default() };
-    let reader = Reader::open(data_dir).await?;
+    let reader = audit_reader(data_dir).await?;
     let shown = show(&reader, &filter, arguments.json).await;
     reader.close().await;
     shown
@@ -57,7 +60,7 @@ async fn show(reader: &Reader, filter: &AuditRequest, json: bool) -> Result<(), 
 
 /// Proves the chain; gives the exit code.
 pub(crate) async fn verify(data_dir: &Path) -> Result<u8, StartError> {
-    let reader = Reader::open(data_dir).await?;
+    let reader = audit_reader(data_dir).await?;
     let proof = reader.verify().await;
     reader.close().await;
     let (code, text) = match proof? {

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::strangers::Network;
+use crate::network::Network;
 
 /// Counts by where requests or connections come from. There are no more entries than permits.
 #[derive(Debug)]

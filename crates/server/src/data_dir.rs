@@ -14,9 +14,6 @@
 //! | `url` | where the server that was started last is reached |
 //! | `lock` | held by the one `serve` of this directory; contains its pid |
 //!
-//! A file with a secret is written beside its place, flushed, and renamed into it: at any moment a reader finds the
-//! old file or the new one, whole, and never with a wider mode than 0600.
-//!
 //! Only the platform writes here, but for the buckets and the working folders of jobs. Who else could put a file or a link
 //! in its place could also read its secrets, so such a directory is refused ([`DataDir::check`]).
 
@@ -27,9 +24,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use mlplatform_protocol::Secret;
 use rustix::process::geteuid;
 
-use crate::{StartError, safe_path};
+use crate::{
+    error::{Error, Result},
+    private_file,
+    safe_path::{self, PathError},
+};
 
 /// The platform's own files.
 const FILES: [&str; 11] = [
@@ -45,6 +47,38 @@ const FILES: [&str; 11] = [
     "lock",
     "reserve",
 ];
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The folder cannot be used, or trusted.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A server works on it.
+    #[error(
+        "the data directory '{}' is in use by {}: stop that server, or give another --data-dir",
+        path.display(),
+        pid.map_or_else(|| "another server".to_owned(), |pid| format!("process {pid}"))
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The holder.
+        pid: Option<u32>,
+    },
+    /// Nobody has served from it yet.
+    #[error("there is no platform in '{}': run `mlplatform-server serve` on that data directory first, or give the right --data-dir", path.display())]
+    NoStore {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Nobody serves from it now.
+    #[error("no server works on '{}': start it with `mlplatform-server serve`, or give the right --data-dir", path.display())]
+    NotServed {
+        /// The folder.
+        path: PathBuf,
+    },
+}
 
 /// One folder, made if need be.
 #[derive(Clone, Debug)]
@@ -74,7 +108,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When it cannot be made, or is no folder.
-    pub fn create(path: &Path) -> Result<Self, StartError> {
+    pub fn create(path: &Path) -> Result<Self, DataDirError> {
         let dir = Self::at(path)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&dir.path).map_err(|source| dir.failed("make", source))?;
         dir.check()?;
@@ -85,21 +119,22 @@ impl DataDir {
     ///
     /// # Errors
     /// When there is no store in it.
-    pub fn existing(path: &Path) -> Result<Self, StartError> {
+    pub fn existing(path: &Path) -> Result<Self, DataDirError> {
         let dir = Self::at(path)?;
         let there = dir.database().try_exists().map_err(|source| dir.failed("read", source))?;
         if !there {
-            return Err(StartError::NoStore { path: dir.path });
+            return Err(DataDirError::NoStore { path: dir.path });
         }
         dir.check()?;
         Ok(dir)
     }
 
     /// That the folder and the platform's files in it are this user's, and that nobody else can put others in their place.
-    fn check(&self) -> Result<(), StartError> {
+    fn check(&self) -> Result<(), DataDirError> {
         safe_path::check(&self.path)?;
         let own = geteuid().as_raw();
-        let unsafe_ = |path: &Path, problem: String| StartError::Unsafe { path: path.to_owned(), problem };
+        let unsafe_ =
+            |path: &Path, problem: String| DataDirError::Path(PathError::Unsafe { path: path.to_owned(), problem });
         let meta = fs::metadata(&self.path).map_err(|source| self.failed("read", source))?;
         if meta.uid() != own {
             let problem =
@@ -134,9 +169,9 @@ impl DataDir {
         Ok(())
     }
 
-    fn at(path: &Path) -> Result<Self, StartError> {
+    fn at(path: &Path) -> Result<Self, DataDirError> {
         let absolute = std::path::absolute(path);
-        let path = absolute.map_err(|source| StartError::Folder { action: "find", path: path.to_owned(), source })?;
+        let path = absolute.map_err(|source| PathError::Folder { action: "find", path: path.to_owned(), source })?;
         Ok(Self { path })
     }
 
@@ -156,6 +191,16 @@ impl DataDir {
     #[must_use]
     pub fn admin_token(&self) -> PathBuf {
         self.path.join("admin-token")
+    }
+
+    /// Stores the value of the Administrator token that was just made.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_admin_token(&self, value: &Secret) -> Result<()> {
+        let text = format!("{}\n", value.expose());
+        private_file::replace(&self.admin_token(), text.as_bytes())
+            .map_err(|error| Error::File("writing the file admin-token", error))
     }
 
     /// The key of the audit chain.
@@ -275,7 +320,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When a folder of them is on another.
-    pub(crate) fn check_file_system(&self) -> Result<(), StartError> {
+    pub(crate) fn check_file_system(&self) -> Result<(), DataDirError> {
         let device = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
         let own = device(&self.path);
         let folders = ["jobs", "uploads", "trash"].map(|name| self.path.join(name));
@@ -287,7 +332,7 @@ impl DataDir {
              file system at '{}', or give another --data-dir",
             self.path.display()
         );
-        Err(StartError::Unsafe { path, problem })
+        Err(PathError::Unsafe { path, problem }.into())
     }
 
     /// Lets another user pass through to what belongs to its jobs. The files beside them stay the platform's: each has
@@ -316,16 +361,16 @@ impl DataDir {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn serve_at(&self, url: &str) -> Result<(), StartError> {
-        self.replace_private(&self.url(), url.as_bytes()).map_err(|source| self.failed("write to", source))
+    pub fn serve_at(&self, url: &str) -> Result<(), DataDirError> {
+        private_file::replace(&self.url(), url.as_bytes()).map_err(|source| self.failed("write to", source))
     }
 
     /// Where the server that holds the lock is reached.
     ///
     /// # Errors
     /// When no server holds it.
-    pub fn served_at(&self) -> Result<String, StartError> {
-        let not_served = || StartError::NotServed { path: self.path.clone() };
+    pub fn served_at(&self) -> Result<String, DataDirError> {
+        let not_served = || DataDirError::NotServed { path: self.path.clone() };
         let lock = File::open(self.path.join("lock")).map_err(|_| not_served())?;
         match lock.try_lock_shared() {
             Err(TryLockError::WouldBlock) => fs::read_to_string(self.url()).map_err(|_| not_served()),
@@ -341,53 +386,24 @@ impl DataDir {
     ///
     /// # Errors
     /// When another server has it, or nothing can be written here.
-    pub fn lock(&self) -> Result<DirLock, StartError> {
+    pub fn lock(&self) -> Result<DirLock, DataDirError> {
         let failed = |source| self.failed("write to", source);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = private(&mut options).open(self.path.join("lock")).map_err(failed)?;
+        let mut file = private_file::private(&mut options).open(self.path.join("lock")).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
                 let _ = file.read_to_string(&mut pid);
                 let pid = pid.trim().parse().ok();
-                return Err(StartError::InUse { path: self.path.clone(), pid });
+                return Err(DataDirError::InUse { path: self.path.clone(), pid });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
         Ok(DirLock { _file: file })
-    }
-
-    /// Makes an empty file of mode 0600 unless it is there. SQLite gives its `-wal` and `-shm` the mode of the database.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn touch_private(&self, path: &Path) -> io::Result<()> {
-        private(OpenOptions::new().write(true).create(true).truncate(false)).open(path).map(drop)
-    }
-
-    /// Replaces a file, mode 0600; when it returns, the new content survives a loss of power.
-    ///
-    /// # Errors
-    /// When it cannot be written; the old file is then as it was.
-    pub fn replace_private(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        // Of this process, so that a server and a command at the same time do not write into each other's file.
-        let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let written = private(OpenOptions::new().write(true).create_new(true))
-            .open(&beside)
-            .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&beside, path));
-        if written.is_err() {
-            let _ = fs::remove_file(&beside);
-        }
-        written.and_then(|()| self.sync())
     }
 
     /// Removes what a process that was killed while writing left behind.
@@ -398,13 +414,8 @@ impl DataDir {
         }
     }
 
-    /// Makes renames in the folder durable.
-    fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
-    }
-
-    fn failed(&self, action: &'static str, source: io::Error) -> StartError {
-        StartError::Folder { action, path: self.path.clone(), source }
+    fn failed(&self, action: &'static str, source: io::Error) -> DataDirError {
+        PathError::Folder { action, path: self.path.clone(), source }.into()
     }
 }
 
@@ -415,10 +426,6 @@ fn make(path: &Path, mode: u32) -> io::Result<()> {
         _ => {}
     }
     fs::set_permissions(path, Permissions::from_mode(mode))
-}
-
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options.mode(0o600)
 }
 
 #[cfg(test)]
@@ -432,8 +439,8 @@ mod tests {
     fn nobody_else_may_read() {
         let parent = tempfile::tempdir().unwrap();
         let dir = DataDir::create(&parent.path().join("a/b")).unwrap();
-        dir.replace_private(&dir.admin_token(), b"one").unwrap();
-        dir.replace_private(&dir.admin_token(), b"two").unwrap();
+        private_file::replace(&dir.admin_token(), b"one").unwrap();
+        private_file::replace(&dir.admin_token(), b"two").unwrap();
         assert_eq!(fs::read(dir.admin_token()).unwrap(), b"two");
         assert_eq!((mode(dir.path()), mode(&dir.admin_token())), (0o700, 0o600));
     }

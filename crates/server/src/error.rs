@@ -1,23 +1,18 @@
-//! What can go wrong while a request is answered, and how each looks on the wire.
+//! The error type of the platform's methods.
 //!
 //! There are two kinds. A refusal is the caller's to mend: its text says what was wrong and what to do. Anything else
 //! is the platform's: the caller learns the request id, the log learns the rest.
 
 use std::{error::Error as StdError, io, time::Duration};
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, StatusCode, header};
-use mlplatform_protocol::{ErrorBody, ErrorCode, error::FIELD_FORBIDDEN, headers};
+use mlplatform_protocol::{ErrorCode, error::FIELD_FORBIDDEN};
 
 use crate::text;
 
-/// The result of a service function.
+/// The result of a method.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that a service function or the HTTP layer fails with.
+/// Everything that a method, or a layer above, fails with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The caller's to mend.
@@ -69,8 +64,9 @@ impl Error {
         Self::TooMany { retry_after: u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1) }
     }
 
-    /// What coming again helps against, as the caller is told it.
-    fn passing(&self) -> Option<&'static str> {
+    /// The text of a failure that passes, after which the same request may succeed; `None`: it does not.
+    #[must_use]
+    pub fn temporary(&self) -> Option<&'static str> {
         // Of SQLite's codes the low byte is the kind, the rest says which of it.
         const BUSY: u32 = 5;
         const FULL: u32 = 13;
@@ -95,51 +91,9 @@ impl Error {
     }
 }
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let mut retry_after = 1;
-        let (body, expired) = match self {
-            Self::TooMany { retry_after: seconds } => {
-                retry_after = seconds;
-                let text = "nobody knows this token, and too many that are not good came from this address: check it, and try again after the seconds in Retry-After";
-                (ErrorBody::new(ErrorCode::TooManyRequests, text), false)
-            }
-            Self::Refused { code, field, expired } => (ErrorBody::new(code, field), expired),
-            error => {
-                let causes = causes(&error);
-                tracing::error!(?causes, "request failed: {error}");
-                let body = if let Some(text) = error.passing() {
-                    ErrorBody::new(ErrorCode::ServiceUnavailable, text)
-                } else {
-                    let field = "the platform failed; its log has the details under this request id";
-                    ErrorBody::new(ErrorCode::InternalServerError, field)
-                };
-                (body, false)
-            }
-        };
-        let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(&body)).into_response();
-        // For the console, which tells it to people.
-        response.extensions_mut().insert(body);
-        let headers = response.headers_mut();
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
-            }
-            _ => {}
-        }
-        if expired {
-            headers.insert(headers::REFUSAL, HeaderValue::from_static(headers::REFUSAL_EXPIRED));
-        }
-        response
-    }
-}
-
 /// The texts of an error's causes, outermost first.
-pub(crate) fn causes(error: &dyn StdError) -> Vec<String> {
+#[must_use]
+pub fn causes(error: &dyn StdError) -> Vec<String> {
     let mut texts = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -147,18 +101,4 @@ pub(crate) fn causes(error: &dyn StdError) -> Vec<String> {
         cause = error.source();
     }
     texts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_platforms_own_failure_tells_the_caller_nothing() {
-        let response = Error::Fault("secret details").into_response();
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let response = Error::Store(sqlx::Error::PoolTimedOut).into_response();
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-    }
 }

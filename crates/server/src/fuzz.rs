@@ -19,7 +19,7 @@ use proptest::{
     test_runner::{Config, TestCaseResult, TestRunner},
 };
 
-use crate::{http::credential, service::key::Key};
+use crate::{http::credential, idempotency::Key};
 
 /// Cases between two looks at the clock.
 const BATCH: u32 = 10_000;
@@ -47,7 +47,7 @@ fn token() {
         let looked = shape(&text);
         let ours = ["mlpx_", "mlpr_", "mlpa_"].iter().any(|prefix| text.starts_with(prefix));
         prop_assert_eq!(looked == Shape::Opaque, !ours);
-        let harmless = crate::harmless(&text);
+        let harmless = crate::text::harmless(&text);
         prop_assert!(!matches!(looked, Shape::Whole(_)) || !harmless.contains(&text), "a token reaches the log");
         Ok(())
     });

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{App, Result, service::tokens::TokenRow};
+use crate::{error::Result, store::Store, tokens::row::TokenRow};
 
 /// How often the notes are written; a token's row is thereby changed once a minute at most.
-const EVERY: Duration = Duration::from_secs(60);
+pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// Rows in one transaction: a request that wants to write waits for a few milliseconds at most.
 const BATCH: usize = 200;
 
@@ -53,45 +53,32 @@ impl LastUsed {
         row
     }
 
+    /// Writes the notes. A note is dropped only when it is written, and none has come in its place.
+    pub(crate) async fn write(&self, store: &Store) -> Result<()> {
+        let notes: Vec<(String, Note)> = self.lock().iter().map(|(id, note)| (id.clone(), note.clone())).collect();
+        for batch in notes.chunks(BATCH) {
+            let mut tx = store.begin().await?;
+            for (id, note) in batch {
+                sqlx::query("UPDATE tokens SET last_used_at = ?, last_used_address = ? WHERE id = ?")
+                    .bind(note.at)
+                    .bind(&note.address)
+                    .bind(id)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            tx.commit().await?;
+            let mut left = self.lock();
+            for (id, note) in batch {
+                if left.get(id) == Some(note) {
+                    left.remove(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Note>> {
         // Nothing that is done under the lock can leave it half done.
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Writes the notes for ever, a minute apart.
-pub(crate) async fn write_every_minute(app: App) {
-    let mut minutes = tokio::time::interval(EVERY);
-    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        minutes.tick().await;
-        if let Err(error) = write(&app).await {
-            tracing::warn!("when tokens were last used could not be written, and is tried again in a minute: {error}");
-        }
-    }
-}
-
-/// Writes the notes. A note is dropped only when it is written, and none has come in its place.
-pub(crate) async fn write(app: &App) -> Result<()> {
-    let notes: Vec<(String, Note)> =
-        app.last_used().lock().iter().map(|(id, note)| (id.clone(), note.clone())).collect();
-    for batch in notes.chunks(BATCH) {
-        let mut tx = app.store().begin().await?;
-        for (id, note) in batch {
-            sqlx::query("UPDATE tokens SET last_used_at = ?, last_used_address = ? WHERE id = ?")
-                .bind(note.at)
-                .bind(&note.address)
-                .bind(id)
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await?;
-        let mut left = app.last_used().lock();
-        for (id, note) in batch {
-            if left.get(id) == Some(note) {
-                left.remove(id);
-            }
-        }
-    }
-    Ok(())
 }

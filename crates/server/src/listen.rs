@@ -23,11 +23,12 @@ use tokio::{
 use tower_layer::Layer;
 
 use crate::{
-    Proxies, StartError,
     concurrency::{ConcurrencyLimit, Full, Permit},
     connection::{Connection, Watched},
+    network::Network,
     peer,
-    strangers::Network,
+    proxies::Proxies,
+    start::StartError,
 };
 
 /// Connections that wait to be taken.
@@ -39,7 +40,7 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// When the address is none, is taken, or must not be listened on without TLS.
 pub fn bind(address: &str, tls: bool) -> Result<TcpListener, StartError> {
-    let failed = |problem: String| StartError::Listen { address: crate::harmless(address), problem };
+    let failed = |problem: String| StartError::Listen { address: crate::text::harmless(address), problem };
     let found = address.to_socket_addrs().map_err(|error| {
         failed(format!("{error}; give HOST:PORT, such as 127.0.0.1:8765, localhost:0 (any free port) or [::1]:8765"))
     })?;

@@ -13,9 +13,16 @@ use std::{
 use clap::Parser;
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
-    Clock, Config, Memory, Proxies, PublicUrl, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list,
-    harmless, sign_in_link,
+    clock::Clock,
+    clusters::form::Memory,
+    commands::{admin_token, cluster_add, cluster_list, sign_in_link},
+    listen::bind,
+    proxies::Proxies,
+    server::{Config, Ready, Server},
+    site::PublicUrl,
     spark::{check_files_for_jobs, run_job},
+    start::StartError,
+    text::harmless,
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};

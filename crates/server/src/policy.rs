@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use mlplatform_protocol::{ErrorCode, Lifetime};
 
 use crate::{
-    Error, Result,
     clock::{micros, timestamp},
-    service::tokens::TokenRow,
+    error::{Error, Result},
+    tokens::row::TokenRow,
 };
 
 /// Living access tokens and waiting registration tokens of one issuer, unless the operator says otherwise: far more

@@ -6,14 +6,35 @@
 
 use std::{
     collections::VecDeque,
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
 };
 
 use rustix::process::getegid;
 
-use crate::StartError;
+/// Why a path cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PathError {
+    /// The folder cannot be used.
+    #[error("cannot {action} the data directory '{}': {source}; give a folder that you may write to with --data-dir", path.display())]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Somebody else could change what is in it.
+    #[error("cannot trust '{}': it {problem}", path.display())]
+    Unsafe {
+        /// The folder, or what is in it.
+        path: PathBuf,
+        /// Why not, and what to do.
+        problem: String,
+    },
+}
 
 /// The bit with which nobody can rename what is another's.
 const STICKY: u32 = 0o1000;
@@ -51,8 +72,8 @@ pub(crate) fn way(path: &Path) -> Vec<PathBuf> {
 }
 
 /// That nobody but this user and root can put another in its place, the rights of the thing itself apart.
-pub(crate) fn check(path: &Path) -> Result<(), StartError> {
-    let failed = |source| StartError::Folder { action: "find", path: path.to_owned(), source };
+pub(crate) fn check(path: &Path) -> Result<(), PathError> {
+    let failed = |source| PathError::Folder { action: "find", path: path.to_owned(), source };
     let mut places = way(&std::path::absolute(path).map_err(failed)?);
     places.pop();
     for folder in places {
@@ -64,7 +85,7 @@ pub(crate) fn check(path: &Path) -> Result<(), StartError> {
                 "can be written by others (mode {mode:03o}), who could put another '{}' in the place of this one: chmod go-w it",
                 path.display()
             );
-            return Err(StartError::Unsafe { path: folder, problem });
+            return Err(PathError::Unsafe { path: folder, problem });
         }
     }
     Ok(())

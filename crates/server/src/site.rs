@@ -10,7 +10,17 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Uri, header, uri::Authority};
 
-use crate::StartError;
+use crate::text::harmless;
+
+/// An address that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use '{given}' as --public-url: {problem}; give it as browsers do, such as https://ml.example.com")]
+pub struct PublicUrlError {
+    /// As it was given.
+    given: String,
+    /// Which rule it breaks.
+    problem: String,
+}
 
 /// The address of the platform as the world knows it: a scheme and a host, no path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,9 +35,8 @@ impl PublicUrl {
     ///
     /// # Errors
     /// When it is something else.
-    pub fn new(text: &str) -> Result<Self, StartError> {
-        let failed =
-            |problem: &str| StartError::PublicUrl { given: crate::harmless(text), problem: problem.to_owned() };
+    pub fn new(text: &str) -> Result<Self, PublicUrlError> {
+        let failed = |problem: &str| PublicUrlError { given: harmless(text), problem: problem.to_owned() };
         let uri: Uri = text.parse().map_err(|_| failed("it is no address"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(failed("scheme or host is missing"));

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use mlplatform_server::StartError;
+use mlplatform_server::start::StartError;
 use tokio::sync::oneshot;
 
 /// As shells count a process that SIGINT ended: the second signal says that waiting is over.

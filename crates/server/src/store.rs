@@ -5,7 +5,10 @@
 //! is still true when it writes, also beside another process. `synchronous=FULL` flushes the log at every commit:
 //! what was acknowledged survives a loss of power.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, Connection as _, SqliteConnection, SqlitePool,
@@ -14,7 +17,7 @@ use sqlx::{
     sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{DataDir, Result, StartError};
+use crate::{error::Result, private_file, safe_path::PathError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -24,6 +27,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Reads take tens of microseconds; more connections than this would wait for a core.
 const READERS: u32 = 4;
 
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be written.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Another version's store.
+    #[error("the store in '{}' {problem}", path.display())]
+    Version {
+        /// The folder.
+        path: PathBuf,
+        /// What to do.
+        problem: String,
+    },
+    /// The database cannot be opened or written.
+    #[error("cannot use the store in '{}': {source}; is the disk full, or the folder read-only?", path.display())]
+    Failed {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: sqlx::Error,
+    },
+}
+
 /// The open database.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -32,27 +59,26 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the directory's database, or makes it, and brings it to this version's form.
+    /// Opens the database at that path, or makes it, and brings it to this version's form.
     ///
     /// # Errors
     /// When it cannot be opened or written, or belongs to a newer version.
-    pub async fn open(dir: &DataDir) -> Result<Self, StartError> {
-        let path = dir.database();
-        dir.touch_private(&path).map_err(|source| StartError::Folder {
+    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        private_file::touch(path).map_err(|source| PathError::Folder {
             action: "write to",
-            path: dir.path().to_owned(),
+            path: folder(path),
             source,
         })?;
-        let store = Self::connect(dir, &path).await?;
+        let store = Self::connect(path).await?;
         match store.migrate().await {
             Ok(()) => Ok(store),
-            Err(MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => Err(StartError::Version {
-                path: dir.path().to_owned(),
+            Err(MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => Err(OpenError::Version {
+                path: folder(path),
                 problem: "was written by a newer version of mlplatform-server: install that version, or a newer one"
                     .to_owned(),
             }),
-            Err(MigrateError::Execute(source)) => Err(failed(dir, source)),
-            Err(error) => Err(StartError::Version { path: dir.path().to_owned(), problem: format!("fails: {error}") }),
+            Err(MigrateError::Execute(source)) => Err(failed(path, source)),
+            Err(error) => Err(OpenError::Version { path: folder(path), problem: format!("fails: {error}") }),
         }
     }
 
@@ -69,8 +95,8 @@ impl Store {
     ///
     /// # Errors
     /// When it cannot be opened, or is not of this version.
-    pub async fn open_as_it_is(dir: &DataDir) -> Result<Self, StartError> {
-        let store = Self::connect(dir, &dir.database()).await?;
+    pub async fn open_as_it_is(path: &Path) -> Result<Self, OpenError> {
+        let store = Self::connect(path).await?;
         let newest: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
             .fetch_one(&store.writer)
             .await
@@ -78,8 +104,8 @@ impl Store {
         if newest == MIGRATIONS.iter().map(|migration| migration.version).max() {
             return Ok(store);
         }
-        Err(StartError::Version {
-            path: dir.path().to_owned(),
+        Err(OpenError::Version {
+            path: folder(path),
             problem: "is of another version: use the mlplatform-server that serves it, or start this one on it once"
                 .to_owned(),
         })
@@ -96,7 +122,7 @@ impl Store {
         Ok(!any)
     }
 
-    async fn connect(dir: &DataDir, path: &Path) -> Result<Self, StartError> {
+    async fn connect(path: &Path) -> Result<Self, OpenError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .foreign_keys(true)
@@ -112,7 +138,7 @@ impl Store {
                 // There is no network between us that could have dropped it.
                 .test_before_acquire(false)
         };
-        let failed = |source| failed(dir, source);
+        let failed = |source| failed(path, source);
         // The writer first: it makes the WAL files that a reader cannot make.
         let writer = pool()
             .max_connections(1)
@@ -159,8 +185,13 @@ async fn checkpoint(connection: &mut SqliteConnection) {
     }
 }
 
-fn failed(dir: &DataDir, source: sqlx::Error) -> StartError {
-    StartError::Store { path: dir.path().to_owned(), source }
+/// The folder that it is in, by which people know it.
+fn folder(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(path).to_owned()
+}
+
+fn failed(path: &Path, source: sqlx::Error) -> OpenError {
+    OpenError::Failed { path: folder(path), source }
 }
 
 #[cfg(test)]
@@ -171,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn references_between_tables_are_enforced() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&DataDir::create(folder.path()).unwrap()).await.unwrap();
+        let store = Store::open(&folder.path().join("platform.sqlite3")).await.unwrap();
         let mut tx = store.begin().await.unwrap();
         let insert =
             "INSERT INTO sessions (digest, token_id, created_at, expires_at) VALUES (zeroblob(32), 'nobody', 1, 2)";

@@ -11,7 +11,7 @@ use rustls_pki_types::{
     pem::{self, PemObject},
 };
 
-use crate::StartError;
+use crate::start::StartError;
 
 /// Two PEM files.
 #[derive(Clone, Debug)]

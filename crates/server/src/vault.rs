@@ -5,25 +5,47 @@
 //!
 //! A nonce is 96 random bits. The standard's bound for one key is 2³² values, which no platform of this kind comes near.
 
-use std::io;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-use crate::{DataDir, Error, Result, StartError};
+use crate::{
+    error::{Error, Result},
+    private_file,
+};
 
 /// The key's length in bytes.
 const KEY: usize = 32;
 /// Set apart from whatever else may one day be sealed with the same key.
 const LABEL: &[u8] = b"mlplatform secret 1";
 
+/// Why the values of secrets cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Their key.
+    #[error("the secrets cannot be read, for want of their key in '{}': {problem}", path.display())]
+    Unusable {
+        /// The key file.
+        path: PathBuf,
+        /// What to do.
+        problem: String,
+    },
+    /// The system gave no random bytes for a new key.
+    #[error(transparent)]
+    Platform(#[from] Error),
+}
+
 /// The key.
 pub struct Vault {
     key: LessSafeKey,
 }
 
-/// Where a value belongs.
+/// Which value it is: authenticated with the ciphertext, so that no value can stand for another.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct ValueId<'a> {
     /// Id of the cluster.
     pub cluster: &'a str,
     /// The namespace.
@@ -34,7 +56,7 @@ pub struct Place<'a> {
     pub key: &'a str,
 }
 
-impl Place<'_> {
+impl ValueId<'_> {
     /// Every part goes in with its length, so that no two places give the same bytes.
     fn bytes(self) -> Vec<u8> {
         let parts = [self.cluster, self.namespace, self.secret, self.key];
@@ -51,16 +73,15 @@ impl Vault {
     ///
     /// # Errors
     /// When there are secrets and no key that could open them, or the file cannot be made.
-    pub fn prepare(dir: &DataDir, any_secret: bool) -> Result<bool, StartError> {
-        let path = dir.secrets_key();
-        let problem = |problem: String| StartError::Secrets { path: path.clone(), problem };
-        match std::fs::read(&path) {
+    pub fn prepare(path: &Path, any_secret: bool) -> Result<bool, KeyError> {
+        let problem = |problem: String| KeyError::Unusable { path: path.to_owned(), problem };
+        match std::fs::read(path) {
             Ok(key) if key.len() == KEY => Ok(false),
             Ok(_) => Err(problem(format!("it does not hold {KEY} bytes: restore it from a backup"))),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !any_secret => {
                 let mut key = [0; KEY];
                 getrandom::fill(&mut key).map_err(Error::from)?;
-                dir.replace_private(&path, &key).map_err(|error| problem(error.to_string()))?;
+                private_file::replace(path, &key).map_err(|error| problem(error.to_string()))?;
                 Ok(true)
             }
             Err(error) => Err(problem(format!("{error}; restore it from a backup"))),
@@ -71,9 +92,8 @@ impl Vault {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn open(dir: &DataDir) -> Result<Self> {
-        let key =
-            std::fs::read(dir.secrets_key()).map_err(|error| Error::File("reading the file secrets-key", error))?;
+    pub fn open(path: &Path) -> Result<Self> {
+        let key = std::fs::read(path).map_err(|error| Error::File("reading the file secrets-key", error))?;
         let key = UnboundKey::new(&AES_256_GCM, &key);
         Ok(Self {
             key: LessSafeKey::new(key.map_err(|_| Error::Fault("the file secrets-key does not hold 32 bytes"))?),
@@ -84,12 +104,12 @@ impl Vault {
     ///
     /// # Errors
     /// When the system gives no random bytes.
-    pub fn seal(&self, place: Place<'_>, value: &[u8]) -> Result<Vec<u8>> {
+    pub fn seal(&self, id: ValueId<'_>, value: &[u8]) -> Result<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce)?;
         let mut sealed = value.to_vec();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place.bytes()), &mut sealed)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(id.bytes()), &mut sealed)
             .map_err(|_| Error::Fault("a secret's value cannot be encrypted"))?;
         Ok([nonce.as_slice(), sealed.as_slice()].concat())
     }
@@ -98,14 +118,14 @@ impl Vault {
     ///
     /// # Errors
     /// When it was sealed for another place or with another key, or was changed.
-    pub fn unseal(&self, place: Place<'_>, sealed: &[u8]) -> Result<Vec<u8>> {
+    pub fn unseal(&self, id: ValueId<'_>, sealed: &[u8]) -> Result<Vec<u8>> {
         const WRONG: Error = Error::Fault(
             "a secret's value cannot be decrypted: it was changed, or the file secrets-key is not the one it was stored with",
         );
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(WRONG)?;
         let mut value = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = self.key.open_in_place(nonce, Aad::from(place.bytes()), &mut value).map_err(|_| WRONG)?.len();
+        let length = self.key.open_in_place(nonce, Aad::from(id.bytes()), &mut value).map_err(|_| WRONG)?.len();
         value.truncate(length);
         Ok(value)
     }
@@ -116,52 +136,51 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    const PLACE: Place<'_> = Place { cluster: "c", namespace: "default", secret: "s3", key: "password" };
+    const ID: ValueId<'_> = ValueId { cluster: "c", namespace: "default", secret: "s3", key: "password" };
 
-    fn dir() -> (tempfile::TempDir, DataDir) {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(parent.path()).unwrap();
-        Vault::prepare(&dir, false).unwrap();
-        (parent, dir)
+    fn key() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets-key");
+        Vault::prepare(&path, false).unwrap();
+        (folder, path)
     }
 
     #[test]
     fn a_value_is_opened_in_its_place_alone() {
-        let (_parent, dir) = dir();
-        let vault = Vault::open(&dir).unwrap();
-        let sealed = vault.seal(PLACE, b"hunter2").unwrap();
+        let (_folder, path) = key();
+        let vault = Vault::open(&path).unwrap();
+        let sealed = vault.seal(ID, b"hunter2").unwrap();
         assert!(!sealed.windows(7).any(|window| window == b"hunter2"));
-        assert_ne!(sealed, vault.seal(PLACE, b"hunter2").unwrap(), "a nonce of its own");
-        assert_eq!(Vault::open(&dir).unwrap().unseal(PLACE, &sealed).unwrap(), b"hunter2");
+        assert_ne!(sealed, vault.seal(ID, b"hunter2").unwrap(), "a nonce of its own");
+        assert_eq!(Vault::open(&path).unwrap().unseal(ID, &sealed).unwrap(), b"hunter2");
         let elsewhere = [
-            Place { cluster: "d", ..PLACE },
-            Place { namespace: "defaul", secret: "ts3", ..PLACE },
-            Place { secret: "s4", ..PLACE },
-            Place { key: "user", ..PLACE },
+            ValueId { cluster: "d", ..ID },
+            ValueId { namespace: "defaul", secret: "ts3", ..ID },
+            ValueId { secret: "s4", ..ID },
+            ValueId { key: "user", ..ID },
         ];
-        for place in elsewhere {
-            assert!(vault.unseal(place, &sealed).is_err(), "{place:?}");
+        for other in elsewhere {
+            assert!(vault.unseal(other, &sealed).is_err(), "{other:?}");
         }
         for length in 0..sealed.len() {
-            assert!(vault.unseal(PLACE, &sealed[..length]).is_err());
+            assert!(vault.unseal(ID, &sealed[..length]).is_err());
         }
         let mut changed = sealed;
         changed[NONCE_LEN] ^= 1;
-        assert!(vault.unseal(PLACE, &changed).is_err());
+        assert!(vault.unseal(ID, &changed).is_err());
     }
 
     #[test]
     fn the_key_is_its_owner_s_and_is_never_made_anew_over_secrets() {
-        let (_parent, dir) = dir();
-        let path = dir.secrets_key();
+        let (_folder, path) = key();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let key = std::fs::read(&path).unwrap();
-        Vault::prepare(&dir, true).unwrap();
+        Vault::prepare(&path, true).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), key);
         std::fs::remove_file(&path).unwrap();
-        let message = Vault::prepare(&dir, true).unwrap_err().to_string();
+        let message = Vault::prepare(&path, true).unwrap_err().to_string();
         assert!(message.contains("secrets-key") && message.contains("backup"), "{message}");
         std::fs::write(&path, b"short").unwrap();
-        assert!(Vault::prepare(&dir, false).is_err() && Vault::open(&dir).is_err());
+        assert!(Vault::prepare(&path, false).is_err() && Vault::open(&path).is_err());
     }
 }

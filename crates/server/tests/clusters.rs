@@ -16,7 +16,11 @@ use mlplatform_protocol::routes::{
     CreateCluster, CreateSecretFromYaml, DeleteCluster, GetClusterInfo, GetClusters, RemoveClusterDeleteTime,
     RemoveClusterSuspendTime, SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster,
 };
-use mlplatform_server::{Capacity, Limits, cluster_add, cluster_list};
+use mlplatform_server::{
+    clusters::form::Capacity,
+    commands::{cluster_add, cluster_list},
+    limits::Limits,
+};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -16,7 +16,12 @@ use mlplatform_protocol::{
     Endpoint,
     routes::{CreateSession, Healthz},
 };
-use mlplatform_server::{Config, Limits, Server, TlsFiles, bind};
+use mlplatform_server::{
+    limits::Limits,
+    listen::bind,
+    server::{Config, Server},
+    tls::TlsFiles,
+};
 use reqwest::{Certificate, Client};
 use serde_json::{Value, json};
 use tokio::{

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{Answer, Ask, Platform};
 use mlplatform_protocol::routes::{CreateRegisterToken, DeleteIssuerTokens, GetProjectTokensInfo, RotateToken};
-use mlplatform_server::{Limits, Policy};
+use mlplatform_server::{limits::Limits, policy::Policy};
 use serde_json::{Value, json};
 
 fn delete_issued(platform: &Platform, session: &str, request: Value) -> Ask {

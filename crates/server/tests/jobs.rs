@@ -26,7 +26,7 @@ use mlplatform_protocol::routes::{
     SparkJobInfo, SparkJobLogs, SparkJobsList, SparkSubmitJob,
 };
 use mlplatform_server::{
-    Config,
+    server::Config,
     spark::{JobsAs, SparkConfig},
 };
 use serde_json::{Value, json};

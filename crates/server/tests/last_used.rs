@@ -13,7 +13,7 @@ use std::{path::Path, time::Duration};
 
 use common::{Platform, rows};
 use mlplatform_protocol::routes::GetProjectTokensInfo;
-use mlplatform_server::Limits;
+use mlplatform_server::limits::Limits;
 use serde_json::{Value, json};
 
 async fn stored(folder: &Path) -> Vec<String> {

@@ -17,7 +17,7 @@ use mlplatform_protocol::{
     routes::{CreateRegisterToken, GetProjectTokensInfo, Healthz, WhoAmI},
     token::{Shape, TokenKind, shape},
 };
-use mlplatform_server::Limits;
+use mlplatform_server::limits::Limits;
 use serde_json::{Value, json};
 
 #[tokio::test]

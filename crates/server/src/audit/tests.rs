@@ -1,24 +1,27 @@
 //! What the chain proves: every hand that the key's owner did not lead is seen.
 
 use super::*;
-use crate::Store;
+use crate::store::Store;
+
 use serde_json::json;
 use tempfile::TempDir;
 
 struct Chain {
-    _folder: TempDir,
-    dir: DataDir,
+    folder: TempDir,
     store: Store,
     audit: Audit,
+}
+
+fn open(folder: &TempDir, fresh: bool) -> Result<Audit, OpenError> {
+    Audit::open(&folder.path().join("audit-key"), &folder.path().join("audit-head"), fresh)
 }
 
 impl Chain {
     async fn with(rows: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(folder.path()).unwrap();
-        let store = Store::open(&dir).await.unwrap();
-        let audit = Audit::open(&dir, true).unwrap();
-        let chain = Self { _folder: folder, dir, store, audit };
+        let store = Store::open(&folder.path().join("platform.sqlite3")).await.unwrap();
+        let audit = open(&folder, true).unwrap();
+        let chain = Self { folder, store, audit };
         for _ in 0..rows {
             chain.add(&chain.audit, true).await;
         }
@@ -125,7 +128,7 @@ async fn a_store_that_was_emptied_has_a_past() {
     let chain = Chain::with(5).await;
     chain.tamper("DELETE FROM audit").await;
     // The next start finds nothing, and takes it for its first.
-    let audit = Audit::open(&chain.dir, true).unwrap();
+    let audit = open(&chain.folder, true).unwrap();
     assert_eq!(chain.verify().await, Err(Broken::Cut(5)));
     chain.add(&audit, true).await;
     assert_eq!(chain.verify().await, Ok(Whole { rows: 2, gaps: 1 }));
@@ -153,7 +156,7 @@ async fn a_mark_may_lag_but_not_go_missing() {
     assert_eq!(chain.verify().await, Ok(Whole { rows: 4, gaps: 0 }));
     chain.add(&chain.audit, true).await;
     assert_eq!(chain.verify().await, Ok(Whole { rows: 5, gaps: 0 }));
-    std::fs::write(chain.dir.audit_head(), "").unwrap();
+    std::fs::write(chain.folder.path().join("audit-head"), "").unwrap();
     assert_eq!(chain.verify().await, Err(Broken::NoMark));
     chain.add(&chain.audit, true).await;
     assert_eq!(chain.verify().await, Ok(Whole { rows: 7, gaps: 1 }));
@@ -162,7 +165,7 @@ async fn a_mark_may_lag_but_not_go_missing() {
 #[tokio::test]
 async fn two_writers_make_one_chain() {
     let chain = Chain::with(2).await;
-    let other = Audit::open(&chain.dir, false).unwrap();
+    let other = open(&chain.folder, false).unwrap();
     for _ in 0..3 {
         chain.add(&other, true).await;
         chain.add(&chain.audit, true).await;
@@ -173,14 +176,14 @@ async fn two_writers_make_one_chain() {
 #[tokio::test]
 async fn another_key_proves_nothing_and_a_lost_one_is_not_replaced() {
     let chain = Chain::with(2).await;
-    std::fs::write(chain.dir.audit_key(), [7; 32]).unwrap();
-    let forged = Audit::open(&chain.dir, false).unwrap();
+    std::fs::write(chain.folder.path().join("audit-key"), [7; 32]).unwrap();
+    let forged = open(&chain.folder, false).unwrap();
     let verified = forged.verify(&mut chain.store.read().await.unwrap()).await.unwrap();
     assert_eq!(verified, Err(Broken::Changed(1)));
-    std::fs::remove_file(chain.dir.audit_key()).unwrap();
-    assert!(Audit::open(&chain.dir, false).err().unwrap().to_string().contains("restore the file"));
-    std::fs::write(chain.dir.audit_key(), [7; 31]).unwrap();
-    assert!(Audit::open(&chain.dir, true).is_err());
+    std::fs::remove_file(chain.folder.path().join("audit-key")).unwrap();
+    assert!(open(&chain.folder, false).err().unwrap().to_string().contains("restore the file"));
+    std::fs::write(chain.folder.path().join("audit-key"), [7; 31]).unwrap();
+    assert!(open(&chain.folder, true).is_err());
 }
 
 #[tokio::test]

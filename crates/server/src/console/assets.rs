@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use axum::{Router, body::Bytes, routing::get};
 use http::header;
 
-use super::Console;
-use crate::{http::outgoing, service::secret::digest};
+use super::state::Console;
+use crate::{http::outgoing, secret::digest};
 
 /// A file that is part of the program.
 pub(super) struct Asset {

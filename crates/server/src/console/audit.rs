@@ -15,10 +15,11 @@ use serde::Deserialize;
 
 use super::{
     layout::{self, Icon, Page, Section, icon},
+    links,
     texts::{ACTIONS, T, action},
     visitor::{Administrator, Answer},
 };
-use crate::{Error, app::App, service::audit::get_audit};
+use crate::{app::App, audit::reader::get_audit, error::Error};
 
 /// Rows on a page.
 const ROWS: u32 = 50;
@@ -48,7 +49,7 @@ impl Asked {
             ("since", &self.since),
             ("until", &self.until),
         ];
-        layout::query_string(fields.into_iter().map(|(name, value)| (name, value.trim())))
+        links::query_string(fields.into_iter().map(|(name, value)| (name, value.trim())))
     }
 
     /// For the service; `Err`: a time is none.
@@ -108,7 +109,7 @@ pub(super) async fn page(Administrator(visitor): Administrator, Query(asked): Qu
             nav.pager aria-label=(T.pages) {
                 @if !asked.cursor.is_empty() { a.button href={ "/audit?" (filter) } { (T.newest) } }
                 @if let Some(cursor) = &rows.next_cursor {
-                    a.button rel="next" href={ "/audit?" (filter) "&cursor=" (layout::escape_query(cursor)) } { (T.older) }
+                    a.button rel="next" href={ "/audit?" (filter) "&cursor=" (links::escape_query(cursor)) } { (T.older) }
                 }
             }
         }
@@ -204,7 +205,7 @@ fn token(id: Option<&str>, name: Option<&str>) -> Markup {
     html! {
         @match (id, name) {
             (Some(id), name) => {
-                a href={ "/audit?token=" (layout::escape_query(id)) } { bdi { (name.unwrap_or(id)) } }
+                a href={ "/audit?token=" (links::escape_query(id)) } { bdi { (name.unwrap_or(id)) } }
             }
             (None, _) => span.muted { "–" }
         }

@@ -15,39 +15,18 @@ use mlplatform_protocol::{ErrorCode, Secret};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    Console,
     fields::field_problem,
     layout,
+    question::Question,
     sign_in::unlike_access_token,
+    state::Console,
     texts::{T, fill, plural},
     visitor::{Failure, Form, Visitor},
 };
 use crate::{
-    Error,
-    service::sign_in::{self, Confirmed},
+    error::Error,
+    sessions::sign_in::{self, Confirmed},
 };
-
-/// What a form asks of somebody who is signed in, before it changes anything.
-pub(super) struct Question {
-    confirmed: Confirmed,
-    /// What was wrong with the value that was given.
-    problem: Option<&'static str>,
-}
-
-impl Question {
-    pub(super) fn new(confirmed: Confirmed) -> Self {
-        Self { confirmed, problem: None }
-    }
-
-    fn is_due(&self) -> bool {
-        self.confirmed != Confirmed::Lately
-    }
-
-    /// The value that was given is wrong: the field is where to go on.
-    pub(super) fn is_wrong(&self) -> bool {
-        self.problem.is_some()
-    }
-}
 
 /// The field for the value, where one is asked for.
 pub(super) fn field(visitor: &Visitor) -> Markup {

@@ -13,11 +13,9 @@ use super::{
     visitor::{Administrator, Answer, Visitor},
 };
 use crate::{
-    Error, Result,
-    service::{
-        create_token::{self, CreateTokenRequest},
-        key::Key,
-    },
+    error::{Error, Result},
+    idempotency::Key,
+    tokens::create::{self, CreateTokenRequest},
 };
 
 pub(super) async fn page(Administrator(visitor): Administrator) -> Answer {
@@ -72,10 +70,10 @@ pub(super) async fn create(Administrator(mut visitor): Administrator, sent: Sens
     };
     let Visitor { app, context, caller, .. } = &visitor;
     let key = Key::of_form(&sent.nonce);
-    match create_token::create_token(app, context, caller, &key, request).await {
+    match create::create_token(app, context, caller, &key, request).await {
         Ok(made) => Ok(shown(&visitor, &made)),
         Err(Error::Refused { code: ErrorCode::Conflict, field, .. }) => {
-            if let Some(id) = create_token::made_with(app, caller, &key).await? {
+            if let Some(id) = create::made_with(app, caller, &key).await? {
                 return Ok(made_before(&visitor, &id));
             }
             let name = Some(conflict(app, sent.name.trim(), field).await?);

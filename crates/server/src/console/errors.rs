@@ -13,7 +13,7 @@ use maud::html;
 use mlplatform_protocol::{ErrorBody, ErrorCode, routes};
 
 use super::{guard, layout::Page, texts::T};
-use crate::{app::RequestContext, site::Site};
+use crate::{request::RequestContext, site::Site};
 
 /// Around everything, so that a refusal by any layer becomes a page.
 pub(crate) async fn dress(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {

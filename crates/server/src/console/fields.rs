@@ -5,7 +5,7 @@ use mlplatform_protocol::{Lifetime, Role, TokenName, lifetime::LifetimeError};
 use serde::Deserialize;
 
 use super::{layout, texts::T};
-use crate::{App, Result, service::search};
+use crate::{app::App, error::Result, tokens::search};
 
 /// What stands in the form, as it was typed.
 #[derive(Clone, Default, Deserialize)]

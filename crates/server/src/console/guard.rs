@@ -5,17 +5,17 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use mlplatform_protocol::ErrorCode;
 
-use super::Console;
+use super::state::Console;
 use crate::{
-    Error, Result,
-    app::RequestContext,
     concurrency::Permit,
-    http::{input, outgoing},
+    error::{Error, Result},
+    http::{context::context, input, outgoing, refusal::refusal},
+    request::RequestContext,
 };
 
 /// The largest form: names and tokens are a hundredth of it.
@@ -30,14 +30,14 @@ pub(super) async fn check(State(console): State<Console>, mut request: Request, 
     let Some(origin) = console.site.origin(request.uri(), request.headers()) else {
         let text = "the console does not answer to this address: open the one that the platform printed when it \
                     started, or start it with --public-url and the address that you use";
-        return Error::refused(ErrorCode::BadRequest, text).into_response();
+        return refusal(Error::refused(ErrorCode::BadRequest, text));
     };
     if request.method() != Method::GET
         && request.method() != Method::HEAD
         && !console.site.is_from_here(&origin, request.headers())
     {
         let text = "this form was not sent from a page of the console: nothing was done";
-        return Error::refused(ErrorCode::Forbidden, text).into_response();
+        return refusal(Error::refused(ErrorCode::Forbidden, text));
     }
     request.extensions_mut().insert(Origin(origin));
     next.run(request).await
@@ -47,14 +47,14 @@ pub(super) async fn check(State(console): State<Console>, mut request: Request, 
 /// whoever sends one slowly keeps nobody out.
 pub(super) async fn admit(State(console): State<Console>, request: Request, next: Next) -> Response {
     let admitted = async {
-        let context = RequestContext::of(request.extensions())?;
+        let context = context(request.extensions())?;
         let (request, room) = if request.method() == Method::POST {
             let (request, room) = read(&console, &context, request).await?;
             (request, Some(room))
         } else {
             (request, None)
         };
-        Ok::<_, Error>((request, room, console.app.place(&context)?))
+        Ok::<_, Error>((request, room, console.app.admission().request(&context)?))
     };
     match admitted.await {
         Ok((request, _room, place)) => {
@@ -62,7 +62,7 @@ pub(super) async fn admit(State(console): State<Console>, request: Request, next
             outgoing::keep(&mut response, place);
             response
         }
-        Err(error) => error.into_response(),
+        Err(error) => refusal(error),
     }
 }
 

@@ -18,16 +18,18 @@ use serde::Deserialize;
 
 use super::{
     layout::{self, Icon, Page, icon},
+    links,
     texts::{T, fill, plural},
     visitor::{Answer, Visitor},
 };
 use crate::{
-    Error, Result,
+    error::{Error, Result},
+    http::job_handlers::log_response,
     service::{
         job_logs,
         job_story::{JobStory, Pods, job_story},
-        sessions,
     },
+    sessions::exchange,
     text::readable,
 };
 
@@ -52,7 +54,7 @@ pub(super) async fn page(
         Err(Error::Refused { code: ErrorCode::NotFound, field, .. }) => return Ok(missing(&visitor, &field)),
         story => story?,
     };
-    let path = format!("/clusters/{}/{}", layout::escape_query(&request.cluster_id), story.detail.info.job_name);
+    let path = format!("/clusters/{}/{}", links::escape_query(&request.cluster_id), story.detail.info.job_name);
     let refreshes = !asked.refresh.is_empty() && !story.is_over;
     let main = html! {
         header.head {
@@ -88,12 +90,12 @@ pub(super) async fn page(
 /// The whole log, as a text.
 pub(super) async fn whole_log(visitor: Visitor, Path((cluster_id, job_name)): Path<(String, String)>) -> Answer {
     allow(&visitor, &SparkJobLogs::ROUTE).await?;
-    Ok(job_logs::whole(&visitor.app, JobRequest { cluster_id, job_name }).await?)
+    Ok(log_response(job_logs::whole(&visitor.app, JobRequest { cluster_id, job_name }).await?))
 }
 
 /// Whoever may ask the API may ask for its page.
 async fn allow(visitor: &Visitor, route: &Route) -> Result<()> {
-    sessions::require(&visitor.app, &visitor.context, &visitor.caller, route.access, route.name).await
+    exchange::require(&visitor.app, &visitor.context, &visitor.caller, route.access, route.name).await
 }
 
 fn missing(visitor: &Visitor, why: &str) -> Response {

@@ -4,14 +4,14 @@ use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 use mlplatform_protocol::{Access, Lifetime, Open, Role, TokenInfo};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     assets::{ICON, SCRIPT, STYLE},
+    links::query_string,
     texts::{T, fill, plural},
     visitor::Visitor,
 };
-use crate::service::search::Found;
+use crate::tokens::search::Found;
 
 /// Expiry is pointed out this many days before; the nearer, the louder.
 const WARNINGS: [(i64, &str); 3] = [(1, "danger"), (7, "warning"), (14, "notice")];
@@ -297,19 +297,6 @@ pub(super) fn last_used(info: &TokenInfo) -> Markup {
         (time_or(info.last_used_at, T.not_yet))
         @if let Some(address) = &info.last_used_address { span.note { (from_address(address)) } }
     }
-}
-
-/// Those that say something.
-pub(super) fn query_string<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    fields
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name}={}", escape_query(value)))
-        .collect::<Vec<_>>()
-        .join("&")
-}
-
-pub(super) fn escape_query(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 /// A sentence with a name in it, which stands out.

@@ -23,10 +23,13 @@ mod fields;
 mod guard;
 mod job;
 mod layout;
+mod links;
 mod own;
+mod question;
 mod register;
 mod rotate;
 mod sign_in;
+mod state;
 mod texts;
 mod tokens;
 mod visitor;
@@ -41,13 +44,7 @@ use axum::{
 pub(crate) use errors::dress;
 
 use crate::{app::App, site::Site};
-
-/// What pages work with.
-#[derive(Clone)]
-struct Console {
-    app: App,
-    site: Arc<Site>,
-}
+use state::Console;
 
 /// Every page.
 pub(crate) fn router(app: &App, site: &Arc<Site>) -> Router<App> {

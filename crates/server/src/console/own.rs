@@ -15,7 +15,7 @@ use super::{
     texts::T,
     visitor::{Answer, Visitor},
 };
-use crate::service::sign_in::{self, SignedIn};
+use crate::sessions::sign_in::{self, SignedIn};
 
 /// An Administrator begins with everybody's tokens, a User with its own.
 pub(super) async fn start(visitor: Visitor) -> Response {

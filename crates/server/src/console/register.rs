@@ -16,16 +16,16 @@ use super::{
     confirm::{self, Sensitive},
     fields::{Problems, Sent, conflict, duration, field_problem, lifetime_field, name_field, role_field},
     layout::{self, FIRST_WARNING_DAYS, Icon, Page, Section, icon},
-    sign_in,
+    links, sign_in,
     texts::{T, fill, plural},
     tokens::{ROWS, place},
     visitor::{Administrator, Answer, Visitor},
 };
 use crate::{
-    Error, Result,
-    service::{
-        key::Key,
-        register_tokens,
+    error::{Error, Result},
+    idempotency::Key,
+    tokens::{
+        registration,
         search::{self, Found, OnlyRegister, Search},
     },
 };
@@ -92,7 +92,7 @@ fn filters(only: OnlyRegister, text: &str) -> Markup {
         nav.filters aria-label=(T.filter) {
             ul {
                 @for ((show, filter), name) in FILTERS.into_iter().zip(names) {
-                    @let query = layout::query_string([("q", text), ("show", show)].into_iter());
+                    @let query = links::query_string([("q", text), ("show", show)].into_iter());
                     li { a href={ (PATH) "?" (query) } aria-current=[(filter == only).then_some("true")] { (name) } }
                 }
             }
@@ -227,10 +227,10 @@ pub(super) async fn create(Administrator(mut visitor): Administrator, sent: Sens
     let Visitor { app, context, caller, .. } = &visitor;
     let key = Key::of_form(&sent.nonce);
     let name = request.client_name.as_str().to_owned();
-    match register_tokens::create_register_token(app, context, caller, Some(&key), request).await {
+    match registration::create_register_token(app, context, caller, Some(&key), request).await {
         Ok(made) => Ok(shown(&visitor, &name, &made)),
         Err(Error::Refused { code: ErrorCode::Conflict, field, .. }) => {
-            if register_tokens::made_with(app, caller, &key).await? {
+            if registration::made_with(app, caller, &key).await? {
                 return Ok(made_before(&visitor));
             }
             let problems = Problems { name: Some(conflict(app, &name, field).await?), ..Problems::default() };
@@ -330,9 +330,9 @@ pub(super) async fn withdraw(
         return Ok(asked.on(withdrawal(&visitor, &info)));
     }
     let Visitor { app, context, caller, .. } = &visitor;
-    match register_tokens::delete_register_token(app, context, caller, DeleteRegisterTokenRequest { token_id }).await {
+    match registration::delete_register_token(app, context, caller, DeleteRegisterTokenRequest { token_id }).await {
         Ok(()) => {
-            let query = layout::query_string([("withdrawn", id.as_str())].into_iter());
+            let query = links::query_string([("withdrawn", id.as_str())].into_iter());
             Ok(Redirect::to(&format!("{PATH}?{query}")).into_response())
         }
         Err(Error::Refused { code: ErrorCode::NotFound | ErrorCode::Conflict, .. }) => Ok(gone(&visitor)),

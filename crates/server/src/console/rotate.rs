@@ -20,15 +20,17 @@ use super::{
     visitor::{Answer, Failure, Visitor},
 };
 use crate::{
-    Error,
-    service::{key::Key, rotate, search, sessions},
+    error::Error,
+    idempotency::Key,
+    sessions::exchange,
+    tokens::{rotate, search},
 };
 
 /// The token that the page is about, if the visitor may rotate it.
 async fn found(visitor: &Visitor, id: &str, action: &'static str) -> Result<Option<TokenInfo>, Failure> {
     if id != visitor.caller.id() {
         let Visitor { app, context, caller, .. } = visitor;
-        sessions::require(app, context, caller, Access::Administrator, action).await?;
+        exchange::require(app, context, caller, Access::Administrator, action).await?;
     }
     Ok(search::living_token(&visitor.app, id).await?)
 }

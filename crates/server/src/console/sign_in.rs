@@ -17,7 +17,7 @@ use super::{
     texts::T,
     visitor::{Answer, Failure, Form, OpenForm, Stranger, Visitor, set_cookie},
 };
-use crate::{Error, service::sign_in, site::Site};
+use crate::{error::Error, sessions::sign_in, site::Site};
 
 /// Where somebody wanted to go.
 #[derive(Default, Deserialize)]

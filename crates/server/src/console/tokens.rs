@@ -12,13 +12,13 @@ use serde::Deserialize;
 use super::{
     confirm::{self, Sensitive},
     layout::{self, FIRST_WARNING_DAYS, Icon, Page, Section, icon},
-    sign_in,
+    links, sign_in,
     texts::{T, fill},
     visitor::{Administrator, Answer, Stranger, Visitor},
 };
-use crate::service::{
+use crate::tokens::{
+    access,
     search::{self, Found, Only, Place, Search},
-    tokens,
 };
 
 /// Rows on a page: a screen or two.
@@ -173,11 +173,11 @@ pub(super) async fn delete(
         let Some(info) = search::living_token(&visitor.app, &id).await? else { return Ok(gone(&visitor)) };
         return Ok(asked.on(deletion(&visitor, &info)));
     }
-    tokens::delete_token_by_id(&visitor.app, &visitor.context, &visitor.caller, &id).await?;
+    access::delete_token_by_id(&visitor.app, &visitor.context, &visitor.caller, &id).await?;
     if id == visitor.caller.id() {
         return Ok(sign_in::signed_out(&stranger.site));
     }
-    let query = layout::query_string([("deleted", id.as_str())].into_iter());
+    let query = links::query_string([("deleted", id.as_str())].into_iter());
     Ok(Redirect::to(&format!("/tokens?{query}")).into_response())
 }
 

@@ -14,15 +14,15 @@ use http::{HeaderMap, Method, header, request::Parts};
 use mlplatform_protocol::{Access, ErrorCode, Secret};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Console, confirm::Question, guard::Origin};
+use super::{guard::Origin, links, question::Question, state::Console};
 use crate::{
-    Error,
-    app::{App, RequestContext},
-    service::{
-        secret::digest,
-        sessions::{self, Caller},
-        sign_in,
-    },
+    app::App,
+    caller::Caller,
+    error::Error,
+    http::{context::context, refusal::refusal},
+    request::RequestContext,
+    secret::digest,
+    sessions::{exchange, sign_in},
     site::Site,
 };
 
@@ -43,7 +43,7 @@ impl From<Error> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         match self {
-            Self::Refused(error) => error.into_response(),
+            Self::Refused(error) => refusal(error),
             Self::Elsewhere(path) => Redirect::to(&path).into_response(),
         }
     }
@@ -61,7 +61,7 @@ impl FromRequestParts<Console> for Stranger {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Failure> {
-        let context = RequestContext::of(&parts.extensions)?;
+        let context = context(&parts.extensions)?;
         let session = cookie(&console.site, &parts.headers);
         Ok(Self { app: console.app.clone(), site: Arc::clone(&console.site), context, session })
     }
@@ -95,7 +95,7 @@ impl FromRequestParts<Console> for Visitor {
             // Of a form, the page that it stands on: what was typed is lost, and the next page says so.
             let ended = if parts.method == Method::GET { "" } else { "&lost" };
             let next = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-            let next = super::layout::escape_query(if ended.is_empty() { next } else { parts.uri.path() });
+            let next = links::escape_query(if ended.is_empty() { next } else { parts.uri.path() });
             return Err(Failure::Elsewhere(format!("/sign-in?next={next}{ended}")));
         };
         let question = Question::new(confirmed);
@@ -113,7 +113,7 @@ impl FromRequestParts<Console> for Administrator {
         let visitor = Visitor::from_request_parts(parts, console).await?;
         let Visitor { app, context, caller, .. } = &visitor;
         let action = if parts.method == Method::GET { "open_page" } else { "send_form" };
-        sessions::require(app, context, caller, Access::Administrator, action).await?;
+        exchange::require(app, context, caller, Access::Administrator, action).await?;
         Ok(Self(visitor))
     }
 }

@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 use mlplatform_protocol::{ErrorCode, headers};
 
 use super::single;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 const SCHEME: &str = "bearer ";
 

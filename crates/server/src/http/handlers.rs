@@ -4,9 +4,14 @@ use std::sync::LazyLock;
 
 use super::{Api, Call, job_handlers, outgoing};
 use crate::{
-    Result,
-    service::{audit, clusters, inactivity, issuer, objects, redeem, register_tokens, rotate, sessions, tokens},
+    audit::reader,
+    clusters::{inactivity, verbs},
+    error::Result,
+    objects,
+    sessions::exchange,
+    tokens::{access, issuer, redeem, registration, rotate},
 };
+
 use axum::{body::Bytes, response::Response};
 use http::header;
 use mlplatform_protocol::{
@@ -66,21 +71,21 @@ async fn openapi(_: Call<OpenApi>) -> Result<Response> {
 }
 
 async fn create_session(call: Call<CreateSession>) -> Result<Session> {
-    sessions::create_session(&call.app, &call.context, call.request).await
+    exchange::create_session(&call.app, &call.context, call.request).await
 }
 
 async fn create_register_token(call: Call<CreateRegisterToken>) -> Result<CreatedRegisterToken> {
     let caller = call.caller()?.clone();
-    register_tokens::create_register_token(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
+    registration::create_register_token(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn get_register_tokens_info(call: Call<GetRegisterTokensInfo>) -> Result<Page<RegisterTokenInfo>> {
-    register_tokens::get_register_tokens_info(&call.app, call.request).await
+    registration::get_register_tokens_info(&call.app, call.request).await
 }
 
 async fn delete_register_token(call: Call<DeleteRegisterToken>) -> Result<()> {
     let caller = call.caller()?.clone();
-    register_tokens::delete_register_token(&call.app, &call.context, &caller, call.request).await
+    registration::delete_register_token(&call.app, &call.context, &caller, call.request).await
 }
 
 async fn create_refresh_token(call: Call<CreateRefreshToken>) -> Result<CreatedRefreshToken> {
@@ -89,7 +94,7 @@ async fn create_refresh_token(call: Call<CreateRefreshToken>) -> Result<CreatedR
 
 async fn delete_token(call: Call<DeleteToken>) -> Result<()> {
     let caller = call.caller()?.clone();
-    tokens::delete_token(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
+    access::delete_token(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn rotate_token(call: Call<RotateToken>) -> Result<RotatedToken> {
@@ -108,25 +113,25 @@ async fn who_am_i(call: Call<WhoAmI>) -> Result<TokenInfo> {
 }
 
 async fn get_project_tokens_info(call: Call<GetProjectTokensInfo>) -> Result<Page<TokenInfo>> {
-    tokens::get_project_tokens_info(&call.app, call.request).await
+    access::get_project_tokens_info(&call.app, call.request).await
 }
 
 async fn create_cluster(call: Call<CreateCluster>) -> Result<ClusterInfo> {
     let caller = call.caller()?.clone();
-    clusters::create_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
+    verbs::create_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn get_clusters(call: Call<GetClusters>) -> Result<Page<ClusterInfo>> {
-    clusters::get_clusters(&call.app, call.request).await
+    verbs::get_clusters(&call.app, call.request).await
 }
 
 async fn get_cluster_info(call: Call<GetClusterInfo>) -> Result<ClusterInfo> {
-    clusters::get_cluster_info(&call.app, call.request).await
+    verbs::get_cluster_info(&call.app, call.request).await
 }
 
 async fn delete_cluster(call: Call<DeleteCluster>) -> Result<()> {
     let caller = call.caller()?.clone();
-    clusters::delete_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
+    verbs::delete_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn set_cluster_delete_time(call: Call<SetClusterDeleteTime>) -> Result<ClusterInfo> {
@@ -151,7 +156,7 @@ async fn remove_cluster_suspend_time(call: Call<RemoveClusterSuspendTime>) -> Re
 
 async fn wake_up_cluster(call: Call<WakeUpCluster>) -> Result<()> {
     let caller = call.caller()?.clone();
-    clusters::wake_up_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
+    verbs::wake_up_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn create_secret_from_yaml(call: Call<CreateSecretFromYaml>) -> Result<SecretInfo> {
@@ -191,5 +196,5 @@ async fn delete_configmap(call: Call<DeleteConfigmap>) -> Result<()> {
 }
 
 async fn get_audit(call: Call<GetAudit>) -> Result<Page<AuditEntry>> {
-    audit::get_audit(&call.app, call.request).await
+    reader::get_audit(&call.app, call.request).await
 }

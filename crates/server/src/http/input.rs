@@ -18,9 +18,11 @@ use super::{
     query::Fields,
 };
 use crate::{
-    Error, Result,
-    app::{App, RequestContext},
+    admission,
+    app::App,
     concurrency::Permit,
+    error::{Error, Result},
+    request::RequestContext,
 };
 
 /// What a body costs beside its bytes: its head, and what waits for it.
@@ -49,7 +51,7 @@ pub(super) async fn read<E: Endpoint>(
         drop(parts);
         let (body, room) = collect(app, context, length, body, E::ROUTE.largest_body()).await?;
         let request = if body.len() > LARGEST_BODY {
-            let _turn = app.turn_to_read().await;
+            let _turn = app.admission().turn_to_read().await;
             let understood = spawn_blocking(move || from_json(&body, path));
             understood.await.map_err(|_| Error::Fault("the reading of a body panicked"))??
         } else {
@@ -114,7 +116,7 @@ async fn collect_all(
     }
     let mut held = length.unwrap_or(0);
     let mut room =
-        app.room_for_body(context, held.saturating_add(OVERHEAD), length.unwrap_or(largest) > LARGEST_BODY)?;
+        app.admission().body(context, held.saturating_add(OVERHEAD), length.unwrap_or(largest) > LARGEST_BODY)?;
     let mut bytes = Vec::with_capacity(held);
     let mut stream = body.into_data_stream();
     while let Some(piece) = stream.next().await {
@@ -126,7 +128,7 @@ async fn collect_all(
         if whole > held {
             // As a vector grows.
             let more = whole.max(held.saturating_mul(2)).min(largest).saturating_sub(held);
-            room.grow(more).map_err(|full| App::no_room_for_body(context, full))?;
+            room.grow(more).map_err(|full| admission::no_room_for_body(context, full))?;
             held = held.saturating_add(more);
         }
         bytes.extend_from_slice(&piece);

@@ -6,19 +6,14 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use axum::{
     extract::{ConnectInfo, Request, State},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::{HeaderValue, header};
 use mlplatform_protocol::headers;
 use tracing::Instrument;
 
-use super::outgoing;
-use crate::{
-    Error, Proxies,
-    app::{App, RequestContext},
-    connection::Connection,
-    text,
-};
+use super::{outgoing, refusal::refusal};
+use crate::{app::App, connection::Connection, error::Error, proxies::Proxies, request::RequestContext, text};
 
 /// Whom a proxy speaks for, and whom the proxy before it spoke for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -53,7 +48,7 @@ pub(super) async fn identify(
         context.caller().unwrap_or("-"),
     );
     if context.is_delayed() {
-        tokio::time::sleep(app.limits().late).await;
+        tokio::time::sleep(app.limits().refusal_delay).await;
     }
     response
 }
@@ -76,6 +71,6 @@ fn address(proxies: &Proxies, connection: Option<&Connection>, request: &Request
 pub(super) async fn contain(request: Request, next: Next) -> Response {
     match tokio::spawn(next.run(request).in_current_span()).await {
         Ok(response) => response,
-        Err(_) => Error::Fault("the handler panicked").into_response(),
+        Err(_) => refusal(Error::Fault("the handler panicked")),
     }
 }

@@ -4,15 +4,17 @@
 //! and the types of request and answer come from there, so that this crate holds no path, and a handler cannot forget
 //! the access check: it runs only after it, and before a byte of the body is read.
 
+pub(crate) mod context;
 pub(crate) mod credential;
 mod handlers;
 pub(crate) mod input;
-mod job_handlers;
+pub(crate) mod job_handlers;
 mod json;
 mod layers;
 mod merged;
 pub(crate) mod outgoing;
 mod query;
+pub(crate) mod refusal;
 
 use std::{future::Future, sync::Arc};
 
@@ -26,17 +28,20 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use mlplatform_protocol::{Access, Endpoint, ErrorCode, Repeat, headers};
 
+use context::context;
 use input::Read;
+use refusal::refusal;
 
 use crate::{
-    Error, Proxies, Result,
-    app::{App, RequestContext},
+    app::App,
+    caller::Caller,
     concurrency::Permit,
     console,
-    service::{
-        key::Key,
-        sessions::{self, Caller},
-    },
+    error::{Error, Result},
+    idempotency::Key,
+    proxies::Proxies,
+    request::RequestContext,
+    sessions::exchange,
     site::Site,
 };
 
@@ -89,7 +94,7 @@ impl Api {
         let Ok(method) = MethodFilter::try_from(E::ROUTE.method) else { return self };
         let respond = move |State(app): State<App>, request: Request| {
             let handler = handler.clone();
-            async move { answer::<E, H, F>(app, request, handler).await.unwrap_or_else(Error::into_response) }
+            async move { answer::<E, H, F>(app, request, handler).await.unwrap_or_else(refusal) }
         };
         self.router = self.router.route(E::ROUTE.path, on(method, respond));
         self.mounted.push(E::ROUTE.name);
@@ -104,13 +109,13 @@ where
     F: Future<Output = Result<Response>>,
 {
     let route = E::ROUTE;
-    let context = RequestContext::of(request.extensions())?;
-    let mut place = Some(app.place(&context)?);
+    let context = context(request.extensions())?;
+    let mut place = Some(app.admission().request(&context)?);
     let caller = match route.access {
         Access::Public => None,
         Access::User | Access::Administrator => {
             let credential = credential::read(request.headers())?;
-            Some(sessions::authenticate(&app, &context, &route, credential).await?)
+            Some(exchange::authenticate(&app, &context, &route, credential).await?)
         }
     };
     let key = match route.repeat {
@@ -126,7 +131,7 @@ where
     }
     let Read { request, room } = input::read::<E>(&app, &context, request).await?;
     // Free again when the answer was taken, or the client has gone; but never while there is work.
-    let place = place.map_or_else(|| app.place(&context), Ok)?;
+    let place = place.map_or_else(|| app.admission().request(&context), Ok)?;
     let mut response = handler(Call { app, context, request, key, caller, _room: room }).await?;
     outgoing::keep(&mut response, place);
     Ok(response)
@@ -161,15 +166,16 @@ pub(crate) fn service(app: &App, proxies: Arc<Proxies>, site: &Arc<Site>) -> Rou
         .with_state(app.clone())
 }
 
-async fn no_route(request: Request) -> Error {
+async fn no_route(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
     let text = format!("there is no {method} {path} here: is the platform's address right, and is it of this version?");
-    Error::refused(ErrorCode::NotFound, text)
+    refusal(Error::refused(ErrorCode::NotFound, text))
 }
 
-async fn no_method(request: Request) -> Error {
+async fn no_method(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
-    Error::refused(ErrorCode::MethodNotAllowed, format!("{path} is not for {method}: the header Allow says for what"))
+    let text = format!("{path} is not for {method}: the header Allow says for what");
+    refusal(Error::refused(ErrorCode::MethodNotAllowed, text))
 }
 
 #[cfg(test)]

@@ -14,10 +14,13 @@ use axum::{
 use http::{HeaderName, HeaderValue};
 use http_body::{Frame, SizeHint};
 
+use super::refusal::refusal;
 use crate::{
-    app::{App, RequestContext, RequestPermit},
+    admission::RequestPermit,
+    app::App,
     concurrency::Permit,
     connection::{Connection, Owed},
+    request::RequestContext,
 };
 
 /// What an answer costs beside its bytes: its head, its stream, and who sends it.
@@ -62,10 +65,10 @@ pub(super) fn count(
         Some(length) => (usize::try_from(length).unwrap_or(usize::MAX).saturating_add(OVERHEAD), false),
         None => (OVERHEAD.saturating_add(STREAM), true),
     };
-    let room = match app.room_for_answer(context, weight) {
+    let room = match app.admission().answer(context, weight) {
         Ok(room) => Some(room),
         Err(error) => {
-            response = error.into_response();
+            response = refusal(error);
             None
         }
     };

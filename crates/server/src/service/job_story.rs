@@ -8,9 +8,9 @@ use super::{
     jobs,
 };
 use crate::{
-    Result,
     app::App,
     clock::timestamp,
+    error::Result,
     spark::{Pod, cores_text, memory_text, plan_of},
 };
 

@@ -64,7 +64,7 @@ mod trash;
 pub use files::answer as check_files_for_jobs;
 pub use id_range::IdRange;
 pub use installation::SparkConfig;
-pub use job_user::JobsAs;
+pub use job_user::{JobsAs, JobsError};
 pub use log::LogLimit;
 pub use run_job::run_job;
 

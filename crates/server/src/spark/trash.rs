@@ -32,7 +32,9 @@ use rustix::{
 use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
 
 use crate::{
-    App, DataDir, Error, Result,
+    app::App,
+    data_dir::DataDir,
+    error::{Error, Result},
     service::job_rows::{self, JobRow},
 };
 

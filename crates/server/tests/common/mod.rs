@@ -14,9 +14,13 @@ use mlplatform_protocol::{
     },
 };
 use mlplatform_server::{
-    Clock, Config, DataDir, Limits, Server, TlsFiles,
     audit::{Audit, Whole},
-    bind,
+    clock::Clock,
+    data_dir::DataDir,
+    limits::Limits,
+    listen::bind,
+    server::{Config, Server},
+    tls::TlsFiles,
 };
 use reqwest::{Client, RequestBuilder, Response, header::HeaderMap};
 use serde_json::{Map, Value, json};
@@ -243,7 +247,7 @@ pub async fn rows(folder: &Path, query: &str) -> Vec<String> {
 
 pub async fn verify_audit(folder: &Path) -> Whole {
     let dir = DataDir::existing(folder).unwrap();
-    let audit = Audit::open(&dir, false).unwrap();
+    let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), false).unwrap();
     let pool = open(folder).await;
     audit.verify(&mut pool.acquire().await.unwrap()).await.unwrap().unwrap()
 }

@@ -5,11 +5,13 @@
 use mlplatform_protocol::objects::DEFAULT_NAMESPACE;
 use sqlx::SqliteConnection;
 
-use super::secret::uuid;
 use crate::{
-    Result,
-    app::{App, RequestContext, Transaction},
-    vault::{Place, Vault},
+    app::App,
+    error::Result,
+    request::RequestContext,
+    secret::uuid,
+    transaction::Transaction,
+    vault::{ValueId, Vault},
 };
 
 pub(crate) const NAME: &str = "s3-secret";
@@ -17,7 +19,7 @@ const KEYS: [&str; 2] = ["S3_ACCESS_KEY", "S3_SECRET_KEY"];
 
 /// Makes that of a new cluster.
 pub(super) async fn make(app: &App, tx: &mut Transaction<'_>, cluster: &str) -> Result<()> {
-    let vault = Vault::open(app.dir())?;
+    let vault = app.vault()?;
     let now = tx.now().as_microsecond();
     let inserted = sqlx::query(
         "INSERT INTO objects (cluster_id, kind, namespace, name, type, created_at) \
@@ -34,7 +36,7 @@ pub(super) async fn make(app: &App, tx: &mut Transaction<'_>, cluster: &str) -> 
 
 /// Gives those that are there new values: the key of the old ones is lost. (Of a user's secret it would not be replaced.)
 pub(crate) async fn renew(app: &App) -> Result<()> {
-    let vault = Vault::open(app.dir())?;
+    let vault = app.vault()?;
     let context = RequestContext::local();
     let mut tx = app.begin(&context).await?;
     let living: Vec<(i64, String)> = sqlx::query_as(
@@ -51,8 +53,8 @@ pub(crate) async fn renew(app: &App) -> Result<()> {
 
 async fn write(connection: &mut SqliteConnection, vault: &Vault, cluster: &str, object: i64) -> Result<()> {
     for (position, key) in (0_i64..).zip(KEYS) {
-        let place = Place { cluster, namespace: DEFAULT_NAMESPACE, secret: NAME, key };
-        let value = vault.seal(place, uuid()?.replace('-', "").as_bytes())?;
+        let id = ValueId { cluster, namespace: DEFAULT_NAMESPACE, secret: NAME, key };
+        let value = vault.seal(id, uuid()?.replace('-', "").as_bytes())?;
         sqlx::query("INSERT INTO object_values (object, position, key, value) VALUES (?, ?, ?, ?)")
             .bind(object)
             .bind(position)

@@ -1,19 +1,17 @@
 //! Reading the audit: `get_audit` for Administrators, and what `mlplatform-server audit` shows and proves.
 
-use std::path::Path;
-
 use mlplatform_protocol::{
     ErrorCode, Open, Page, PageRequest,
     audit::{AuditEntry, AuditRequest, Outcome},
 };
 use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
 
-use super::page::Window;
+use super::{Audit, Broken, GAP, Whole};
 use crate::{
-    DataDir, Error, Result, StartError,
     app::App,
-    audit::{Audit, Broken, GAP, Whole},
     clock::timestamp,
+    error::{Error, Result},
+    page::Window,
     store::Store,
 };
 
@@ -133,7 +131,7 @@ pub async fn rows(
     Ok(rows.into_iter().map(AuditEntry::from).collect())
 }
 
-/// A data directory's audit, for a command on the machine; a server may be running on it.
+/// The audit of a store, for a command on the machine; a server may be running on it.
 pub struct Reader {
     store: Store,
     audit: Audit,
@@ -149,14 +147,10 @@ pub struct Proof {
 }
 
 impl Reader {
-    /// Opens the store and the key.
-    ///
-    /// # Errors
-    /// When there is no store of this version, or the key cannot be read.
-    pub async fn open(data_dir: &Path) -> Result<Self, StartError> {
-        let dir = DataDir::existing(data_dir)?;
-        let audit = Audit::open(&dir, false)?;
-        Ok(Self { store: Store::open_as_it_is(&dir).await?, audit })
+    /// Of that store, proved with that key.
+    #[must_use]
+    pub fn new(store: Store, audit: Audit) -> Self {
+        Self { store, audit }
     }
 
     /// [`rows`] of it.

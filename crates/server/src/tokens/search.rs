@@ -5,10 +5,10 @@ use mlplatform_protocol::{RegisterTokenInfo, TokenInfo};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
-    register_tokens::{Known, known, known_columns, known_join},
-    tokens::{TokenRow, columns},
+    registration::{Known, known, known_columns, known_join},
+    row::{TokenRow, columns},
 };
-use crate::{Result, app::App, clock::timestamp};
+use crate::{app::App, clock::timestamp, error::Result};
 
 /// A living [`TokenRow`]; what it is living at follows.
 const SELECT: &str = concat!(
@@ -151,7 +151,7 @@ pub async fn search_register_tokens(app: &App, search: &Search<OnlyRegister>) ->
     }
     REGISTER_TOKENS.narrow(&mut query, &search.text);
     let found: Found<Known> = page(app, query, seq, search.place, search.limit, |row: &Known| row.seq).await?;
-    let replays = app.strangers().replays();
+    let replays = app.transactions().refusals().replays();
     let items = found.items.into_iter().map(|row| row.with(&replays).into()).collect();
     Ok(Found { items, newer: found.newer, older: found.older })
 }
@@ -181,7 +181,7 @@ pub async fn register_token(app: &App, id: &str) -> Result<Option<RegisterTokenI
         .bind(id)
         .fetch_optional(&mut *app.read().await?)
         .await?;
-    Ok(row.map(|row| row.with(&app.strangers().replays()).into()))
+    Ok(row.map(|row| row.with(&app.transactions().refusals().replays()).into()))
 }
 
 /// How a text is looked for.

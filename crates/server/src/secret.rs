@@ -6,7 +6,7 @@ use mlplatform_protocol::{Secret, TokenKind, token};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::Result;
+use crate::error::Result;
 
 /// SHA-256 of a secret. A slow hash would add nothing: 190 random bits cannot be guessed at any speed.
 pub(crate) type Digest = Vec<u8>;

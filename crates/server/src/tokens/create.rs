@@ -4,16 +4,17 @@ use mlplatform_protocol::{ErrorCode, Lifetime, Role, TokenName, tokens::CreatedR
 use serde_json::{Value, json};
 
 use super::{
-    key::Key,
-    register_tokens,
-    sessions::Caller,
-    tokens::{self, NewToken},
+    queries::{self, NewToken},
+    registration,
 };
 use crate::{
-    Error, Result,
-    app::{App, RequestContext},
+    app::App,
     audit::{Event, Outcome},
+    caller::Caller,
     clock::micros,
+    error::{Error, Result},
+    idempotency::Key,
+    request::RequestContext,
 };
 
 const ACTION: &str = "create_token";
@@ -54,17 +55,17 @@ pub async fn create_token(
         let event = event(Outcome::Refused, None, json!({"reason": "idempotency", "name": name}));
         return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
-    if let Err(error) = tokens::check_name(name).and_then(|()| app.policy().access_lifetime(request.lifetime)) {
+    if let Err(error) = queries::check_name(name).and_then(|()| app.policy().access_lifetime(request.lifetime)) {
         let event = event(Outcome::Refused, None, json!({"reason": "policy", "name": name}));
         return Err(tx.refuse(event, error).await);
     }
-    let has = register_tokens::issued(&mut tx, caller, app.policy().tokens_per_issuer).await?;
+    let has = registration::issued(&mut tx, caller, app.policy().tokens_per_issuer).await?;
     if let Err(error) = app.policy().one_more(caller.name(), has) {
         let event = event(Outcome::Refused, None, json!({"reason": "too many", "name": name, "has": has}));
         return Err(tx.refuse(event, error).await);
     }
     tx.savepoint().await?;
-    tokens::end_expired_namesake(&mut tx, ACTION, name).await?;
+    queries::end_expired_namesake(&mut tx, ACTION, name).await?;
     let new = NewToken {
         name,
         role: request.role,
@@ -72,10 +73,10 @@ pub async fn create_token(
         register_token_id: None,
         lifetime: request.lifetime.map(|lifetime| micros(lifetime.duration())),
     };
-    let Some((refresh_token, info)) = tokens::insert(&mut tx, new).await? else {
+    let Some((refresh_token, info)) = queries::insert(&mut tx, new).await? else {
         tx.undo().await?;
         let event = event(Outcome::Refused, None, json!({"reason": "name taken", "name": name}));
-        return Err(tx.refuse(event, tokens::name_taken(name)).await);
+        return Err(tx.refuse(event, queries::name_taken(name)).await);
     };
     sqlx::query("UPDATE tokens SET create_key = ? WHERE id = ?")
         .bind(&key.digest)

@@ -10,7 +10,6 @@
 //!
 //! Whoever has no chance is refused before that: the writer's time is for those who have one.
 
-use jiff::Timestamp;
 use mlplatform_protocol::{
     ErrorCode,
     error::already_redeemed,
@@ -20,17 +19,19 @@ use serde_json::{Value, json};
 use sqlx::{FromRow, SqliteConnection};
 
 use super::{
-    key::Key,
-    register_tokens::lifetime,
-    secret::{Digest, digest},
-    sessions::role,
-    tokens::{self, End, NewToken},
+    queries::{self, NewToken},
+    registration::lifetime,
+    row::{End, role},
 };
 use crate::{
-    Error, Result,
-    app::{App, RequestContext, Transaction},
+    app::App,
     audit::{Event, Outcome},
     clock::timestamp,
+    error::{Error, Result},
+    idempotency::Key,
+    request::RequestContext,
+    secret::{Digest, digest},
+    transaction::Transaction,
 };
 
 const ACTION: &str = "create_refresh_token";
@@ -116,10 +117,10 @@ pub async fn create_refresh_token(
 ) -> Result<CreatedRefreshToken> {
     let presented = digest(request.register_token.expose());
     let Some(state) = find(&mut *app.read().await?, &presented).await? else {
-        return Err(app.refuse_unknown(context, ACTION).await);
+        return Err(app.transactions().refuse_unknown(context, ACTION).await);
     };
     if let Some(refusal) = state.refusal(app.clock().now().as_microsecond(), key) {
-        return Err(app.refuse_ended(context, refusal.event(&state.grant.id), refusal.error).await);
+        return Err(app.transactions().refuse_ended(context, refusal.event(&state.grant.id), refusal.error).await);
     }
     let mut tx = app.begin(context).await?;
     tx.savepoint().await?;
@@ -201,11 +202,11 @@ async fn issue(
         return Err(tx.refuse(refusal.event(&grant.id), refusal.error).await);
     }
     if let Some(lost) = &instead_of {
-        tokens::end(&mut tx, lost, End::Superseded, None, None).await?;
+        queries::end(&mut tx, lost, End::Superseded, None, None).await?;
         let detail = json!({"reason": End::Superseded.name(), "register_token": grant.id});
         tx.record(event(Some(lost), Outcome::Done, detail)).await?;
     }
-    tokens::end_expired_namesake(&mut tx, ACTION, name).await?;
+    queries::end_expired_namesake(&mut tx, ACTION, name).await?;
     let new = NewToken {
         name,
         role: role(&grant.role)?,
@@ -213,29 +214,15 @@ async fn issue(
         register_token_id: Some(&grant.id),
         lifetime: grant.access_lifetime,
     };
-    let Some((refresh_token, info)) = tokens::insert(&mut tx, new).await? else {
+    let Some((refresh_token, info)) = queries::insert(&mut tx, new).await? else {
         tx.undo().await?;
-        let refusal = Refusal::new("name taken", tokens::name_taken(name));
+        let refusal = Refusal::new("name taken", queries::name_taken(name));
         return Err(tx.refuse(refusal.event(&grant.id), refusal.error).await);
     };
     let detail = json!({"name": name, "role": info.role, "exp": info.exp, "register_token": grant.id});
     tx.record(event(Some(&info.id), Outcome::Done, detail)).await?;
     tx.commit().await?;
     Ok(CreatedRefreshToken { refresh_token, info })
-}
-
-/// For the issuer: it was tried again so often, the last time then.
-pub(crate) async fn count_replays(tx: &mut Transaction<'_>, id: &str, count: u64, latest: Timestamp) -> Result<()> {
-    sqlx::query(
-        "UPDATE register_tokens SET replay_count = replay_count + ?, \
-         last_replay_at = max(coalesce(last_replay_at, 0), ?) WHERE id = ?",
-    )
-    .bind(i64::try_from(count).unwrap_or(i64::MAX))
-    .bind(latest.as_microsecond())
-    .bind(id)
-    .execute(tx.connection())
-    .await?;
-    Ok(())
 }
 
 fn event(subject: Option<&str>, outcome: Outcome, detail: Value) -> Event<'_> {

@@ -7,14 +7,17 @@ use mlplatform_protocol::{
 use serde_json::json;
 
 use super::{
-    key::Key,
-    sessions::Caller,
-    tokens::{self, End, TokenRow, columns},
+    queries,
+    row::{self, End, TokenRow, columns},
 };
 use crate::{
-    Error, Result,
-    app::{App, RequestContext, Transaction},
+    app::App,
     audit::{Event, Outcome},
+    caller::Caller,
+    error::{Error, Result},
+    idempotency::Key,
+    request::RequestContext,
+    transaction::Transaction,
 };
 
 const ACTION: &str = "delete_issuer_tokens";
@@ -74,7 +77,7 @@ pub async fn delete_issuer_tokens(
             return Err(refuse(tx, caller, name, "unknown issuer", Error::refused(ErrorCode::NotFound, text)).await);
         }
         several => {
-            let ids: Vec<_> = several.iter().map(|id| id.as_deref().unwrap_or(tokens::PLATFORM)).collect();
+            let ids: Vec<_> = several.iter().map(|id| id.as_deref().unwrap_or(row::PLATFORM)).collect();
             let text = format!(
                 "{} issuers have been named '{name}', one after another, and have living tokens: give issuer_id too, one of {}",
                 ids.len(),
@@ -85,13 +88,13 @@ pub async fn delete_issuer_tokens(
     };
     let rows = living(&mut tx, issuer.as_deref(), name).await?;
     for row in &rows {
-        let sessions = tokens::end(&mut tx, &row.id, End::Deleted, Some(caller.id()), key).await?;
+        let sessions = queries::end(&mut tx, &row.id, End::Deleted, Some(caller.id()), key).await?;
         let detail = json!({"name": row.name, "issuer": issuer, "issuer_name": name, "sessions_ended": sessions});
         tx.record(event(caller, Some(&row.id), Outcome::Done, detail)).await?;
-        tokens::withdraw_issued(&mut tx, &row.id, caller.id()).await?;
+        queries::withdraw_issued(&mut tx, &row.id, caller.id()).await?;
     }
     if let Some(issuer) = &issuer {
-        tokens::withdraw_issued(&mut tx, issuer, caller.id()).await?;
+        queries::withdraw_issued(&mut tx, issuer, caller.id()).await?;
     }
     if rows.is_empty() {
         // No token carries the key: the registration tokens that went have no room for it.

@@ -6,7 +6,7 @@ use mlplatform_protocol::{
     page::{DEFAULT_LIMIT, MAX_LIMIT},
 };
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Which rows a page holds.
 pub(crate) struct Window {

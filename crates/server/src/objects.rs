@@ -14,19 +14,21 @@ use mlplatform_protocol::{
 use serde_json::json;
 use sqlx::{FromRow, SqliteConnection};
 
-use super::{
-    clusters::{self, event},
-    inactivity::settle,
-    key::Key,
-    page::Window,
-    sessions::Caller,
-};
 use crate::{
-    Error, Result,
-    app::{App, RequestContext, Transaction},
+    app::App,
     audit::Outcome,
+    caller::Caller,
+    clusters::{
+        inactivity::settle,
+        row::{self, event},
+    },
+    error::{Error, Result},
+    idempotency::Key,
+    page::Window,
+    request::RequestContext,
     text::harmless,
-    vault::{Place, Vault},
+    transaction::Transaction,
+    vault::ValueId,
 };
 
 /// The longest type of a secret.
@@ -106,8 +108,8 @@ struct Which<'a> {
 }
 
 impl Which<'_> {
-    fn place<'b>(&'b self, key: &'b str) -> Place<'b> {
-        Place { cluster: self.cluster, namespace: self.namespace, secret: self.name, key }
+    fn value_id<'b>(&'b self, key: &'b str) -> ValueId<'b> {
+        ValueId { cluster: self.cluster, namespace: self.namespace, secret: self.name, key }
     }
 
     fn unknown(&self) -> Error {
@@ -143,8 +145,8 @@ pub async fn create_secret(
     }
     let (namespace, name) = (request.namespace.as_str(), request.name.as_str());
     let which = Which { kind: Kind::Secret, cluster: &request.cluster_id, namespace, name };
-    let vault = Vault::open(app.dir())?;
-    let seal = |key: &str, value: &[u8]| vault.seal(which.place(key), value);
+    let vault = app.vault()?;
+    let seal = |key: &str, value: &[u8]| vault.seal(which.value_id(key), value);
     create(app, context, caller, key, "create_secret_from_yaml", which, Some(kind), &values, seal).await?;
     let data = values.into_keys().map(masked).collect();
     Ok(SecretInfo { name: name.to_owned(), kind: kind.to_owned(), namespace: namespace.to_owned(), data })
@@ -265,9 +267,9 @@ pub async fn values(
     match kind {
         Kind::Configmap => Ok(stored.into_iter().collect()),
         Kind::Secret => {
-            let vault = Vault::open(app.dir())?;
+            let vault = app.vault()?;
             let open = |(key, sealed): (String, Value)| {
-                let bytes = vault.unseal(which.place(&key), &sealed.bytes)?;
+                let bytes = vault.unseal(which.value_id(&key), &sealed.bytes)?;
                 Ok((key, Value::text(bytes)))
             };
             stored.into_iter().map(open).collect()
@@ -491,8 +493,8 @@ async fn read(app: &App, which: Which<'_>) -> Result<(Option<String>, Vec<(Strin
 /// The cluster must be there, and the namespace in it.
 async fn at_home(app: &App, connection: &mut SqliteConnection, cluster: &str, namespace: &str) -> Result<()> {
     let now = app.clock().now().as_microsecond();
-    let found = clusters::find(connection, cluster).await?.filter(|cluster| cluster.status(now).is_some());
-    let Some(found) = found else { return Err(clusters::unknown(cluster)) };
+    let found = row::find(connection, cluster).await?.filter(|cluster| cluster.status(now).is_some());
+    let Some(found) = found else { return Err(row::unknown(cluster)) };
     if namespace == DEFAULT_NAMESPACE {
         return Ok(());
     }
@@ -513,7 +515,7 @@ async fn at_home_for_change<'a>(
 ) -> Result<Transaction<'a>> {
     let found = at_home(app, tx.connection(), which.cluster, which.namespace).await;
     let found = match found {
-        Ok(()) => clusters::find(tx.connection(), which.cluster).await?,
+        Ok(()) => row::find(tx.connection(), which.cluster).await?,
         Err(error @ Error::Refused { .. }) => {
             return Err(refuse(tx, caller, action, which, "unknown cluster or namespace", error).await);
         }

@@ -11,15 +11,16 @@ use serde_json::json;
 use sqlx::SqliteConnection;
 
 use super::{
-    clusters::{Cluster, MINUTE, SELECT, delete, event, find, wanted},
-    job_rows::KEEPS_ACTIVE,
     phase::Phase,
-    sessions::Caller,
+    row::{Cluster, MINUTE, SELECT, delete, event, find, wanted},
 };
 use crate::{
-    Error, Result,
-    app::{App, RequestContext},
+    app::App,
     audit::{Event, Outcome},
+    caller::Caller,
+    error::{Error, Result},
+    request::RequestContext,
+    service::job_rows::KEEPS_ACTIVE,
 };
 
 /// Does what has become due: suspends and deletes clusters that were inactive for long enough, and lets go of the names

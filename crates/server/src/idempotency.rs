@@ -2,11 +2,12 @@
 
 use mlplatform_protocol::ErrorCode;
 
-use super::{
+use crate::{
+    caller::Caller,
+    error::{Error, Result},
     secret::{Digest, digest},
-    sessions::Caller,
+    transaction::Transaction,
 };
-use crate::{Error, Result, app::Transaction};
 
 /// The longest key.
 const LONGEST: usize = 128;

@@ -10,17 +10,21 @@ use mlplatform_protocol::{
 use serde_json::json;
 use sqlx::FromRow;
 
-use super::{key::Key, page::Window, secret::mint, sessions::Caller, tokens};
+use super::{queries, row::WITHDRAW};
 use crate::{
-    Error, Result,
-    app::{App, RequestContext, Transaction},
+    app::App,
     audit::{Event, Outcome},
+    caller::Caller,
     clock::{micros, timestamp},
+    error::{Error, Result},
+    idempotency::Key,
+    page::Window,
+    request::RequestContext,
+    secret::mint,
+    transaction::Transaction,
 };
 
 const ACTION: &str = "create_register_token";
-/// What the audit calls it when a registration token ends with something else: the answer that carried it, its issuer.
-pub(crate) const WITHDRAW: &str = "withdraw_register_token";
 
 /// What an earlier attempt with the same key made.
 #[derive(FromRow)]
@@ -51,7 +55,7 @@ pub async fn create_register_token(
     let access_lifetime = request.refresh_ttl.map(stored);
     let mut tx = app.begin_as(context, caller).await?;
     let allowed =
-        tokens::check_name(name).and_then(|()| app.policy().creation(request.access_ttl, request.refresh_ttl));
+        queries::check_name(name).and_then(|()| app.policy().creation(request.access_ttl, request.refresh_ttl));
     if let Err(error) = allowed {
         let detail = json!({"reason": "policy", "name": name});
         return Err(tx.refuse(event(caller, None, Outcome::Refused, detail), error).await);
@@ -66,9 +70,9 @@ pub async fn create_register_token(
         }
         withdraw(&mut tx, WITHDRAW, caller, &earlier.id, "superseded").await?;
     }
-    if tokens::living(&mut tx, name).await?.is_some() {
+    if queries::living(&mut tx, name).await?.is_some() {
         let detail = json!({"reason": "name taken", "name": name});
-        return Err(tx.refuse(event(caller, None, Outcome::Refused, detail), tokens::name_taken(name)).await);
+        return Err(tx.refuse(event(caller, None, Outcome::Refused, detail), queries::name_taken(name)).await);
     }
     let has = issued(&mut tx, caller, app.policy().tokens_per_issuer).await?;
     if let Err(error) = app.policy().one_more(caller.name(), has) {
@@ -303,7 +307,7 @@ pub async fn get_register_tokens_info(app: &App, request: PageRequest) -> Result
         .bind(window.rows())
         .fetch_all(&mut *app.read().await?)
         .await?;
-    let replays = app.strangers().replays();
+    let replays = app.transactions().refusals().replays();
     let rows = rows.into_iter().map(|row| row.with(&replays)).collect();
     Ok(window.page(rows, |row: &Known| row.seq))
 }

@@ -3,24 +3,22 @@
 //! These sessions live longer than those of the API, and end when nobody uses them for a while. The secret of one is no
 //! good for the other. As there, every request reads the session together with its token, and nothing is cached.
 
-use std::path::Path;
-
 use jiff::Timestamp;
 use mlplatform_protocol::{Secret, TokenKind};
 use serde_json::json;
 use sqlx::FromRow;
 
-use super::{
-    secret::{digest, mint},
-    sessions::{self, Caller, Ended, Living},
-    tokens::{TokenRow, columns},
-};
+use super::exchange::{self, Ended, Living};
 use crate::{
-    Clock, DataDir, Error, Result, StartError,
-    app::{App, Limits, RequestContext, Transaction},
-    audit::{Audit, Event, Outcome},
+    app::App,
+    audit::{Event, Outcome},
+    caller::Caller,
     clock::{micros, timestamp},
-    store::Store,
+    error::{Error, Result},
+    request::RequestContext,
+    secret::{digest, mint},
+    tokens::row::{TokenRow, columns},
+    transaction::Transaction,
 };
 
 const ACTION: &str = "sign_in";
@@ -35,8 +33,8 @@ const BROWSERS: i64 = 50;
 /// One answer for every token that is not good: the audit knows why.
 pub async fn sign_in(app: &App, context: &RequestContext, token: &Secret) -> Result<Secret> {
     let presented = digest(token.expose());
-    let (mut tx, Living { token, ends_at }) = sessions::admit(app, context, ACTION, &presented).await?;
-    sessions::first_use(&mut tx, &presented).await?;
+    let (mut tx, Living { token, ends_at }) = exchange::admit(app, context, ACTION, &presented).await?;
+    exchange::first_use(&mut tx, &presented).await?;
     begin(app, tx, &token.id, ends_at, With::Value).await
 }
 
@@ -58,7 +56,7 @@ impl With {
     }
 }
 
-/// Signs in with a code of [`sign_in_link`], which is good once.
+/// Signs in with a code of [`make_code`], which is good once.
 ///
 /// # Errors
 /// One answer for every code that is not good.
@@ -69,7 +67,7 @@ pub async fn sign_in_with_code(app: &App, context: &RequestContext, code: &Secre
         .fetch_one(&mut *app.read().await?)
         .await?;
     if !known {
-        return Err(app.refuse_unknown(context, ACTION).await);
+        return Err(app.transactions().refuse_unknown(context, ACTION).await);
     }
     let mut tx = app.begin(context).await?;
     let now = tx.now().as_microsecond();
@@ -104,8 +102,8 @@ async fn begin(app: &App, mut tx: Transaction<'_>, id: &str, ends: Option<i64>, 
     let longest = now.saturating_add(micros(app.limits().console_session));
     let ends_at = ends.map_or(longest, |end| end.min(longest));
     let confirmed = matches!(with, With::Value).then_some(now);
-    let new = sessions::New { digest: &minted.digest, token_id: id, ends_at, seen: Some(now), confirmed };
-    sessions::begin(&mut tx, new).await?;
+    let new = exchange::New { digest: &minted.digest, token_id: id, ends_at, seen: Some(now), confirmed };
+    exchange::begin(&mut tx, new).await?;
     let detail = json!({"with": with.name()});
     let event = Event { action: ACTION, actor: Some(id), subject: Some(id), outcome: Outcome::Done, detail };
     tx.record(event).await?;
@@ -130,7 +128,7 @@ struct Seen {
 /// Whether the value of the token was presented in a session of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmed {
-    /// Within the last minutes ([`Limits::console_confirmed`]).
+    /// Within the last minutes ([`Limits::console_confirmed`](crate::limits::Limits::console_confirmed)).
     Lately,
     /// Before that, or before the token was rotated.
     Before,
@@ -159,7 +157,7 @@ pub async fn signed_in(app: &App, context: &RequestContext, session: &Secret) ->
     .fetch_optional(&mut *app.read().await?)
     .await?;
     let Some(Seen { token, last_seen_at, confirmed_at }) = found else {
-        let _ = app.charge(context);
+        let _ = app.transactions().charge(context);
         return Ok(None);
     };
     if now.saturating_sub(last_seen_at) >= SEEN_EVERY {
@@ -215,24 +213,30 @@ pub async fn confirm(
 ) -> Result<()> {
     let presented = digest(value.expose());
     // A statement of its own: who guesses does not wait for the writer.
-    let found = sessions::living(&mut *app.read().await?, app.clock().now(), &presented).await?;
+    let found = exchange::living(&mut *app.read().await?, app.clock().now(), &presented).await?;
     if let Some(reason) = no_confirmation(&found, caller) {
-        return Err(app.refuse_confirmation(context, confirmation(caller, Outcome::Refused, reason, what_for)).await);
+        return Err(app
+            .transactions()
+            .refuse_confirmation(context, confirmation(caller, Outcome::Refused, reason, what_for))
+            .await);
     }
     let mut tx = app.begin_as(context, caller).await?;
     let now = tx.now();
     // Again: it may have been rotated meanwhile.
-    let found = sessions::living(tx.connection(), now, &presented).await?;
+    let found = exchange::living(tx.connection(), now, &presented).await?;
     if let Some(reason) = no_confirmation(&found, caller) {
         drop(tx);
-        return Err(app.refuse_confirmation(context, confirmation(caller, Outcome::Refused, reason, what_for)).await);
+        return Err(app
+            .transactions()
+            .refuse_confirmation(context, confirmation(caller, Outcome::Refused, reason, what_for))
+            .await);
     }
     sqlx::query("UPDATE sessions SET confirmed_at = ? WHERE digest = ?")
         .bind(now.as_microsecond())
         .bind(caller.session())
         .execute(tx.connection())
         .await?;
-    sessions::first_use(&mut tx, &presented).await?;
+    exchange::first_use(&mut tx, &presented).await?;
     tx.record(confirmation(caller, Outcome::Done, "", what_for)).await?;
     tx.commit().await
 }
@@ -299,35 +303,15 @@ pub async fn sign_out_others(app: &App, context: &RequestContext, caller: &Calle
     tx.commit().await
 }
 
-/// `mlplatform-server open`: the address of a page that signs in, once and within minutes, as the Administrator token
-/// that was last made on this machine. Whoever may run it on the directory may read that token's file too.
+/// Makes a code for [`sign_in_with_code`], good once and for minutes; `None`: the token has ended.
 ///
 /// # Errors
-/// When no server works on the directory, its file holds no living token, or it cannot be written.
-pub async fn sign_in_link(data_dir: &Path, clock: Clock) -> Result<String, StartError> {
-    let dir = DataDir::existing(data_dir)?;
-    let url = dir.served_at()?;
-    let value = std::fs::read_to_string(dir.admin_token()).map(|text| Secret::from_pasted(&text));
-    let store = Store::open_as_it_is(&dir).await?;
-    let audit = Audit::open(&dir, false)?;
-    let app = App::new(dir, store, audit, clock, Limits::default());
-    let code = match value {
-        Ok(value) => make_code(&app, &value).await,
-        Err(_) => Ok(None),
-    };
-    app.store().close().await;
-    match code? {
-        Some(code) => Ok(format!("{url}/open?code={}", code.expose())),
-        None => Err(StartError::NoAdministrator { path: app.dir().admin_token() }),
-    }
-}
-
-/// `None`: the token has ended.
-async fn make_code(app: &App, token: &Secret) -> Result<Option<Secret>> {
+/// When the store fails.
+pub async fn make_code(app: &App, token: &Secret) -> Result<Option<Secret>> {
     let context = RequestContext::local();
     let mut tx = app.begin(&context).await?;
     let now = tx.now();
-    let Ok(Living { token, .. }) = sessions::living(tx.connection(), now, &digest(token.expose())).await? else {
+    let Ok(Living { token, .. }) = exchange::living(tx.connection(), now, &digest(token.expose())).await? else {
         return Ok(None);
     };
     let minted = mint(TokenKind::Session)?;

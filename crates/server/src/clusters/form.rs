@@ -10,7 +10,7 @@ use mlplatform_protocol::{
 };
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The longest name: with what is put before and behind it, a bucket's is still one of at most 63 characters.
 const LONGEST_NAME: usize = 48;

@@ -20,17 +20,17 @@ use mlplatform_protocol::{
 use serde_json::{Value, json};
 use sqlx::FromRow;
 
-use super::{
-    key::Key,
-    secret::{Digest, mint},
-    sessions::{Caller, ended},
-    tokens::{TokenRow, columns},
-};
+use super::row::{TokenRow, columns};
 use crate::{
-    Error, Result,
-    app::{App, RequestContext, Transaction},
+    app::App,
     audit::{Event, Outcome},
+    caller::{Caller, session_ended},
     clock::{micros, timestamp},
+    error::{Error, Result},
+    idempotency::Key,
+    request::RequestContext,
+    secret::{Digest, mint},
+    transaction::Transaction,
 };
 
 const ACTION: &str = "rotate_token";
@@ -80,7 +80,7 @@ pub async fn rotate_token(
     };
     if let (Some(earlier), Some(key)) = (earlier, key) {
         if caller.is_ended() && !may_repeat(&earlier, caller, tx.now().as_microsecond()) {
-            return Err(ended());
+            return Err(session_ended());
         }
         let same = earlier.token.name == name && earlier.rotate_overlap == overlap;
         if let Some(problem) = problem(&earlier, key, same) {
@@ -93,7 +93,7 @@ pub async fn rotate_token(
         return issue(tx, caller, earlier.token, new, detail).await;
     }
     if caller.is_ended() {
-        return Err(ended());
+        return Err(session_ended());
     }
     if !caller.is_administrator() && name != caller.name() {
         // The same whether there is such a token or not.
@@ -101,9 +101,9 @@ pub async fn rotate_token(
         let event = event(caller, None, Outcome::Refused, json!({"reason": "role", "scope": scope}));
         return Err(tx.refuse(event, Error::refused(ErrorCode::Forbidden, missing_scope(caller.name(), scope))).await);
     }
-    let Some(token) = super::tokens::living(&mut tx, name).await? else {
+    let Some(token) = super::queries::living(&mut tx, name).await? else {
         let event = event(caller, None, Outcome::Refused, json!({"reason": "unknown name", "name": name}));
-        return Err(tx.refuse(event, super::tokens::no_such(name)).await);
+        return Err(tx.refuse(event, super::queries::no_such(name)).await);
     };
     if let Err(error) = app.policy().rotation(&token, request.overlap, tx.now()) {
         let event = event(caller, Some(&token.id), Outcome::Refused, json!({"reason": "policy", "name": name}));

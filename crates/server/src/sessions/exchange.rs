@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use mlplatform_protocol::{
-    Access, ErrorCode, Open, Role, Route, TokenInfo, TokenKind,
+    Access, ErrorCode, Route, TokenKind,
     error::missing_scope,
     token::{Shape, shape},
     tokens::{CreateSessionRequest, Session},
@@ -14,16 +14,19 @@ use mlplatform_protocol::{
 use serde_json::json;
 use sqlx::{FromRow, SqliteConnection};
 
-use super::{
-    rotate,
-    secret::{Digest, digest, mint},
-    tokens::{self, TokenRow, columns},
-};
 use crate::{
-    Error, Result,
-    app::{App, RequestContext, Transaction},
+    app::App,
     audit::{Event, Outcome},
+    caller::{Caller, session_ended, unauthorized},
     clock::{micros, timestamp},
+    error::{Error, Result},
+    request::RequestContext,
+    secret::{Digest, digest, mint},
+    tokens::{
+        rotate,
+        row::{TokenRow, columns},
+    },
+    transaction::Transaction,
 };
 
 /// Expired sessions that one exchange removes: more than one exchange adds, so they do not pile up, and little enough
@@ -31,59 +34,6 @@ use crate::{
 const PURGED_AT_ONCE: i64 = 100;
 
 const ACTION: &str = "create_session";
-
-/// Who makes a request: a living token that was read just now.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    info: TokenInfo,
-    /// Digest of the session that it comes with.
-    session: Digest,
-    /// A rotation has ended that session, and it may only ask for that rotation again.
-    ended: bool,
-}
-
-impl Caller {
-    /// That token, which must have been read just now.
-    pub(crate) fn new(info: TokenInfo, session: Digest) -> Self {
-        Self { info, session, ended: false }
-    }
-
-    /// The token's id.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.info.id
-    }
-
-    /// The token's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.info.name
-    }
-
-    /// All of it: `who_am_i`.
-    #[must_use]
-    pub fn info(&self) -> &TokenInfo {
-        &self.info
-    }
-
-    pub(crate) fn session(&self) -> &Digest {
-        &self.session
-    }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended
-    }
-
-    pub(crate) fn is_administrator(&self) -> bool {
-        self.may(Access::Administrator)
-    }
-
-    /// Whether the role is high enough.
-    #[must_use]
-    pub fn may(&self, access: Access) -> bool {
-        matches!(self.info.role, Open::Known(role) if access.allows(role))
-    }
-}
 
 /// `create_session`: exchanges an access token. Successful ones leave no audit row; the token's first use is marked.
 ///
@@ -159,8 +109,8 @@ pub(crate) async fn admit<'a>(
     let found = living(&mut *app.read().await?, app.clock().now(), presented).await?;
     if let Err(ended) = found {
         return Err(match ended.id {
-            None => app.refuse_unknown(context, action).await,
-            Some(_) => app.refuse_ended(context, ended.event(action), ended.error()).await,
+            None => app.transactions().refuse_unknown(context, action).await,
+            Some(_) => app.transactions().refuse_ended(context, ended.event(action), ended.error()).await,
         });
     }
     let mut tx = app.begin(context).await?;
@@ -267,21 +217,22 @@ pub async fn authenticate(
         unauthorized("a session token is missing: exchange your access token (create_session), then send the answer's session_token as 'Authorization: Bearer …'")
     })?;
     let session = digest(credential);
-    let (row, ended_by_rotation) = match tokens::of_session(app, &session).await? {
+    let (row, ended_by_rotation) = match of_session(app, &session).await? {
         Some(row) => (Some(row), false),
         None => (rotate::ended_by_rotation(app, route, &session).await?, true),
     };
     let Some(row) = row else {
-        let _ = app.charge(context);
+        let _ = app.transactions().charge(context);
         return Err(match shape(credential) {
             Shape::Whole(kind) | Shape::Damaged(kind) if kind != TokenKind::Session => unauthorized(&format!(
                 "this is a value of the kind {}: exchange an access token for a session token (create_session), and send that",
                 kind.noun()
             )),
-            _ => ended(),
+            _ => session_ended(),
         });
     };
-    let caller = Caller { info: app.last_used().over(row).into(), session, ended: ended_by_rotation };
+    let info = app.last_used().over(row).into();
+    let caller = if ended_by_rotation { Caller::of_ended_session(info, session) } else { Caller::new(info, session) };
     context.identify(caller.id());
     app.last_used().note(caller.id(), app.clock().now().as_microsecond(), context.address());
     require(app, context, &caller, route.access, route.name).await?;
@@ -306,19 +257,22 @@ pub(crate) async fn require(
     let detail = json!({"reason": "role", "scope": scope});
     let event = Event { action, actor: Some(caller.id()), subject: None, outcome: Outcome::Refused, detail };
     let error = Error::refused(ErrorCode::Forbidden, missing_scope(caller.name(), scope));
-    Err(app.refuse(context, event, error).await)
+    Err(app.transactions().refuse(context, event, error).await)
 }
 
-/// The refusal that an exchange heals.
-pub(crate) fn ended() -> Error {
-    unauthorized("the session is unknown or has ended: exchange your access token again (create_session)")
-}
-
-fn unauthorized(text: &str) -> Error {
-    Error::refused(ErrorCode::Unauthorized, text)
-}
-
-/// The role column of a row that we wrote ourselves.
-pub(crate) fn role(name: &str) -> Result<Role> {
-    Role::from_name(name).ok_or(Error::Fault("the store holds a role that this version does not know"))
+/// A session's token, read together with it.
+async fn of_session(app: &App, session: &Digest) -> Result<Option<TokenRow>> {
+    let now = app.clock().now().as_microsecond();
+    let row = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ? AND s.last_seen_at IS NULL AND s.expires_at > ? \
+         AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
+    ))
+    .bind(session)
+    .bind(now)
+    .bind(now)
+    .fetch_optional(&mut *app.read().await?)
+    .await?;
+    Ok(row)
 }
