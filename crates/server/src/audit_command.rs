@@ -5,14 +5,13 @@ use std::{
     path::Path,
 };
 
-use mlplatform_protocol::audit::{AuditEntry, AuditRequest, moment};
-use mlplatform_server::{
+use mlplatform_platform::{
     audit::reader::{Order, Reader},
     clock::Clock,
-    commands::audit_reader,
-    start::StartError,
     text::harmless,
 };
+use mlplatform_protocol::audit::{AuditEntry, AuditRequest, moment};
+use mlplatform_server::{commands::audit_reader, start::StartError};
 
 use crate::cli::AuditList;
 

@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
-use mlplatform_protocol::Lifetime;
-use mlplatform_server::{
+use mlplatform_api::proxies::Cidr;
+use mlplatform_platform::{
     clusters::form::{Capacity, Memory},
     limits::Limits,
     policy::{Policy, TOKENS_PER_ISSUER},
-    proxies::Cidr,
     spark::{JobsAs, JobsError, LogLimit, SparkConfig},
-    start::StartError,
-    tls::TlsFiles,
 };
+use mlplatform_protocol::Lifetime;
+use mlplatform_server::{start::StartError, tls::TlsFiles};
 use tracing::level_filters::LevelFilter;
 
 /// The ML platform on one machine.

@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mlplatform_protocol::{ClusterInfo, PageRequest, Secret, page::MAX_LIMIT};
-
-use crate::{
+use mlplatform_platform::{
     app::App,
     audit::{Audit, reader::Reader},
     clock::Clock,
@@ -13,10 +11,12 @@ use crate::{
     error::Result,
     limits::Limits,
     sessions::sign_in,
-    start::StartError,
     store::Store,
     tokens::admin,
 };
+use mlplatform_protocol::{ClusterInfo, PageRequest, Secret, page::MAX_LIMIT};
+
+use crate::start::StartError;
 
 /// Opens the platform of a data directory.
 ///

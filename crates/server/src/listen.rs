@@ -13,6 +13,14 @@ use std::{
 
 use axum::{Extension, middleware::AddExtension};
 use axum_server::accept::Accept;
+use mlplatform_api::{
+    connection::{Connection, Watched},
+    proxies::Proxies,
+};
+use mlplatform_platform::{
+    concurrency::{ConcurrencyLimit, Full, Permit},
+    network::Network,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::{
@@ -22,14 +30,7 @@ use tokio::{
 };
 use tower_layer::Layer;
 
-use crate::{
-    concurrency::{ConcurrencyLimit, Full, Permit},
-    connection::{Connection, Watched},
-    network::Network,
-    peer,
-    proxies::Proxies,
-    start::StartError,
-};
+use crate::{peer, start::StartError};
 
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 4096;
@@ -40,7 +41,8 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// When the address is none, is taken, or must not be listened on without TLS.
 pub fn bind(address: &str, tls: bool) -> Result<TcpListener, StartError> {
-    let failed = |problem: String| StartError::Listen { address: crate::text::harmless(address), problem };
+    let failed =
+        |problem: String| StartError::Listen { address: mlplatform_platform::text::harmless(address), problem };
     let found = address.to_socket_addrs().map_err(|error| {
         failed(format!("{error}; give HOST:PORT, such as 127.0.0.1:8765, localhost:0 (any free port) or [::1]:8765"))
     })?;

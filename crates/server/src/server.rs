@@ -13,6 +13,23 @@ use axum_server::{
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use hyper_util::rt::TokioTimer;
+use mlplatform_api::proxies::Proxies;
+use mlplatform_console::site::{PublicUrl, Site};
+use mlplatform_platform::{
+    app::App,
+    audit::Audit,
+    clock::Clock,
+    clusters::{inactivity, verbs},
+    concurrency::ConcurrencyLimit,
+    data_dir::{DataDir, DirLock},
+    last_used::WRITE_EVERY,
+    limits::Limits,
+    objects, s3_secret, safe_path,
+    spark::{self, JobsAs, JobsError, SparkConfig},
+    store::Store,
+    tokens::admin,
+    vault::Vault,
+};
 use serde::Serialize;
 use tokio::{
     sync::oneshot,
@@ -20,26 +37,10 @@ use tokio::{
 };
 
 use crate::{
-    app::App,
-    audit::Audit,
-    clock::Clock,
-    clusters::{inactivity, verbs},
-    concurrency::ConcurrencyLimit,
-    data_dir::{DataDir, DirLock},
-    http,
-    last_used::WRITE_EVERY,
-    limits::Limits,
     listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
-    objects,
-    proxies::Proxies,
-    s3_secret, safe_path,
-    site::{PublicUrl, Site},
-    spark::{self, JobsAs, JobsError, SparkConfig},
+    router::router,
     start::StartError,
-    store::Store,
     tls::TlsFiles,
-    tokens::admin,
-    vault::Vault,
 };
 
 /// The most that is read of a request's head: a token has 43 bytes, and a browser's cookies are not ours.
@@ -198,7 +199,7 @@ impl Server {
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
-        let service = http::service(&self.app, Arc::clone(&self.proxies), &self.site)
+        let service = router(&self.app, Arc::clone(&self.proxies), &self.site)
             .into_make_service_with_connect_info::<SocketAddr>();
         let patience = self.app.limits().head;
         let gate = Gate {

@@ -2,12 +2,12 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{
+use mlplatform_console::site::PublicUrlError;
+use mlplatform_platform::{
     audit,
     data_dir::DataDirError,
     error::{Error, causes},
     safe_path::PathError,
-    site::PublicUrlError,
     spark::JobsError,
     store,
     vault::KeyError,

@@ -12,11 +12,13 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{Answer, Platform};
+use mlplatform_api::proxies::Proxies;
+use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::{
     Endpoint,
     routes::{CreateSession, GetProjectTokensInfo, Healthz, WhoAmI},
 };
-use mlplatform_server::{limits::Limits, proxies::Proxies, server::Config};
+use mlplatform_server::server::Config;
 use serde_json::json;
 use tokio::{
     task::JoinSet,

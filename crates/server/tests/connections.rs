@@ -12,12 +12,12 @@ mod common;
 use std::{path::PathBuf, time::Duration};
 
 use common::{Answer, Platform};
+use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::{
     Endpoint,
     routes::{CreateSession, Healthz},
 };
 use mlplatform_server::{
-    limits::Limits,
     listen::bind,
     server::{Config, Server},
     tls::TlsFiles,

@@ -13,7 +13,9 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::Platform;
-use mlplatform_server::{limits::Limits, server::Config, site::PublicUrl};
+use mlplatform_console::site::PublicUrl;
+use mlplatform_platform::limits::Limits;
+use mlplatform_server::server::Config;
 use reqwest::{Client, Response, header, redirect::Policy};
 use serde_json::json;
 use tokio::{

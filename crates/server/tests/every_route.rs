@@ -12,8 +12,8 @@ mod common;
 use std::time::Duration;
 
 use common::Platform;
+use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::{Access, ROUTES, Route};
-use mlplatform_server::limits::Limits;
 use reqwest::{Response, header, redirect::Policy};
 use serde_json::{Value, json};
 

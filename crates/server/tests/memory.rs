@@ -14,16 +14,16 @@ use std::{sync::Arc, time::Duration};
 use common::Platform;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Method, Request};
+use mlplatform_api::proxies::Proxies;
+use mlplatform_platform::{
+    limits::Limits,
+    spark::{JobsAs, SparkConfig},
+};
 use mlplatform_protocol::{
     Endpoint,
     routes::{GetClusters, Healthz, OpenApi, SparkDeleteJob, SparkSubmitJob, WhoAmI},
 };
-use mlplatform_server::{
-    limits::Limits,
-    proxies::Proxies,
-    server::Config,
-    spark::{JobsAs, SparkConfig},
-};
+use mlplatform_server::server::Config;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

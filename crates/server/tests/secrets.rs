@@ -12,15 +12,17 @@ mod common;
 use std::{path::Path, sync::Arc};
 
 use common::{Ask, Platform};
+use mlplatform_platform::{
+    limits::Limits,
+    objects::{Kind, values},
+};
 use mlplatform_protocol::routes::{
     CreateCluster, CreateConfigmapFromYaml, CreateSecretFromYaml, DeleteCluster, DeleteConfigmap, DeleteSecret,
     GetClusters, GetConfigmapDetail, GetSecretDetail, ListConfigmaps, ListSecrets,
 };
 use mlplatform_server::{
     commands::open,
-    limits::Limits,
     listen::bind,
-    objects::{Kind, values},
     server::{Config, Server},
 };
 use serde_json::{Value, json};

@@ -70,7 +70,7 @@ pub async fn spark_job_logs(app: &App, request: JobLogsRequest) -> Result<LogAns
 ///
 /// # Errors
 /// When there never was such a job, or the store fails.
-pub(crate) async fn whole(app: &App, job: JobRequest) -> Result<LogAnswer> {
+pub async fn whole(app: &App, job: JobRequest) -> Result<LogAnswer> {
     let JobRequest { cluster_id, job_name } = job;
     answer(app, JobLogsRequest { cluster_id, job_name, offset: None, tail: None, wait_ms: None }, true).await
 }
@@ -275,10 +275,10 @@ impl Reader {
 }
 
 /// The end of a log.
-pub(crate) struct LogEnd {
+pub struct LogEnd {
     /// Where in the log it begins.
-    pub(crate) from: u64,
-    pub(crate) bytes: Vec<u8>,
+    pub from: u64,
+    pub bytes: Vec<u8>,
 }
 
 /// The end of a log: what comes behind an offset, but not more than so many bytes, and a line for each gap in it.

@@ -18,11 +18,11 @@ use crate::{
 const SHOWN: u64 = 64 * 1024;
 
 /// What a manifest asks for.
-pub(crate) struct Pods {
-    pub(crate) count: u64,
+pub struct Pods {
+    pub count: u64,
     /// Of each.
-    pub(crate) cores: String,
-    pub(crate) memory: String,
+    pub cores: String,
+    pub memory: String,
 }
 
 impl Pods {
@@ -32,32 +32,32 @@ impl Pods {
 }
 
 /// A job, from its submit to now.
-pub(crate) struct JobStory {
-    pub(crate) detail: JobDetail,
+pub struct JobStory {
+    pub detail: JobDetail,
     /// The cluster's name.
-    pub(crate) cluster: String,
-    pub(crate) runs: i64,
+    pub cluster: String,
+    pub runs: i64,
     /// When its last run began.
-    pub(crate) started_at: Option<Timestamp>,
-    pub(crate) ended_at: Option<Timestamp>,
-    pub(crate) deleted_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
     /// Nothing will change any more.
-    pub(crate) is_over: bool,
+    pub is_over: bool,
     /// The driver's name.
-    pub(crate) pod: String,
+    pub pod: String,
     /// `None`: the manifest cannot be read.
-    pub(crate) driver: Option<Pods>,
-    pub(crate) executors: Option<Pods>,
-    pub(crate) events: Vec<JobEvent>,
-    pub(crate) explanation: Explanation,
-    pub(crate) log: LogEnd,
+    pub driver: Option<Pods>,
+    pub executors: Option<Pods>,
+    pub events: Vec<JobEvent>,
+    pub explanation: Explanation,
+    pub log: LogEnd,
 }
 
 /// The job that has the name, or had it last.
 ///
 /// # Errors
 /// When there never was such a job, or the store fails.
-pub(crate) async fn job_story(app: &App, request: &JobRequest) -> Result<JobStory> {
+pub async fn job_story(app: &App, request: &JobRequest) -> Result<JobStory> {
     let cluster = jobs::cluster(app, &request.cluster_id).await?;
     let job = jobs::last(app, request).await?;
     let events = jobs::events(app, &job).await?;

@@ -4,5 +4,5 @@ pub mod job_changes;
 mod job_form;
 pub mod job_logs;
 pub(crate) mod job_rows;
-pub(crate) mod job_story;
+pub mod job_story;
 pub mod jobs;

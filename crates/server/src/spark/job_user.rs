@@ -46,7 +46,7 @@ pub(crate) struct JobUser {
 
 /// The users that jobs have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JobUsers {
+pub struct JobUsers {
     /// The one; of a range, the one that runs no job.
     pub(crate) user: JobUser,
     pub(crate) range: Option<IdRange>,
@@ -97,7 +97,7 @@ impl JobsAs {
     ///
     /// # Errors
     /// When jobs could read what is the platform's, or when the user cannot be had.
-    pub(crate) fn check(
+    pub fn check(
         &self,
         exposed: Option<&str>,
         owned: impl IntoIterator<Item = PathBuf>,

@@ -100,7 +100,7 @@ pub(crate) async fn installation(app: &App) -> Result<Arc<Installation>, String>
 }
 
 /// Tells the operator at the start what will keep each job from running as the user that it is to run as.
-pub(crate) async fn warn_of_no_jobs(app: App) {
+pub async fn warn_of_no_jobs(app: App) {
     if app.spark().job_user().is_some()
         && let Err(problem) = installation(&app).await
     {

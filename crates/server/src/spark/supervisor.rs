@@ -49,7 +49,7 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(crate) const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// For as long as the server runs.
-pub(crate) async fn supervise(app: App) {
+pub async fn supervise(app: App) {
     if app.spark().config().jobs == JobsAs::Off {
         tokio::join!(look_after(app.clone()), trash::keep_empty(app));
         return;
@@ -74,7 +74,7 @@ async fn look_after(app: App) {
 }
 
 /// Ends all that runs: the server stops, and says that nothing of it shall go on.
-pub(crate) async fn end_all(app: &App) -> Result<()> {
+pub async fn end_all(app: &App) -> Result<()> {
     let jobs = job_rows::open(&mut *app.read().await?).await?;
     for job in jobs.into_iter().filter(|job| job.alive) {
         end_processes(app, &job, Duration::ZERO).await;

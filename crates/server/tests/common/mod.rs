@@ -6,6 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use mlplatform_platform::{
+    audit::{Audit, Whole},
+    clock::Clock,
+    data_dir::DataDir,
+    limits::Limits,
+};
 use mlplatform_protocol::{
     Endpoint, headers,
     routes::{
@@ -14,10 +20,6 @@ use mlplatform_protocol::{
     },
 };
 use mlplatform_server::{
-    audit::{Audit, Whole},
-    clock::Clock,
-    data_dir::DataDir,
-    limits::Limits,
     listen::bind,
     server::{Config, Server},
     tls::TlsFiles,
