@@ -120,7 +120,7 @@ where
     // Free again when the answer was taken, or the client has gone; but never while there is work.
     let place = place.map_or_else(|| app.admission().request(&context), Ok)?;
     let mut response = handler(Call { app, context, request, key, caller, _room: room }).await?;
-    outgoing::keep(&mut response, place);
+    outgoing::hold_permit(&mut response, place);
     Ok(response)
 }
 

@@ -1,4 +1,4 @@
-//! The handlers of jobs: from a call to its service function.
+//! The handlers of jobs: from a call to its method of the platform.
 
 use axum::{
     body::Body,

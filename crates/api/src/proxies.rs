@@ -1,4 +1,4 @@
-//! Proxies in front of the platform, and whom they speak for.
+//! Trusted proxies and `X-Forwarded-For`: whom the proxies in front of the platform speak for.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

@@ -38,7 +38,7 @@ const EVERY: u8 = 5;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Asked {
+pub(crate) struct Params {
     /// Anything: the page is brought up to date by itself.
     refresh: String,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Asked {
 pub(crate) async fn page(
     visitor: Visitor,
     Path((cluster_id, job_name)): Path<(String, String)>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<Params>,
 ) -> Answer {
     allow(&visitor, &SparkJobInfo::ROUTE).await?;
     let request = JobRequest { cluster_id, job_name };

@@ -46,6 +46,8 @@ struct Inner {
 }
 
 impl App {
+    /// Of an open store.
+    #[must_use]
     pub fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
         let inner = Inner {
             secrets_key: dir.secrets_key(),
@@ -91,6 +93,8 @@ impl App {
         &self.inner.limits.policy
     }
 
+    /// The database.
+    #[must_use]
     pub fn store(&self) -> &Store {
         self.inner.transactions.store()
     }
@@ -110,6 +114,8 @@ impl App {
         &self.inner.last_used
     }
 
+    /// What runs jobs.
+    #[must_use]
     pub fn spark(&self) -> &Gateway {
         &self.inner.spark
     }

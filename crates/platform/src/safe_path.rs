@@ -1,5 +1,5 @@
-//! Whether somebody else could put another file in the place of one that the platform trusts: what OpenSSH calls
-//! `StrictModes`.
+//! Ownership checks of paths, as OpenSSH's `StrictModes`: whether somebody else could put another file in the place of
+//! one that the platform trusts.
 //!
 //! Every folder on the way is looked at, through links, too: in a folder that others can write, they can rename what is there.
 //! A folder that is sticky, as `/tmp`, keeps what is another's.

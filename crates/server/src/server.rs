@@ -1,4 +1,4 @@
-//! A listener, a configuration and a shutdown become a running platform.
+//! Starting and stopping the platform: of a listener, a configuration and a shutdown signal.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -37,7 +37,7 @@ use tokio::{
 };
 
 use crate::{
-    listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
+    listen::{ConnectionLimits, LimitedAcceptor, MOST_HTTP2, raise_file_limit},
     router::router,
     start::StartError,
     tls::TlsFiles,
@@ -202,11 +202,11 @@ impl Server {
         let service = router(&self.app, Arc::clone(&self.proxies), &self.site)
             .into_make_service_with_connect_info::<SocketAddr>();
         let patience = self.app.limits().head;
-        let gate = Gate {
+        let limits = ConnectionLimits {
             patience,
             stall: self.app.limits().stall,
-            permits: ConcurrencyLimit::half(raise_file_limit()),
-            http2: ConcurrencyLimit::half(MOST_HTTP2),
+            permits: ConcurrencyLimit::new(raise_file_limit()),
+            http2: ConcurrencyLimit::new(MOST_HTTP2),
             proxies: self.proxies,
             job_users: self.app.spark().job_uids(),
         };
@@ -223,9 +223,9 @@ impl Server {
         let served = match self.tls {
             Some(tls) => {
                 let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience);
-                server.acceptor(Prompt::new(acceptor, gate)).serve(service).await
+                server.acceptor(LimitedAcceptor::new(acceptor, limits)).serve(service).await
             }
-            None => server.acceptor(Prompt::new(DefaultAcceptor::new(), gate)).serve(service).await,
+            None => server.acceptor(LimitedAcceptor::new(DefaultAcceptor::new(), limits)).serve(service).await,
         };
         settling.abort();
         writer.abort();

@@ -1,5 +1,5 @@
-//! Clusters: what jobs run on. Each has a capacity, a bucket, and times after which it is suspended or deleted when no
-//! job runs.
+//! The methods on clusters: list, create, delete, wake up. A cluster has a capacity, a bucket, and times after which it
+//! is suspended or deleted when no job runs.
 //!
 //! Their states follow from the time alone ([`phase`](super::phase)); what happens when no job runs is in
 //! [`inactivity`](super::inactivity).

@@ -278,6 +278,7 @@ impl Reader {
 pub struct LogEnd {
     /// Where in the log it begins.
     pub from: u64,
+    /// Its bytes.
     pub bytes: Vec<u8>,
 }
 

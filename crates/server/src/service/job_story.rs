@@ -19,9 +19,11 @@ const SHOWN: u64 = 64 * 1024;
 
 /// What a manifest asks for.
 pub struct Pods {
+    /// How many there are.
     pub count: u64,
     /// Of each.
     pub cores: String,
+    /// Of each.
     pub memory: String,
 }
 
@@ -33,13 +35,17 @@ impl Pods {
 
 /// A job, from its submit to now.
 pub struct JobStory {
+    /// As `spark_job_info` tells it.
     pub detail: JobDetail,
     /// The cluster's name.
     pub cluster: String,
+    /// How often it was started.
     pub runs: i64,
     /// When its last run began.
     pub started_at: Option<Timestamp>,
+    /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
     /// Nothing will change any more.
     pub is_over: bool,
@@ -47,9 +53,13 @@ pub struct JobStory {
     pub pod: String,
     /// `None`: the manifest cannot be read.
     pub driver: Option<Pods>,
+    /// `None`: as above, or there are none.
     pub executors: Option<Pods>,
+    /// As `spark_events` tells them.
     pub events: Vec<JobEvent>,
+    /// As `spark_job_explain` tells it.
     pub explanation: Explanation,
+    /// The end of its log.
     pub log: LogEnd,
 }
 
