@@ -28,7 +28,7 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 CARGO_FILES := Cargo.toml Cargo.lock rust-toolchain.toml
 PROTOCOL_FILES := $(CARGO_FILES) $(shell find crates/protocol -type f)
 CLIENT_FILES := $(PROTOCOL_FILES) pyproject.toml $(shell find crates/client crates/cli src -type f)
-SERVER_FILES := $(PROTOCOL_FILES) crates/server/pyproject.toml $(shell find crates/server -type f)
+SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/platform crates/api crates/console crates/server -type f)
 # What goes into the wheel beside the compiled module.
 PYTHON_FILES := README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
@@ -67,8 +67,9 @@ test: ## everything that CI runs: lint, all tests, the release packages and thei
 	$(PYTEST)
 
 .PHONY: lint
-lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, types, stubs against the compiled module, licences
+lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, layers, types, stubs against the compiled module, licences
 	cargo fmt --all --check
+	$(BIN)/python tools/module_graph.py
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy

@@ -5,11 +5,13 @@ use std::{
     path::Path,
 };
 
-use mlplatform_protocol::audit::{AuditEntry, AuditRequest, moment};
-use mlplatform_server::{
-    Clock, StartError, harmless,
-    service::audit::{Order, Reader},
+use mlplatform_platform::{
+    audit::reader::{Order, Reader},
+    clock::Clock,
+    text::harmless,
 };
+use mlplatform_protocol::audit::{AuditEntry, AuditRequest, moment};
+use mlplatform_server::{commands::audit_reader, start::StartError};
 
 use crate::cli::AuditList;
 
@@ -27,7 +29,7 @@ pub(crate) async fn list(data_dir: &Path, arguments: &AuditList) -> Result<(), S
         StartError::System("--since cannot be read", io::Error::new(io::ErrorKind::InvalidInput, problem))
     })?;
     let filter = AuditRequest { token: arguments.token.clone(), since, ..AuditRequest::default() };
-    let reader = Reader::open(data_dir).await?;
+    let reader = audit_reader(data_dir).await?;
     let shown = show(&reader, &filter, arguments.json).await;
     reader.close().await;
     shown
@@ -57,13 +59,13 @@ async fn show(reader: &Reader, filter: &AuditRequest, json: bool) -> Result<(), 
 
 /// Proves the chain; gives the exit code.
 pub(crate) async fn verify(data_dir: &Path) -> Result<u8, StartError> {
-    let reader = Reader::open(data_dir).await?;
+    let reader = audit_reader(data_dir).await?;
     let proof = reader.verify().await;
     reader.close().await;
     let (code, text) = match proof? {
         Err(broken) => (BROKEN, format!("the audit is broken: {broken}")),
         Ok(proof) => {
-            let whole = format!("the audit is whole: {} rows, each proved by the key", proof.whole.rows);
+            let whole = format!("the audit is whole: {} rows, each proved by the key", proof.chain.rows);
             let gaps = proof.gaps.iter().map(|gap| {
                 format!(
                     "\nrow {} of {} says that rows had been cut off before it, or an old copy of the store put back: {}",

@@ -11,11 +11,20 @@ use std::{
 };
 
 use clap::Parser;
+use mlplatform_api::proxies::Proxies;
+use mlplatform_console::site::PublicUrl;
+use mlplatform_platform::{
+    clock::Clock,
+    clusters::form::Memory,
+    spark::{check_files_for_jobs, run_job},
+    text::harmless,
+};
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
-    Clock, Config, Memory, Proxies, PublicUrl, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list,
-    harmless, sign_in_link,
-    spark::{check_files_for_jobs, run_job},
+    commands::{admin_token, cluster_add, cluster_list, sign_in_link},
+    listen::bind,
+    server::{Config, Ready, Server},
+    start::StartError,
 };
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -181,7 +190,7 @@ fn path(directory: &Directory) -> Result<PathBuf, StartError> {
 /// of them write headers, and headers hold tokens.
 fn log_to_stderr(level: LevelFilter) {
     let libraries = level.min(LevelFilter::WARN);
-    let filter = Targets::new().with_target("mlplatform_server", level).with_default(libraries);
+    let filter = Targets::new().with_target("mlplatform", level).with_default(libraries);
     let ansi = io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false);
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();

@@ -1,4 +1,4 @@
-//! A listener, a configuration and a shutdown become a running platform.
+//! Starting and stopping the platform: of a listener, a configuration and a shutdown signal.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -13,6 +13,23 @@ use axum_server::{
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use hyper_util::rt::TokioTimer;
+use mlplatform_api::proxies::Proxies;
+use mlplatform_console::site::{PublicUrl, Site};
+use mlplatform_platform::{
+    app::App,
+    audit::Audit,
+    clock::Clock,
+    clusters::{inactivity, verbs},
+    concurrency::ConcurrencyLimit,
+    data_dir::{DataDir, DirLock},
+    last_used::WRITE_EVERY,
+    limits::Limits,
+    objects, s3_secret, safe_path,
+    spark::{self, JobsAs, JobsError, SparkConfig},
+    store::Store,
+    tokens::admin,
+    vault::Vault,
+};
 use serde::Serialize;
 use tokio::{
     sync::oneshot,
@@ -20,17 +37,10 @@ use tokio::{
 };
 
 use crate::{
-    App, Clock, DataDir, DirLock, Limits, Proxies, PublicUrl, StartError, TlsFiles,
-    audit::Audit,
-    concurrency::ConcurrencyLimit,
-    http, last_used,
-    listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
-    safe_path,
-    service::{admin, clusters, inactivity, objects, s3_secret},
-    site::Site,
-    spark::{self, JobsAs, SparkConfig},
-    store::Store,
-    vault::Vault,
+    listen::{ConnectionLimits, LimitedAcceptor, MOST_HTTP2, raise_file_limit},
+    router::router,
+    start::StartError,
+    tls::TlsFiles,
 };
 
 /// The most that is read of a request's head: a token has 43 bytes, and a browser's cookies are not ours.
@@ -123,9 +133,9 @@ impl Server {
         let dir = DataDir::create(&config.data_dir)?;
         if config.spark.jobs != JobsAs::Off && dir.path().to_string_lossy().contains(',') {
             let path = dir.path().display();
-            return Err(StartError::Jobs(format!(
+            return Err(StartError::Jobs(JobsError(format!(
                 "the data directory '{path}' has a ',' in its path, which is what separates folders for Spark: give another --data-dir, or serve with --no-jobs"
-            )));
+            ))));
         }
         let job_users = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
         let lock = dir.lock()?;
@@ -138,16 +148,18 @@ impl Server {
         let known_as = config.public_url.as_ref().map_or(url.as_str(), PublicUrl::as_str).to_owned();
         dir.serve_at(&known_as)?;
         let site = Arc::new(Site::new(address, tls.is_some(), config.public_url));
-        let store = Store::open(&dir).await?;
-        let audit = Audit::open(&dir, store.is_fresh().await?)?;
-        let new_key = Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
+        let store = Store::open(&dir.database()).await?;
+        let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), store.is_fresh().await?)?;
+        let new_key = Vault::prepare(&dir.secrets_key(), objects::any_secret(&mut *store.read().await?).await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };
         let app = App::new(dir, store, audit, config.clock, config.limits);
-        admin::bootstrap(&app).await?;
+        if admin::bootstrap(&app, |value| app.dir().keep_admin_token(value)).await? {
+            tracing::info!("made the first Administrator token: {}", app.dir().admin_token().display());
+        }
         if new_key {
             s3_secret::renew(&app).await?;
         }
-        clusters::bootstrap(&app).await?;
+        verbs::bootstrap(&app).await?;
         app.spark().configure(config.spark, known_as);
         if let Some(users) = job_users {
             app.spark().run_jobs_as(users);
@@ -180,21 +192,21 @@ impl Server {
             stopping.graceful_shutdown(Some(drain));
         });
         let settling = tokio::spawn(settle(self.app.clone()));
-        let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
+        let writer = tokio::spawn(write_last_used(self.app.clone()));
         let supervising = tokio::spawn(spark::supervise(self.app.clone()));
         tokio::spawn(spark::warn_of_no_jobs(self.app.clone()));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
-        let service = http::service(&self.app, Arc::clone(&self.proxies), &self.site)
+        let service = router(&self.app, Arc::clone(&self.proxies), &self.site)
             .into_make_service_with_connect_info::<SocketAddr>();
         let patience = self.app.limits().head;
-        let gate = Gate {
+        let limits = ConnectionLimits {
             patience,
             stall: self.app.limits().stall,
-            permits: ConcurrencyLimit::half(raise_file_limit()),
-            http2: ConcurrencyLimit::half(MOST_HTTP2),
+            permits: ConcurrencyLimit::new(raise_file_limit()),
+            http2: ConcurrencyLimit::new(MOST_HTTP2),
             proxies: self.proxies,
             job_users: self.app.spark().job_uids(),
         };
@@ -211,9 +223,9 @@ impl Server {
         let served = match self.tls {
             Some(tls) => {
                 let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience);
-                server.acceptor(Prompt::new(acceptor, gate)).serve(service).await
+                server.acceptor(LimitedAcceptor::new(acceptor, limits)).serve(service).await
             }
-            None => server.acceptor(Prompt::new(DefaultAcceptor::new(), gate)).serve(service).await,
+            None => server.acceptor(LimitedAcceptor::new(DefaultAcceptor::new(), limits)).serve(service).await,
         };
         settling.abort();
         writer.abort();
@@ -229,7 +241,7 @@ impl Server {
         }
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
         let close = async {
-            if let Err(error) = last_used::write(&self.app).await {
+            if let Err(error) = self.app.last_used().write(self.app.store()).await {
                 tracing::warn!("when tokens were last used could not be written: {error}");
             }
             self.app.store().close().await;
@@ -245,10 +257,22 @@ impl Server {
 /// Refusals that were only counted become audit rows; at the end, all of them. Never in the middle of a write, after which
 /// it would not be known whether they are rows already.
 async fn write_counts(app: App, mut stopped: oneshot::Receiver<()>) {
-    while timeout(app.strangers().pace(), &mut stopped).await.is_err() {
-        app.write_counts(false).await;
+    while timeout(app.transactions().refusals().flush_interval(), &mut stopped).await.is_err() {
+        app.transactions().write_counts(false).await;
     }
-    app.write_counts(true).await;
+    app.transactions().write_counts(true).await;
+}
+
+/// Writes when tokens were last used, a minute apart.
+async fn write_last_used(app: App) {
+    let mut ticks = tokio::time::interval(WRITE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = app.last_used().write(app.store()).await {
+            tracing::warn!("when tokens were last used could not be written, and is tried again in a minute: {error}");
+        }
+    }
 }
 
 /// Suspends and deletes inactive clusters, also while nobody asks for them. A request that comes first does the same.

@@ -1,8 +1,8 @@
-//! When to stop: SIGTERM, SIGINT, or the end of standard input.
+//! Shutdown signals: SIGTERM, SIGINT, or the end of standard input.
 
 use std::io::{self, Read};
 
-use mlplatform_server::StartError;
+use mlplatform_server::start::StartError;
 use tokio::sync::oneshot;
 
 /// As shells count a process that SIGINT ended: the second signal says that waiting is over.

@@ -1,4 +1,4 @@
-//! The server's certificate. One provider of cryptography (ring) in the whole program.
+//! TLS configuration from the server's certificate. One provider of cryptography (ring) in the whole program.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +11,7 @@ use rustls_pki_types::{
     pem::{self, PemObject},
 };
 
-use crate::StartError;
+use crate::start::StartError;
 
 /// Two PEM files.
 #[derive(Clone, Debug)]

@@ -12,11 +12,13 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{Answer, Platform};
+use mlplatform_api::proxies::Proxies;
+use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::{
     Endpoint,
     routes::{CreateSession, GetProjectTokensInfo, Healthz, WhoAmI},
 };
-use mlplatform_server::{Config, Limits, Proxies};
+use mlplatform_server::server::Config;
 use serde_json::json;
 use tokio::{
     task::JoinSet,
@@ -28,7 +30,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 const LATE: Duration = Duration::from_secs(60);
 
 fn strict() -> Limits {
-    Limits { refusals: 3, refusals_every: LONG, late: Duration::ZERO, ..Limits::default() }
+    Limits { refusals: 3, refusals_every: LONG, refusal_delay: Duration::ZERO, ..Limits::default() }
 }
 
 /// What `X-Forwarded-For` says is believed there.
@@ -76,7 +78,7 @@ async fn unknown_secrets_are_slowed_and_real_ones_are_not() {
 #[tokio::test]
 async fn who_comes_with_too_many_waits_and_takes_nobodys_place() {
     const AT_ONCE: u64 = 40;
-    let limits = Limits { refusals: 0, late: LONG, requests: 100, drain: Duration::ZERO, ..Limits::default() };
+    let limits = Limits { refusals: 0, refusal_delay: LONG, requests: 100, drain: Duration::ZERO, ..Limits::default() };
     let mut platform = Arc::new(Platform::start_with(limits).await);
     let admin = platform.admin_session().await;
     let register_token = platform.registered(&admin, "anna").await;
@@ -239,7 +241,7 @@ async fn retry_after_is_right() {
 
 #[tokio::test]
 async fn strangers_do_not_fill_the_audit() {
-    let mut platform = Platform::start_with(Limits { tally: LONG, ..Limits::default() }).await;
+    let mut platform = Platform::start_with(Limits { refusal_window: LONG, ..Limits::default() }).await;
     for _ in 0..300 {
         assert_eq!(platform.exchange("nobody's").await.status, 403);
     }
@@ -280,7 +282,8 @@ async fn refusals_of_who_has_signed_in_do_not_fill_the_audit() {
 
 #[tokio::test]
 async fn a_count_is_written_when_its_time_is_over() {
-    let platform = Platform::start_with(Limits { tally: Duration::from_millis(200), ..Limits::default() }).await;
+    let platform =
+        Platform::start_with(Limits { refusal_window: Duration::from_millis(200), ..Limits::default() }).await;
     for _ in 0..20 {
         platform.exchange("nobody's").await;
     }

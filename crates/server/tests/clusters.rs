@@ -12,11 +12,12 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::{Answer, Platform, tokens_in};
+use mlplatform_platform::{clusters::form::Capacity, limits::Limits};
 use mlplatform_protocol::routes::{
     CreateCluster, CreateSecretFromYaml, DeleteCluster, GetClusterInfo, GetClusters, RemoveClusterDeleteTime,
     RemoveClusterSuspendTime, SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster,
 };
-use mlplatform_server::{Capacity, Limits, cluster_add, cluster_list};
+use mlplatform_server::commands::{cluster_add, cluster_list};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);

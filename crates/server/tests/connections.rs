@@ -12,11 +12,16 @@ mod common;
 use std::{path::PathBuf, time::Duration};
 
 use common::{Answer, Platform};
+use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::{
     Endpoint,
     routes::{CreateSession, Healthz},
 };
-use mlplatform_server::{Config, Limits, Server, TlsFiles, bind};
+use mlplatform_server::{
+    listen::bind,
+    server::{Config, Server},
+    tls::TlsFiles,
+};
 use reqwest::{Certificate, Client};
 use serde_json::{Value, json};
 use tokio::{

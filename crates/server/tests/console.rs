@@ -13,7 +13,9 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use common::Platform;
-use mlplatform_server::{Config, Limits, PublicUrl};
+use mlplatform_console::site::PublicUrl;
+use mlplatform_platform::limits::Limits;
+use mlplatform_server::server::Config;
 use reqwest::{Client, Response, header, redirect::Policy};
 use serde_json::json;
 use tokio::{
@@ -223,7 +225,7 @@ async fn one_form_makes_one_token_also_when_it_is_sent_many_times_at_once() {
 #[tokio::test]
 async fn a_code_signs_in_once_within_minutes() {
     let platform = Platform::start().await;
-    let link = || mlplatform_server::sign_in_link(platform.folder.path(), platform.clock.clone());
+    let link = || mlplatform_server::commands::sign_in_link(platform.folder.path(), platform.clock.clone());
     let browser = Browser::new(&platform);
     let code = link().await.unwrap().split_once("code=").unwrap().1.to_owned();
     // Ten at once, and one of them is signed in.
@@ -427,7 +429,7 @@ async fn a_value_confirms_one_session_for_five_minutes() {
 async fn a_link_and_a_rotation_confirm_nothing() {
     let platform = Platform::start().await;
     let mut browser = Browser::new(&platform);
-    let link = mlplatform_server::sign_in_link(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let link = mlplatform_server::commands::sign_in_link(platform.folder.path(), platform.clock.clone()).await.unwrap();
     let answer = browser.post("/open", &format!("code={}", link.split_once("code=").unwrap().1)).await;
     browser.cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
     let token = browser.form_token().await;
@@ -449,7 +451,8 @@ async fn a_link_and_a_rotation_confirm_nothing() {
 
 #[tokio::test]
 async fn guesses_at_the_present_value_are_slowed_and_the_value_itself_is_not() {
-    let limits = Limits { refusals: 3, refusals_every: MINUTE * 60, late: Duration::ZERO, ..Limits::default() };
+    let limits =
+        Limits { refusals: 3, refusals_every: MINUTE * 60, refusal_delay: Duration::ZERO, ..Limits::default() };
     let platform = Platform::start_with(limits).await;
     let browser = Browser::signed_in(&platform, &platform.admin).await;
     let token = browser.form_token().await;

@@ -12,8 +12,8 @@ mod common;
 use std::time::Duration;
 
 use common::Platform;
+use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::{Access, ROUTES, Route};
-use mlplatform_server::Limits;
 use reqwest::{Response, header, redirect::Policy};
 use serde_json::{Value, json};
 
@@ -267,7 +267,7 @@ impl Browser {
 async fn no_text_in_any_field_of_the_console_is_a_failure() {
     // Of the wrong values that are sent here, none is slowed.
     let platform =
-        Platform::start_with(Limits { refusals: 1_000_000, late: Duration::ZERO, ..Limits::default() }).await;
+        Platform::start_with(Limits { refusals: 1_000_000, refusal_delay: Duration::ZERO, ..Limits::default() }).await;
     let browser = Browser::signed_in(&platform, &platform.admin).await;
     let id = platform.rows("SELECT id FROM tokens").await.remove(0);
     for (_, text) in texts(12_000) {

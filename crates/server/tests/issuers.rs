@@ -12,8 +12,8 @@ mod common;
 use std::time::Duration;
 
 use common::{Answer, Ask, Platform};
+use mlplatform_platform::{limits::Limits, policy::Policy};
 use mlplatform_protocol::routes::{CreateRegisterToken, DeleteIssuerTokens, GetProjectTokensInfo, RotateToken};
-use mlplatform_server::{Limits, Policy};
 use serde_json::{Value, json};
 
 fn delete_issued(platform: &Platform, session: &str, request: Value) -> Ask {

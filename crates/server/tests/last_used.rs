@@ -12,8 +12,8 @@ mod common;
 use std::{path::Path, time::Duration};
 
 use common::{Platform, rows};
+use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::routes::GetProjectTokensInfo;
-use mlplatform_server::Limits;
 use serde_json::{Value, json};
 
 async fn stored(folder: &Path) -> Vec<String> {

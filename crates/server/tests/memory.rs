@@ -14,14 +14,16 @@ use std::{sync::Arc, time::Duration};
 use common::Platform;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Method, Request};
+use mlplatform_api::proxies::Proxies;
+use mlplatform_platform::{
+    limits::Limits,
+    spark::{JobsAs, SparkConfig},
+};
 use mlplatform_protocol::{
     Endpoint,
     routes::{GetClusters, Healthz, OpenApi, SparkDeleteJob, SparkSubmitJob, WhoAmI},
 };
-use mlplatform_server::{
-    Config, Limits, Proxies,
-    spark::{JobsAs, SparkConfig},
-};
+use mlplatform_server::server::Config;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -73,7 +75,7 @@ async fn is_refused(platform: &Platform, from: &str) -> bool {
 
 #[tokio::test]
 async fn an_answer_is_work_until_it_was_taken() {
-    let limits = Limits { requests: 8, late: Duration::ZERO, ..Limits::default() };
+    let limits = Limits { requests: 8, refusal_delay: Duration::ZERO, ..Limits::default() };
     let platform = behind_a_proxy(limits).await;
     let (client, _connection) = http2(&platform, 0).await;
     let mut client = client.ready().await.unwrap();
@@ -102,7 +104,7 @@ async fn an_answer_is_work_until_it_was_taken() {
 #[tokio::test]
 async fn answers_that_wait_are_bounded_by_their_bytes() {
     // An answer costs four KiB beside its own bytes: of one address, four of these.
-    let limits = Limits { answers: 36 * 1024, late: Duration::ZERO, ..Limits::default() };
+    let limits = Limits { answers: 36 * 1024, refusal_delay: Duration::ZERO, ..Limits::default() };
     let platform = behind_a_proxy(limits).await;
     let admin = format!("Bearer {}", platform.admin_session().await);
     let headers = [("x-forwarded-for", "192.0.2.1"), ("authorization", admin.as_str())];
@@ -215,7 +217,8 @@ async fn answer(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn bodies_are_counted_before_they_are_read() {
-    let platform = behind_a_proxy(Limits { large_bodies: 60 * MIB, late: Duration::ZERO, ..Limits::default() }).await;
+    let platform =
+        behind_a_proxy(Limits { large_bodies: 60 * MIB, refusal_delay: Duration::ZERO, ..Limits::default() }).await;
     let admin = platform.admin_session().await;
     let mut held = Vec::new();
     for _ in 0..2 {
@@ -254,8 +257,12 @@ async fn bodies_are_counted_before_they_are_read() {
 
 #[tokio::test]
 async fn a_body_of_unknown_length_is_counted_as_it_grows() {
-    let platform =
-        Platform::start_with(Limits { small_bodies: 2 * 40 * 1024, late: Duration::ZERO, ..Limits::default() }).await;
+    let platform = Platform::start_with(Limits {
+        small_bodies: 2 * 40 * 1024,
+        refusal_delay: Duration::ZERO,
+        ..Limits::default()
+    })
+    .await;
     let head = "POST /v1_0/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut stream = TcpStream::connect(address(&platform)).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();

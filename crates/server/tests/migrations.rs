@@ -10,7 +10,7 @@
 mod common;
 
 use common::rows;
-use mlplatform_server::{DataDir, Store};
+use mlplatform_platform::{data_dir::DataDir, store::Store};
 use sqlx::{AssertSqlSafe, SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
 
 /// A digest, as SQL writes it.
@@ -39,7 +39,7 @@ async fn tokens_that_had_one_secret() {
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(&pool).await.unwrap();
     pool.close().await;
 
-    Store::open(&dir).await.unwrap().close().await;
+    Store::open(&dir.database()).await.unwrap().close().await;
     let path = folder.path();
     assert_eq!(rows(path, "PRAGMA foreign_key_check").await, Vec::<String>::new());
     assert_eq!(rows(path, "PRAGMA integrity_check").await, ["ok"]);
@@ -76,7 +76,7 @@ async fn objects_that_all_had_a_maker() {
     sqlx::raw_sql(statements).execute(&pool).await.unwrap();
     pool.close().await;
 
-    Store::open(&dir).await.unwrap().close().await;
+    Store::open(&dir.database()).await.unwrap().close().await;
     let path = folder.path();
     assert_eq!(rows(path, "PRAGMA foreign_key_check").await, Vec::<String>::new());
     assert_eq!(rows(path, "PRAGMA integrity_check").await, ["ok"]);

@@ -12,12 +12,12 @@ mod common;
 use std::time::Duration;
 
 use common::{Answer, Platform};
+use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::{
     Access, Endpoint, ROUTES,
     routes::{CreateRegisterToken, GetProjectTokensInfo, Healthz, WhoAmI},
     token::{Shape, TokenKind, shape},
 };
-use mlplatform_server::Limits;
 use serde_json::{Value, json};
 
 #[tokio::test]

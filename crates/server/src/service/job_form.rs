@@ -12,14 +12,12 @@ use mlplatform_protocol::{
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    job_rows::JobRow,
-    secret::{Digest, digest_of},
-};
+use super::job_rows::JobRow;
 use crate::{
-    Error, Result,
     app::App,
     clock::timestamp,
+    error::{Error, Result},
+    secret::{Digest, digest_of},
     spark::{self, end_text},
 };
 

@@ -1,6 +1,6 @@
 //! Logs of jobs, read piece by piece, so that a log of any size takes as much memory as a short one.
 //!
-//! Where bytes were dropped, an answer ends, and says so in [`LOG_GAP`](headers::LOG_GAP): whoever asks for what follows
+//! Where bytes were dropped, an answer ends, and says so ([`LogAnswer::gap`]): whoever asks for what follows
 //! gets a line in their place, which ends where they end, so that every offset is right. A page of the console has the
 //! whole log in one answer.
 
@@ -11,16 +11,8 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
-use futures_util::stream;
-use http::{HeaderName, HeaderValue, header};
-use mlplatform_protocol::{
-    headers,
-    jobs::{JobLogsRequest, JobRequest, LONGEST_LOG_WAIT_MS},
-};
+use futures_util::stream::{self, BoxStream};
+use mlplatform_protocol::jobs::{JobLogsRequest, JobRequest, LONGEST_LOG_WAIT_MS};
 use tokio::{
     sync::{Semaphore, watch},
     task::spawn_blocking,
@@ -33,8 +25,8 @@ use super::{
     jobs,
 };
 use crate::{
-    Error, Result,
     app::App,
+    error::{Error, Result},
     spark::{JobLog, Piece},
 };
 
@@ -51,12 +43,26 @@ static SEARCHES: Semaphore = Semaphore::const_new(2);
 /// What an explanation reads of a log.
 const END: u64 = 256 * 1024;
 
+/// A part of a log, sent while it is read.
+pub struct LogAnswer {
+    /// Where in the log its first byte is.
+    pub from: u64,
+    /// Where bytes were dropped, if they were: it ends there.
+    pub gap: Option<u64>,
+    /// How many bytes were dropped between what was asked for and where it begins, if any were.
+    pub dropped: Option<u64>,
+    /// Nothing follows.
+    pub is_final: bool,
+    /// The bytes.
+    pub body: BoxStream<'static, io::Result<Vec<u8>>>,
+}
+
 /// `spark_job_logs`: the log from an offset or a number of lines from its end, going on while the job writes for as long
 /// as was asked. No lines at all (`tail=0`) means that the end of the job is waited for, and nothing is sent.
 ///
 /// # Errors
 /// When there never was such a job, the offset lies behind the end, or the store fails.
-pub async fn spark_job_logs(app: &App, request: JobLogsRequest) -> Result<Response> {
+pub async fn spark_job_logs(app: &App, request: JobLogsRequest) -> Result<LogAnswer> {
     answer(app, request, false).await
 }
 
@@ -64,12 +70,12 @@ pub async fn spark_job_logs(app: &App, request: JobLogsRequest) -> Result<Respon
 ///
 /// # Errors
 /// When there never was such a job, or the store fails.
-pub(crate) async fn whole(app: &App, job: JobRequest) -> Result<Response> {
+pub async fn whole(app: &App, job: JobRequest) -> Result<LogAnswer> {
     let JobRequest { cluster_id, job_name } = job;
     answer(app, JobLogsRequest { cluster_id, job_name, offset: None, tail: None, wait_ms: None }, true).await
 }
 
-async fn answer(app: &App, request: JobLogsRequest, whole: bool) -> Result<Response> {
+async fn answer(app: &App, request: JobLogsRequest, whole: bool) -> Result<LogAnswer> {
     let wait = request.wait_ms.unwrap_or(0);
     if wait > LONGEST_LOG_WAIT_MS {
         return Err(bad(format!(
@@ -107,19 +113,13 @@ async fn answer(app: &App, request: JobLogsRequest, whole: bool) -> Result<Respo
         let piece = reader.next().await.transpose()?;
         Some((piece, reader))
     });
-    let mut response = Body::from_stream(pieces).into_response();
-    let all = response.headers_mut();
-    all.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    all.insert(HeaderName::from_static(headers::LOG_OFFSET), HeaderValue::from(from));
-    if let Some(gap) = &gap {
-        all.insert(HeaderName::from_static(headers::LOG_GAP), HeaderValue::from(gap.from));
-    }
-    if let Some(dropped) = request.offset.map(|asked| from.saturating_sub(asked)).filter(|dropped| *dropped > 0) {
-        all.insert(HeaderName::from_static(headers::LOG_DROPPED), HeaderValue::from(dropped));
-    }
-    let last = HeaderValue::from_static(if over && gap.is_none() { "true" } else { "false" });
-    all.insert(HeaderName::from_static(headers::LOG_FINAL), last);
-    Ok(response)
+    Ok(LogAnswer {
+        from,
+        gap: gap.as_ref().map(|gap| gap.from),
+        dropped: request.offset.map(|asked| from.saturating_sub(asked)).filter(|dropped| *dropped > 0),
+        is_final: over && gap.is_none(),
+        body: Box::pin(pieces),
+    })
 }
 
 /// Something that reads a log, on a thread that may wait for the disk.
@@ -275,10 +275,11 @@ impl Reader {
 }
 
 /// The end of a log.
-pub(crate) struct LogEnd {
+pub struct LogEnd {
     /// Where in the log it begins.
-    pub(crate) from: u64,
-    pub(crate) bytes: Vec<u8>,
+    pub from: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// The end of a log: what comes behind an offset, but not more than so many bytes, and a line for each gap in it.

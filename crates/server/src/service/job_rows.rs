@@ -6,9 +6,9 @@ use mlplatform_protocol::{EventKind, JobEvent, JobState, Open};
 use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
 
 use crate::{
-    Result,
     app::App,
     clock::timestamp,
+    error::Result,
     spark::{End, RunFolder},
 };
 

@@ -8,9 +8,9 @@ use super::{
     jobs,
 };
 use crate::{
-    Result,
     app::App,
     clock::timestamp,
+    error::Result,
     spark::{Pod, cores_text, memory_text, plan_of},
 };
 
@@ -18,11 +18,13 @@ use crate::{
 const SHOWN: u64 = 64 * 1024;
 
 /// What a manifest asks for.
-pub(crate) struct Pods {
-    pub(crate) count: u64,
+pub struct Pods {
+    /// How many there are.
+    pub count: u64,
     /// Of each.
-    pub(crate) cores: String,
-    pub(crate) memory: String,
+    pub cores: String,
+    /// Of each.
+    pub memory: String,
 }
 
 impl Pods {
@@ -32,32 +34,40 @@ impl Pods {
 }
 
 /// A job, from its submit to now.
-pub(crate) struct JobStory {
-    pub(crate) detail: JobDetail,
+pub struct JobStory {
+    /// As `spark_job_info` tells it.
+    pub detail: JobDetail,
     /// The cluster's name.
-    pub(crate) cluster: String,
-    pub(crate) runs: i64,
+    pub cluster: String,
+    /// How often it was started.
+    pub runs: i64,
     /// When its last run began.
-    pub(crate) started_at: Option<Timestamp>,
-    pub(crate) ended_at: Option<Timestamp>,
-    pub(crate) deleted_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
     /// Nothing will change any more.
-    pub(crate) is_over: bool,
+    pub is_over: bool,
     /// The driver's name.
-    pub(crate) pod: String,
+    pub pod: String,
     /// `None`: the manifest cannot be read.
-    pub(crate) driver: Option<Pods>,
-    pub(crate) executors: Option<Pods>,
-    pub(crate) events: Vec<JobEvent>,
-    pub(crate) explanation: Explanation,
-    pub(crate) log: LogEnd,
+    pub driver: Option<Pods>,
+    /// `None`: as above, or there are none.
+    pub executors: Option<Pods>,
+    /// As `spark_events` tells them.
+    pub events: Vec<JobEvent>,
+    /// As `spark_job_explain` tells it.
+    pub explanation: Explanation,
+    /// The end of its log.
+    pub log: LogEnd,
 }
 
 /// The job that has the name, or had it last.
 ///
 /// # Errors
 /// When there never was such a job, or the store fails.
-pub(crate) async fn job_story(app: &App, request: &JobRequest) -> Result<JobStory> {
+pub async fn job_story(app: &App, request: &JobRequest) -> Result<JobStory> {
     let cluster = jobs::cluster(app, &request.cluster_id).await?;
     let job = jobs::last(app, request).await?;
     let events = jobs::events(app, &job).await?;

@@ -12,21 +12,25 @@ use sqlx::SqliteConnection;
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
-    clusters::{self, Cluster},
-    inactivity::settle,
     job_form::{self, Program, Submitted, bad},
     job_logs,
     job_rows::{self, JobRow, note},
-    key::Key,
-    page::Window,
-    secret::uuid,
-    sessions::Caller,
 };
 use crate::{
-    Error, Result,
-    app::{App, RequestContext, Transaction},
+    app::App,
     audit::Outcome,
+    caller::Caller,
+    clusters::{
+        inactivity::settle,
+        row::{self, Cluster},
+    },
+    error::{Error, Result},
+    idempotency::Key,
+    page::Window,
+    request::RequestContext,
+    secret::uuid,
     spark::{self, LONGEST_END, Plan},
+    transaction::Transaction,
 };
 
 const SUBMIT: &str = "spark_submit_job";
@@ -58,9 +62,9 @@ pub async fn spark_submit_job(
         Err(Error::Refused { code: ErrorCode::BadRequest, field, expired }) if job_form::can_be_asked_for(&name) => {
             // For `spark_job_explain`: there is no job that could remember it.
             let detail = json!({"reason": INVALID, "name": name, "why": field});
-            let event = clusters::event(SUBMIT, caller, Some(&cluster), Outcome::Refused, detail);
+            let event = row::event(SUBMIT, caller, Some(&cluster), Outcome::Refused, detail);
             let error = Error::Refused { code: ErrorCode::BadRequest, field, expired };
-            Err(app.refuse(context, event, error).await)
+            Err(app.transactions().refuse(context, event, error).await)
         }
         result => result,
     }
@@ -113,14 +117,14 @@ async fn submit(
     // Its objects may have gone while it was checked: then its start fails, and says so.
     if job_rows::living(tx.connection(), &cluster.id, &plan.name).await?.is_some() {
         let detail = json!({"reason": "name taken", "name": plan.name});
-        let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
+        let event = row::event(ACTION, caller, None, Outcome::Refused, detail);
         return Err(tx.refuse(event, name_taken(&plan.name)).await);
     }
     let (open, bytes) = job_rows::open_of(tx.connection(), caller.id()).await?;
     let manifest = manifest.to_string();
     if open >= MOST_OPEN || bytes.saturating_add(i64::try_from(manifest.len()).unwrap_or(i64::MAX)) > MOST_OPEN_BYTES {
         let detail = json!({"reason": "too many", "name": plan.name, "has": open});
-        let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
+        let event = row::event(ACTION, caller, None, Outcome::Refused, detail);
         let text = format!(
             "this token has {open} jobs that have not ended, with manifests of {bytes} bytes, and at most {MOST_OPEN} with \
              {MOST_OPEN_BYTES} bytes may be open: wait for some to end, or delete them"
@@ -164,7 +168,7 @@ async fn submit(
         note(tx.connection(), &job, now, EventKind::Warning, "SettingIgnored", message).await?;
     }
     let detail = json!({"name": job.name, "cluster": cluster.name});
-    tx.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
+    tx.record(row::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
     tx.commit().await?;
     if let Some(upload) = upload {
         upload.keep();
@@ -354,11 +358,11 @@ pub async fn spark_delete_job(
     let Some(job) = job.filter(|_| !spent) else {
         Key::spend(key, &mut tx, caller).await?;
         let detail = json!({"reason": "unknown job", "name": request.job_name});
-        let event = clusters::event(ACTION, caller, None, Outcome::Refused, detail);
+        let event = row::event(ACTION, caller, None, Outcome::Refused, detail);
         return Err(tx.refuse(event, unknown(&request.job_name)).await);
     };
     delete(&mut tx, &job, caller, key).await?;
-    tx.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, json!({"name": job.name}))).await?;
+    tx.record(row::event(ACTION, caller, Some(&job.id), Outcome::Done, json!({"name": job.name}))).await?;
     tx.commit().await?;
     if !job.alive {
         spark::tidy(app, &job, true).await;
@@ -396,8 +400,8 @@ async fn gone(app: &App, id: &str) -> Result<()> {
 pub(super) async fn cluster(app: &App, id: &str) -> Result<Cluster> {
     settle(app).await?;
     let now = app.clock().now().as_microsecond();
-    let found = clusters::find(&mut *app.read().await?, id).await?;
-    found.filter(|cluster| cluster.status(now).is_some()).ok_or_else(|| clusters::unknown(id))
+    let found = row::find(&mut *app.read().await?, id).await?;
+    found.filter(|cluster| cluster.status(now).is_some()).ok_or_else(|| row::unknown(id))
 }
 
 async fn living(app: &App, request: &JobRequest) -> Result<(Cluster, JobRow)> {

@@ -1,29 +1,8 @@
-//! What the platform does, apart from HTTP: one function per method, one file per resource. Handlers call these, and
-//! whatever else comes to speak to people (pages, commands) calls the same.
+//! Methods on jobs.
 
-pub mod admin;
-pub mod audit;
-pub mod cluster_form;
-pub mod clusters;
-pub mod create_token;
-pub mod inactivity;
-pub mod issuer;
 pub mod job_changes;
 mod job_form;
 pub mod job_logs;
 pub(crate) mod job_rows;
-pub(crate) mod job_story;
+pub mod job_story;
 pub mod jobs;
-pub mod key;
-pub mod objects;
-mod page;
-mod phase;
-pub mod redeem;
-pub mod register_tokens;
-pub mod rotate;
-pub(crate) mod s3_secret;
-pub mod search;
-pub mod secret;
-pub mod sessions;
-pub mod sign_in;
-pub mod tokens;

@@ -23,7 +23,8 @@ use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{processes, trash};
 use crate::{
-    App, Result,
+    app::App,
+    error::Result,
     service::job_rows::{self, JobRow},
 };
 

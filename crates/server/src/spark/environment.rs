@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::service::objects::Value;
-
 use super::{
     launch::missing,
     plan::{MOUNTS, Object, Plan, Variable},
 };
+use crate::objects::Value;
 
 /// The longest argument, and the longest variable with its name, with the NUL at its end: Linux's `MAX_ARG_STRLEN`.
 pub(crate) const LONGEST: usize = 128 * 1024;

@@ -31,7 +31,7 @@ type Found = Result<Arc<Installation>, (Instant, String)>;
 
 /// Shared by requests and the supervisor.
 #[derive(Debug, Default)]
-pub(crate) struct Gateway {
+pub struct Gateway {
     config: OnceLock<(SparkConfig, String)>,
     /// What was found is kept; that something is missing for a moment, because it may be installed while the server runs.
     found: tokio::sync::Mutex<Option<Found>>,
@@ -50,18 +50,18 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     /// Said once, at the start: the settings, and the address of the platform.
-    pub(crate) fn configure(&self, mut config: SparkConfig, url: String) {
+    pub fn configure(&self, mut config: SparkConfig, url: String) {
         // Now: when this program is replaced by a newer one, the system does not say any more where it was.
         config.python = config.python.or_else(beside_this_program);
         let _ = self.config.set((config, url));
     }
 
-    pub(crate) fn config(&self) -> SparkConfig {
+    pub fn config(&self) -> SparkConfig {
         self.config.get().map(|(config, _)| config.clone()).unwrap_or_default()
     }
 
     /// Said once, at the start: whom jobs run as, if they have users of their own.
-    pub(crate) fn run_jobs_as(&self, users: JobUsers) {
+    pub fn run_jobs_as(&self, users: JobUsers) {
         if let Some(range) = users.range {
             // Anywhere: a server that is started again does not give those out at once that its predecessor has just had.
             let random = RandomState::new().build_hasher().finish() % u64::from(range.size());
@@ -81,7 +81,7 @@ impl Gateway {
     }
 
     /// The users that jobs have, and nobody else.
-    pub(crate) fn job_uids(&self) -> Option<RangeInclusive<u32>> {
+    pub fn job_uids(&self) -> Option<RangeInclusive<u32>> {
         self.users.get().map(JobUsers::uids)
     }
 

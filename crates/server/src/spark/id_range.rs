@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{getegid, geteuid, getgroups};
 
 use super::enclosure;
-use crate::StartError;
+use super::job_user::JobsError;
 
 /// One to look for files as, one for a cluster, one for a job.
 const FEWEST: u32 = 3;
@@ -37,7 +37,7 @@ impl IdRange {
     ///
     /// # Errors
     /// When there can be no such range.
-    pub fn read(text: &str) -> Option<Result<Self, StartError>> {
+    pub fn read(text: &str) -> Option<Result<Self, JobsError>> {
         let (first, last) = text.split_once('-')?;
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if !is_number(first) || !is_number(last) {
@@ -45,7 +45,7 @@ impl IdRange {
         }
         let id =
             |text: &str| text.parse::<u64>().ok().filter(|id| *id <= LARGEST).and_then(|id| u32::try_from(id).ok());
-        let refuse = |why: String| Err(StartError::Jobs(format!("--job-user is '{text}', {why}")));
+        let refuse = |why: String| Err(JobsError(format!("--job-user is '{text}', {why}")));
         Some(match (id(first), id(last)) {
             (Some(0), _) => refuse("and 0 is root, who may do everything: begin with a larger id".to_owned()),
             (Some(first), Some(last)) if last.saturating_sub(first).saturating_add(1) < FEWEST || last < first => {
@@ -90,8 +90,8 @@ impl IdRange {
     }
 
     /// That the ids are nobody's, and that this system lets jobs be kept from each other.
-    pub(crate) fn check(self, owned: impl IntoIterator<Item = PathBuf>) -> Result<(), StartError> {
-        let refuse = |why: String| Err(StartError::Jobs(format!("--job-user is '{self}', {why}")));
+    pub(crate) fn check(self, owned: impl IntoIterator<Item = PathBuf>) -> Result<(), JobsError> {
+        let refuse = |why: String| Err(JobsError(format!("--job-user is '{self}', {why}")));
         if !geteuid().is_root() {
             return refuse(
                 "and only root can run jobs as other users: start the platform as root, or serve with --no-jobs"

@@ -14,11 +14,11 @@ use super::{
     trash,
 };
 use crate::{
-    App, Error, RequestContext, Result,
-    service::{
-        clusters::Cluster,
-        job_rows::{self, JobRow},
-    },
+    app::App,
+    clusters::row::Cluster,
+    error::{Error, Result},
+    request::RequestContext,
+    service::job_rows::{self, JobRow},
 };
 
 /// Whose rights a job's next run has (`None`: the platform's), or why it has to wait.

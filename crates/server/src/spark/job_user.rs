@@ -16,7 +16,11 @@ use rustix::process::{getegid, geteuid, getgroups};
 use serde::{Deserialize, Serialize};
 
 use super::id_range::IdRange;
-use crate::StartError;
+
+/// Why jobs must not be run as somebody.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct JobsError(pub String);
 
 /// Whose rights jobs have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +46,7 @@ pub(crate) struct JobUser {
 
 /// The users that jobs have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JobUsers {
+pub struct JobUsers {
     /// The one; of a range, the one that runs no job.
     pub(crate) user: JobUser,
     pub(crate) range: Option<IdRange>,
@@ -84,7 +88,7 @@ impl JobsAs {
     ///
     /// # Errors
     /// When there can be no such ids.
-    pub fn others(given: &str) -> Result<Self, StartError> {
+    pub fn others(given: &str) -> Result<Self, JobsError> {
         IdRange::read(given).map_or_else(|| Ok(Self::User(given.to_owned())), |range| range.map(Self::Range))
     }
 
@@ -93,15 +97,15 @@ impl JobsAs {
     ///
     /// # Errors
     /// When jobs could read what is the platform's, or when the user cannot be had.
-    pub(crate) fn check(
+    pub fn check(
         &self,
         exposed: Option<&str>,
         owned: impl IntoIterator<Item = PathBuf>,
-    ) -> Result<Option<JobUsers>, StartError> {
+    ) -> Result<Option<JobUsers>, JobsError> {
         let name = match (self, exposed) {
             (Self::Off, _) | (Self::Myself, None) => return Ok(None),
             (Self::Myself, Some(exposed)) => {
-                return Err(StartError::Jobs(format!(
+                return Err(JobsError(format!(
                     "{exposed}, and a job under the platform's own user can read its secrets: in place of --jobs-as-myself give --job-user NAME (a user that owns nothing of the platform) or --job-user FIRST-LAST (ids of which each job has its own), or --no-jobs"
                 )));
             }
@@ -114,20 +118,20 @@ impl JobsAs {
             (Self::User(name), _) => name,
         };
         let user = look_up(name)?;
-        refuse(&user, owned).map_or(Ok(()), |problem| Err(StartError::Jobs(problem)))?;
+        refuse(&user, owned).map_or(Ok(()), |problem| Err(JobsError(problem)))?;
         Ok(Some(JobUsers { user, range: None }))
     }
 }
 
 /// User and primary group of a name, as the system's own tool tells them.
-fn look_up(name: &str) -> Result<JobUser, StartError> {
+fn look_up(name: &str) -> Result<JobUser, JobsError> {
     let ask = |flag: &str| {
         let output = Command::new("id").args([flag, "--", name]).stdin(Stdio::null()).stderr(Stdio::null()).output();
         std::str::from_utf8(&output.ok()?.stdout).ok()?.trim().parse::<u32>().ok()
     };
     match (ask("-u"), ask("-g")) {
         (Some(uid), Some(gid)) => Ok(JobUser { name: name.to_owned(), uid, gid }),
-        _ => Err(StartError::Jobs(format!(
+        _ => Err(JobsError(format!(
             "--job-user is '{name}', and this machine knows no such user: make one with useradd --system, or name another"
         ))),
     }

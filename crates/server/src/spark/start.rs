@@ -33,10 +33,12 @@ use super::{
     supervisor, trash,
 };
 use crate::{
-    App, Error,
+    app::App,
+    clusters::row::Cluster,
     data_dir::BucketOwner,
-    error::causes,
-    service::{clusters::Cluster, job_rows::JobRow, objects},
+    error::{Error, causes},
+    objects,
+    service::job_rows::JobRow,
 };
 
 /// Why a run is not started.
@@ -98,7 +100,7 @@ pub(crate) async fn installation(app: &App) -> Result<Arc<Installation>, String>
 }
 
 /// Tells the operator at the start what will keep each job from running as the user that it is to run as.
-pub(crate) async fn warn_of_no_jobs(app: App) {
+pub async fn warn_of_no_jobs(app: App) {
     if app.spark().job_user().is_some()
         && let Err(problem) = installation(&app).await
     {
@@ -114,7 +116,7 @@ pub(crate) async fn check_files(
     places: &Places,
     cluster: &Cluster,
     job: &str,
-) -> crate::Result<Option<String>> {
+) -> crate::error::Result<Option<String>> {
     // What came along with it is there, and is opened to it when it starts.
     let own = places.uploads.join(job);
     let is_own = |path: &Path| path.parent() == Some(own.as_path()) && path.file_name().is_some() && path.exists();
@@ -211,7 +213,12 @@ pub(crate) async fn prepare(
 }
 
 /// What a secret or a config map holds; `None`: there is none of that name.
-pub(crate) async fn values_of(app: &App, cluster: &str, plan: &Plan, object: &Object) -> crate::Result<Option<Held>> {
+pub(crate) async fn values_of(
+    app: &App,
+    cluster: &str,
+    plan: &Plan,
+    object: &Object,
+) -> crate::error::Result<Option<Held>> {
     let kind = match object.kind {
         ObjectKind::Secret => objects::Kind::Secret,
         ObjectKind::ConfigMap => objects::Kind::Configmap,

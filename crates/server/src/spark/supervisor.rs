@@ -30,13 +30,13 @@ use super::{
     trash,
 };
 use crate::{
-    App, RequestContext, Result,
-    app::Transaction,
+    app::App,
     audit::{Event, Outcome},
-    service::{
-        clusters::{self, Cluster},
-        job_rows::{self, JobRow, note},
-    },
+    clusters::row::{self, Cluster},
+    error::Result,
+    request::RequestContext,
+    service::job_rows::{self, JobRow, note},
+    transaction::Transaction,
 };
 
 /// How often a run is looked at that another server has started; the end of our own rings the bell.
@@ -49,7 +49,7 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(crate) const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// For as long as the server runs.
-pub(crate) async fn supervise(app: App) {
+pub async fn supervise(app: App) {
     if app.spark().config().jobs == JobsAs::Off {
         tokio::join!(look_after(app.clone()), trash::keep_empty(app));
         return;
@@ -74,7 +74,7 @@ async fn look_after(app: App) {
 }
 
 /// Ends all that runs: the server stops, and says that nothing of it shall go on.
-pub(crate) async fn end_all(app: &App) -> Result<()> {
+pub async fn end_all(app: &App) -> Result<()> {
     let jobs = job_rows::open(&mut *app.read().await?).await?;
     for job in jobs.into_iter().filter(|job| job.alive) {
         end_processes(app, &job, Duration::ZERO).await;
@@ -351,7 +351,7 @@ impl Supervisor {
     /// Starts those of a cluster for which there is room, in their order; gives whether any was started.
     async fn schedule(&mut self, cluster_id: &str, jobs: Vec<JobRow>, used: (i64, i64)) -> Result<bool> {
         let now = self.app.clock().now().as_microsecond();
-        let cluster = clusters::find(&mut *self.app.read().await?, cluster_id).await?;
+        let cluster = row::find(&mut *self.app.read().await?, cluster_id).await?;
         let status = cluster.as_ref().and_then(|cluster| cluster.status(now));
         // One that goes has no jobs any more at the next look.
         let (Some(cluster), Some(status)) = (cluster, status) else { return Ok(false) };
@@ -440,7 +440,7 @@ impl Supervisor {
     async fn wake(&self, cluster: &Cluster, job: &JobRow) -> Result<()> {
         let context = RequestContext::local();
         let mut tx = self.app.begin(&context).await?;
-        clusters::wake(&mut tx, &cluster.id, None).await?;
+        row::wake(&mut tx, &cluster.id, None).await?;
         let detail = json!({"name": cluster.name, "job": job.name});
         let (action, subject) = ("wake_cluster_for_job", Some(cluster.id.as_str()));
         tx.record(Event { action, actor: None, subject, outcome: Outcome::Done, detail }).await?;
@@ -455,7 +455,7 @@ impl Supervisor {
         let mut seen: HashMap<String, bool> = HashMap::new();
         for job in &jobs {
             if !seen.contains_key(&job.cluster_id) {
-                let cluster = clusters::find(&mut *self.app.read().await?, &job.cluster_id).await?;
+                let cluster = row::find(&mut *self.app.read().await?, &job.cluster_id).await?;
                 let there = cluster.is_some_and(|c| !c.is_being_deleted() && c.status(now).is_some());
                 seen.insert(job.cluster_id.clone(), there);
             }

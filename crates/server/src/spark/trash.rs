@@ -32,7 +32,9 @@ use rustix::{
 use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
 
 use crate::{
-    App, DataDir, Error, Result,
+    app::App,
+    data_dir::DataDir,
+    error::{Error, Result},
     service::job_rows::{self, JobRow},
 };
 
@@ -65,7 +67,7 @@ pub(crate) fn remove_upload(app: &App, job: &str) {
 
 /// Makes the trash, while there is room on the disk for it, and throws away what a server that was killed left: the
 /// programs of jobs that are gone, and the working folders of those that are over. Before anybody can submit another.
-pub(crate) async fn prepare(app: &App) -> Result<()> {
+pub async fn prepare(app: &App) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(app.dir().trash()) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(Error::File("making the trash", error));

@@ -6,6 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use mlplatform_platform::{
+    audit::{Audit, VerifiedChain},
+    clock::Clock,
+    data_dir::DataDir,
+    limits::Limits,
+};
 use mlplatform_protocol::{
     Endpoint, headers,
     routes::{
@@ -14,9 +20,9 @@ use mlplatform_protocol::{
     },
 };
 use mlplatform_server::{
-    Clock, Config, DataDir, Limits, Server, TlsFiles,
-    audit::{Audit, Whole},
-    bind,
+    listen::bind,
+    server::{Config, Server},
+    tls::TlsFiles,
 };
 use reqwest::{Client, RequestBuilder, Response, header::HeaderMap};
 use serde_json::{Map, Value, json};
@@ -226,7 +232,7 @@ impl Platform {
         open(self.folder.path()).await.begin_with("BEGIN IMMEDIATE").await.unwrap()
     }
 
-    pub async fn verify_audit(&self) -> Whole {
+    pub async fn verify_audit(&self) -> VerifiedChain {
         verify_audit(self.folder.path()).await
     }
 }
@@ -241,9 +247,9 @@ pub async fn rows(folder: &Path, query: &str) -> Vec<String> {
     rows.iter().map(text).collect()
 }
 
-pub async fn verify_audit(folder: &Path) -> Whole {
+pub async fn verify_audit(folder: &Path) -> VerifiedChain {
     let dir = DataDir::existing(folder).unwrap();
-    let audit = Audit::open(&dir, false).unwrap();
+    let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), false).unwrap();
     let pool = open(folder).await;
     audit.verify(&mut pool.acquire().await.unwrap()).await.unwrap().unwrap()
 }

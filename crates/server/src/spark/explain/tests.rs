@@ -8,7 +8,7 @@ const BUCKET: &str = "mine";
 
 /// The texts of a file, each by its name.
 fn said(file: &str) -> BTreeMap<String, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/spark/explain/said").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/src/spark/explain/said").join(file);
     let text = std::fs::read_to_string(path).unwrap();
     let parts = text.split("@@@@ ").skip(1).filter_map(|part| part.split_once('\n'));
     parts.map(|(name, log)| (name.to_owned(), log.to_owned())).collect()

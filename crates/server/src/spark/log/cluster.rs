@@ -13,7 +13,9 @@ use tokio::task::spawn_blocking;
 
 use super::{Gap, LogLimit, LogWriter, Room, Why, read_gaps, truncated};
 use crate::{
-    App, RequestContext, Result,
+    app::App,
+    error::Result,
+    request::RequestContext,
     service::job_rows::{self, note},
     spark::supervisor::LOG_TRUNCATED,
 };

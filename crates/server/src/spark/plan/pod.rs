@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{
-    super::quantity::{memory_mib, millicores},
     at::At,
     volumes::{self, Mount},
 };
+use crate::spark::quantity::{memory_mib, millicores};
 
 /// A driver, or an executor.
 #[derive(Clone, Debug)]

@@ -1,0 +1,156 @@
+//! The application state that all requests share.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sqlx::{Sqlite, pool::PoolConnection};
+use tokio::sync::watch;
+
+use crate::{
+    admission::Admission,
+    audit::Audit,
+    caller::Caller,
+    clock::Clock,
+    data_dir::DataDir,
+    error::Result,
+    last_used::LastUsed,
+    limits::Limits,
+    policy::Policy,
+    request::RequestContext,
+    spark::Gateway,
+    store::Store,
+    transaction::{Transaction, Transactions},
+    vault::Vault,
+};
+
+/// Cheap to clone: all clones are the same state.
+#[derive(Clone)]
+pub struct App {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: DataDir,
+    secrets_key: PathBuf,
+    transactions: Transactions,
+    limits: Limits,
+    admission: Admission,
+    last_used: LastUsed,
+    spark: Gateway,
+    stopping: AtomicBool,
+}
+
+impl App {
+    /// Of an open store.
+    #[must_use]
+    pub fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
+        let inner = Inner {
+            secrets_key: dir.secrets_key(),
+            dir,
+            transactions: Transactions::new(store, audit, clock, &limits),
+            limits,
+            admission: Admission::new(&limits),
+            last_used: LastUsed::default(),
+            spark: Gateway::default(),
+            stopping: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn dir(&self) -> &DataDir {
+        &self.inner.dir
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        self.inner.transactions.clock()
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// What encrypts the values of secrets; its key is read anew.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn vault(&self) -> Result<Vault> {
+        Vault::open(&self.inner.secrets_key)
+    }
+
+    /// What tokens may be made.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.inner.limits.policy
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.inner.transactions.store()
+    }
+
+    /// What begins transactions and counts refusals.
+    pub fn transactions(&self) -> &Transactions {
+        &self.inner.transactions
+    }
+
+    /// How much may be worked on at once.
+    pub fn admission(&self) -> &Admission {
+        &self.inner.admission
+    }
+
+    /// When and from where tokens were used.
+    pub fn last_used(&self) -> &LastUsed {
+        &self.inner.last_used
+    }
+
+    /// What runs jobs.
+    #[must_use]
+    pub fn spark(&self) -> &Gateway {
+        &self.inner.spark
+    }
+
+    /// Changes whenever something was committed, and when the server stops.
+    pub(crate) fn commits(&self) -> watch::Receiver<()> {
+        self.inner.transactions.commits()
+    }
+
+    /// Whoever waits for something that may come does so no longer.
+    pub fn stop_waiting(&self) {
+        self.inner.stopping.store(true, Ordering::SeqCst);
+        self.inner.transactions.notify();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::SeqCst)
+    }
+
+    /// A connection for reading.
+    pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>> {
+        self.store().read().await
+    }
+
+    /// Begins a transaction on behalf of nobody in particular.
+    pub(crate) async fn begin<'a>(&'a self, context: &'a RequestContext) -> Result<Transaction<'a>> {
+        self.inner.transactions.begin(context).await
+    }
+
+    /// Begins a transaction on behalf of a caller, whose session and token are read again inside it.
+    pub(crate) async fn begin_as<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        caller: &Caller,
+    ) -> Result<Transaction<'a>> {
+        self.inner.transactions.begin_as(context, caller).await
+    }
+}
