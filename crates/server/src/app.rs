@@ -21,8 +21,8 @@ use crate::{
     audit::{Audit, AuditOrigin, Event, NewMark, Outcome},
     concurrency::{ConcurrencyLimit, Full, Permit},
     last_used::LastUsed,
-    service::{redeem, sessions::Caller},
-    spark::Gateway,
+    local_jobs::no_jobs,
+    service::{job_runtime::Jobs, redeem, sessions::Caller},
     store::Store,
     strangers::{Counted, Kind, Network, Noted, Strangers},
 };
@@ -127,16 +127,16 @@ struct Inner {
     /// For who reads a large body.
     reading: Semaphore,
     last_used: LastUsed,
-    spark: Gateway,
+    jobs: Jobs,
     strangers: Strangers,
     commits: watch::Sender<()>,
     stopping: AtomicBool,
 }
 
 impl App {
-    pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
+    pub(crate) fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits, jobs: Jobs) -> Self {
         let (places, clients) = (Arc::new(Semaphore::new(limits.requests)), ConcurrencyLimit::half(limits.requests));
-        let (last_used, strangers, spark) = (LastUsed::default(), Strangers::new(&limits), Gateway::default());
+        let (last_used, strangers) = (LastUsed::default(), Strangers::new(&limits));
         let (small_bodies, large_bodies) =
             (ConcurrencyLimit::half(limits.small_bodies), ConcurrencyLimit::half(limits.large_bodies));
         let answers = ConcurrencyLimit::half(limits.answers);
@@ -153,7 +153,7 @@ impl App {
             answers,
             reading: Semaphore::new(1),
             last_used,
-            spark,
+            jobs,
             strangers,
             commits: watch::Sender::new(()),
             stopping: AtomicBool::new(false),
@@ -169,7 +169,8 @@ impl App {
         let dir = DataDir::existing(data_dir)?;
         let store = Store::open_as_it_is(&dir).await?;
         let audit = Audit::open(&dir, false)?;
-        Ok(Self::new(dir, store, audit, clock, Limits::default()))
+        let jobs = no_jobs(&dir, &store);
+        Ok(Self::new(dir, store, audit, clock, Limits::default(), jobs))
     }
 
     /// Where its files are.
@@ -205,8 +206,9 @@ impl App {
         self.inner.stopping.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn spark(&self) -> &Gateway {
-        &self.inner.spark
+    /// The runner of jobs, and what requests share with the supervisor.
+    pub(crate) fn jobs(&self) -> &Jobs {
+        &self.inner.jobs
     }
 
     pub(crate) fn store(&self) -> &Store {

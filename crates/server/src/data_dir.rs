@@ -6,11 +6,7 @@
 //! | `admin-token` | the newest Administrator token made on this machine |
 //! | `audit-key`, `audit-head` | the audit chain's key and the mark of its newest row |
 //! | `secrets-key` | what the values of secrets are encrypted with |
-//! | `buckets/<name>/` | the bucket of a cluster: its files are the users' own |
-//! | `uploads/<id>/` | the program that came along with a job: the job reads it, the platform alone writes |
-//! | `jobs/<id>/` | the log of a job and its runs; while it runs, its working folder |
-//! | `trash/` | what jobs left behind, until it is removed; no job can enter it |
-//! | `ivy/` | packages that jobs have fetched |
+//! | `buckets/`, `uploads/`, `jobs/`, `trash/`, `ivy/`, `reserve` | what jobs use ([`Folders`](mlplatform_spark_local::Folders)) |
 //! | `url` | where the server that was started last is reached |
 //! | `lock` | held by the one `serve` of this directory; contains its pid |
 //!
@@ -21,9 +17,9 @@
 //! in its place could also read its secrets, so such a directory is refused ([`DataDir::check`]).
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -50,17 +46,6 @@ const FILES: [&str; 11] = [
 #[derive(Clone, Debug)]
 pub struct DataDir {
     path: PathBuf,
-}
-
-/// Whose a bucket is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BucketOwner {
-    /// The platform's user, as which jobs run; or it is not known yet.
-    Platform,
-    /// The user's, and its group's, as which all jobs run.
-    User(u32, u32),
-    /// The group's that the jobs of the cluster share.
-    Group(u32),
 }
 
 /// Held as long as a server works on the directory. The system lets go of it when the process ends, however it ends.
@@ -181,96 +166,6 @@ impl DataDir {
         std::iter::once(self.path.clone()).chain(FILES.iter().map(|name| self.path.join(name)))
     }
 
-    /// The folder of a cluster's bucket. Those who run jobs write there: the platform itself never goes inside.
-    #[must_use]
-    pub fn bucket(&self, name: &str) -> PathBuf {
-        self.path.join("buckets").join(name)
-    }
-
-    /// Makes the folder of a bucket: for nobody but the owner. One that was another's becomes this one's; what is in it does
-    /// not, because jobs may be at work there.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub(crate) fn make_bucket(&self, name: &str, owner: BucketOwner) -> io::Result<PathBuf> {
-        let path = self.bucket(name);
-        // The folder around it is the platform's, so that nobody can put a link in its place.
-        make(path.parent().unwrap_or(&path), 0o711)?;
-        let (uid, gid, mode) = match owner {
-            BucketOwner::Platform => {
-                make(&path, 0o700)?;
-                return Ok(path);
-            }
-            BucketOwner::User(uid, gid) => (uid, gid, 0o700),
-            // What is made in it belongs to the group, too. No job owns it, so none can change that.
-            BucketOwner::Group(gid) => (geteuid().as_raw(), gid, 0o2770),
-        };
-        let before = fs::symlink_metadata(&path).ok().map(|meta| (meta.uid(), meta.gid()));
-        make(&path, 0o700)?;
-        lchown(&path, Some(uid), Some(gid))?;
-        fs::set_permissions(&path, Permissions::from_mode(mode))?;
-        if before.is_some_and(|before| before != (uid, gid) && before.0 != geteuid().as_raw()) {
-            tracing::warn!(
-                "the bucket '{name}' was written by jobs of another user, and is theirs now who run from here on: what is in it \
-                 may still be closed to them; docs/spark.md says how to hand it over"
-            );
-        }
-        Ok(path)
-    }
-
-    /// Where the programs are that came along with jobs, each in a folder with the job's id.
-    #[must_use]
-    pub fn uploads(&self) -> PathBuf {
-        self.path.join("uploads")
-    }
-
-    /// Writes the program that came along with a job, for the platform alone. When it returns, the file survives a loss of
-    /// power.
-    ///
-    /// # Errors
-    /// When it cannot be written; then nothing of it is left.
-    pub(crate) fn write_upload(&self, job: &str, name: &str, content: &[u8]) -> io::Result<()> {
-        let folder = self.uploads().join(job);
-        make(&self.uploads(), 0o711)?;
-        make(&folder, 0o700)?;
-        let written =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(name)).and_then(|mut file| {
-                file.set_permissions(Permissions::from_mode(0o600))?;
-                file.write_all(content)?;
-                file.sync_all()?;
-                File::open(&folder)?.sync_all()
-            });
-        written.inspect_err(|_| {
-            let _ = fs::remove_dir_all(&folder);
-        })
-    }
-
-    /// Lets a group read the program that came along with a job, if one did.
-    ///
-    /// # Errors
-    /// When that cannot be said of it.
-    pub(crate) fn open_upload(&self, job: &str, group: u32) -> io::Result<()> {
-        let folder = self.uploads().join(job);
-        let files = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            files => files?,
-        };
-        // No job can write here: the paths are what the platform made.
-        let open = |path: &Path, mode| {
-            lchown(path, None, Some(group)).and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
-        };
-        for file in files {
-            open(&file?.path(), 0o640)?;
-        }
-        open(&folder, 0o710)
-    }
-
-    /// What is to be removed is moved here first.
-    #[must_use]
-    pub(crate) fn trash(&self) -> PathBuf {
-        self.path.join("trash")
-    }
-
     /// That what jobs leave behind can be renamed into the trash, which is possible within one file system only.
     ///
     /// # Errors
@@ -288,28 +183,6 @@ impl DataDir {
             self.path.display()
         );
         Err(StartError::Unsafe { path, problem })
-    }
-
-    /// Lets another user pass through to what belongs to its jobs. The files beside them stay the platform's: each has
-    /// the mode 0600, and the folder cannot be listed.
-    ///
-    /// # Errors
-    /// When the folders cannot be made or changed.
-    pub(crate) fn let_through(&self) -> io::Result<()> {
-        fs::set_permissions(&self.path, Permissions::from_mode(0o711))?;
-        ["jobs", "buckets", "uploads"].iter().try_for_each(|name| make(&self.path.join(name), 0o711))
-    }
-
-    /// The folder of a job's files, which is made when it starts.
-    #[must_use]
-    pub fn job(&self, id: &str) -> PathBuf {
-        self.path.join("jobs").join(id)
-    }
-
-    /// Where packages are kept that jobs have fetched.
-    #[must_use]
-    pub fn ivy(&self) -> PathBuf {
-        self.path.join("ivy")
     }
 
     /// Remembers where the server that holds the lock is reached.
@@ -408,15 +281,6 @@ impl DataDir {
     }
 }
 
-/// Makes a folder with just that mode, whatever the umask is; one that is there gets it, too.
-fn make(path: &Path, mode: u32) -> io::Result<()> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    fs::set_permissions(path, Permissions::from_mode(mode))
-}
-
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(0o600)
 }
@@ -424,6 +288,8 @@ fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
@@ -463,23 +329,6 @@ mod tests {
             std::os::unix::fs::chown(&path, Some(1), None).unwrap();
             assert!(why().contains("run this as its owner"), "{}", why());
         }
-    }
-
-    #[test]
-    fn modes_are_set_and_not_inherited() {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(parent.path()).unwrap();
-        // As a umask of 077 would have made it.
-        fs::create_dir(dir.path().join("uploads")).unwrap();
-        fs::set_permissions(dir.path().join("uploads"), Permissions::from_mode(0o700)).unwrap();
-        dir.let_through().unwrap();
-        dir.write_upload("j", "a.py", b"x").unwrap();
-        let modes = ["", "uploads", "uploads/j", "uploads/j/a.py"].map(|name| mode(&dir.path().join(name)));
-        assert_eq!(modes, [0o711, 0o711, 0o700, 0o600]);
-        dir.open_upload("j", rustix::process::getegid().as_raw()).unwrap();
-        dir.open_upload("none", rustix::process::getegid().as_raw()).unwrap();
-        assert_eq!(["uploads/j", "uploads/j/a.py"].map(|name| mode(&dir.path().join(name))), [0o710, 0o640]);
-        assert!(dir.write_upload("j", "a.py", b"y").is_err(), "never over another");
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! audit            the chain of who did what
 //! policy           what the operator allows: lifetimes, numbers
 //! last_used        when and from where each token was used
+//! local_jobs       the runner of jobs on this machine, given its folders and settings
 //! vault            the values of secrets, encrypted
 //! strangers        limits on callers whose secret nobody knows, and the tally of refusals
 //! store, data_dir  SQLite, and the folder that everything lives in
@@ -25,7 +26,6 @@
 
 pub mod audit;
 pub mod service;
-pub mod spark;
 
 mod app;
 mod clock;
@@ -39,6 +39,7 @@ mod fuzz;
 mod http;
 mod last_used;
 mod listen;
+mod local_jobs;
 mod peer;
 mod policy;
 mod proxies;

@@ -15,8 +15,8 @@ use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
     Clock, Config, Memory, Proxies, PublicUrl, Ready, Server, StartError, admin_token, bind, cluster_add, cluster_list,
     harmless, sign_in_link,
-    spark::{check_files_for_jobs, run_job},
 };
+use mlplatform_spark_local::{check_files_for_jobs, run_job};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -181,7 +181,7 @@ fn path(directory: &Directory) -> Result<PathBuf, StartError> {
 /// of them write headers, and headers hold tokens.
 fn log_to_stderr(level: LevelFilter) {
     let libraries = level.min(LevelFilter::WARN);
-    let filter = Targets::new().with_target("mlplatform_server", level).with_default(libraries);
+    let filter = Targets::new().with_target("mlplatform", level).with_default(libraries);
     let ansi = io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false);
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();

@@ -4,13 +4,9 @@
 //! Every folder on the way is looked at, through links, too: in a folder that others can write, they can rename what is there.
 //! A folder that is sticky, as `/tmp`, keeps what is another's.
 
-use std::{
-    collections::VecDeque,
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Component, Path, PathBuf},
-};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
+use mlplatform_spark_local::path_walk;
 use rustix::process::getegid;
 
 use crate::StartError;
@@ -18,42 +14,10 @@ use crate::StartError;
 /// The bit with which nobody can rename what is another's.
 const STICKY: u32 = 0o1000;
 
-/// Links that are followed on one way, as in the system's own limit.
-const MOST_LINKS: usize = 40;
-
-/// Everything on the way to an absolute path, as the system walks it: folders, links and what they lead through. The last is
-/// the thing itself, or the first that is not there.
-pub(crate) fn way(path: &Path) -> Vec<PathBuf> {
-    let mut places = Vec::new();
-    let mut left: VecDeque<PathBuf> = path.components().map(|part| PathBuf::from(part.as_os_str())).collect();
-    let (mut at, mut links) = (PathBuf::new(), 0);
-    while let Some(part) = left.pop_front() {
-        match part.components().next() {
-            Some(Component::ParentDir) => drop(at.pop()),
-            Some(Component::CurDir) | None => {}
-            _ => {
-                let next = at.join(&part);
-                places.push(next.clone());
-                match fs::read_link(&next) {
-                    Err(_) => at = next,
-                    Ok(_) if links == MOST_LINKS => break,
-                    Ok(leads) => {
-                        links += 1;
-                        for part in leads.components().rev() {
-                            left.push_front(PathBuf::from(part.as_os_str()));
-                        }
-                    }
-                }
-            }
-        }
-    }
-    places
-}
-
 /// That nobody but this user and root can put another in its place, the rights of the thing itself apart.
 pub(crate) fn check(path: &Path) -> Result<(), StartError> {
     let failed = |source| StartError::Folder { action: "find", path: path.to_owned(), source };
-    let mut places = way(&std::path::absolute(path).map_err(failed)?);
+    let mut places = path_walk::steps(&std::path::absolute(path).map_err(failed)?);
     places.pop();
     for folder in places {
         // What is not there yet is made with the right mode; of a link, the folder that it is in counts.
@@ -105,23 +69,5 @@ mod tests {
         symlink(real.join("c/d"), a.join("data")).unwrap();
         set(&real, 0o777);
         assert!(check(&a.join("data")).is_err());
-    }
-
-    #[test]
-    fn the_way_goes_through_links() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        for name in ["venv", "home", "home/bin"] {
-            fs::create_dir(root.join(name)).unwrap();
-        }
-        fs::write(root.join("home/bin/python3"), "").unwrap();
-        symlink("python3", root.join("venv/python")).unwrap();
-        symlink("../home/bin/python3", root.join("venv/python3")).unwrap();
-        let found = way(&root.join("venv/python"));
-        assert_eq!(found.first(), Some(&PathBuf::from("/")));
-        let below: Vec<_> = found.iter().filter_map(|place| place.strip_prefix(&root).ok()?.to_str()).collect();
-        assert_eq!(below, ["", "venv", "venv/python", "venv/python3", "home", "home/bin", "home/bin/python3"]);
-        symlink("loop", root.join("loop")).unwrap();
-        assert_eq!(way(&root.join("loop/x")).last(), Some(&root.join("loop")));
     }
 }

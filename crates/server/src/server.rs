@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    ops::RangeInclusive,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -13,6 +14,7 @@ use axum_server::{
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use hyper_util::rt::TokioTimer;
+use mlplatform_spark_local::{Folders, JobUserError, JobUsers, JobsAs, SparkConfig, path_walk};
 use serde::Serialize;
 use tokio::{
     sync::oneshot,
@@ -25,10 +27,10 @@ use crate::{
     concurrency::ConcurrencyLimit,
     http, last_used,
     listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
+    local_jobs::local_jobs,
     safe_path,
-    service::{admin, clusters, inactivity, objects, s3_secret},
+    service::{admin, clusters, inactivity, job_supervisor, objects, s3_secret},
     site::Site,
-    spark::{self, JobsAs, SparkConfig},
     store::Store,
     vault::Vault,
 };
@@ -103,6 +105,10 @@ pub struct Server {
     proxies: Arc<Proxies>,
     site: Arc<Site>,
     ready: Ready,
+    /// Jobs end when this does.
+    end_jobs: bool,
+    /// The users that jobs have, and nobody else.
+    job_uids: Option<RangeInclusive<u32>>,
     _lock: DirLock,
 }
 
@@ -123,9 +129,9 @@ impl Server {
         let dir = DataDir::create(&config.data_dir)?;
         if config.spark.jobs != JobsAs::Off && dir.path().to_string_lossy().contains(',') {
             let path = dir.path().display();
-            return Err(StartError::Jobs(format!(
+            return Err(StartError::Jobs(JobUserError(format!(
                 "the data directory '{path}' has a ',' in its path, which is what separates folders for Spark: give another --data-dir, or serve with --no-jobs"
-            )));
+            ))));
         }
         let job_users = config.spark.jobs.check(exposed(&config, address).as_deref(), owned(&config, &dir))?;
         let lock = dir.lock()?;
@@ -133,7 +139,7 @@ impl Server {
         if job_users.is_some() {
             let failed =
                 |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
-            dir.let_through().map_err(failed)?;
+            Folders::new(dir.path()).open_to_jobs().map_err(failed)?;
         }
         let known_as = config.public_url.as_ref().map_or(url.as_str(), PublicUrl::as_str).to_owned();
         dir.serve_at(&known_as)?;
@@ -142,22 +148,22 @@ impl Server {
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
         let new_key = Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };
-        let app = App::new(dir, store, audit, config.clock, config.limits);
+        let jobs_as_myself = config.spark.jobs == JobsAs::Myself;
+        let end_jobs = config.spark.end_with_server;
+        let job_uids = job_users.as_ref().map(JobUsers::uids);
+        let jobs = local_jobs(&dir, &store, config.spark, job_users, known_as);
+        let app = App::new(dir, store, audit, config.clock, config.limits, jobs);
         admin::bootstrap(&app).await?;
         if new_key {
             s3_secret::renew(&app).await?;
         }
         clusters::bootstrap(&app).await?;
-        app.spark().configure(config.spark, known_as);
-        if let Some(users) = job_users {
-            app.spark().run_jobs_as(users);
-        }
-        spark::prepare_trash(&app).await?;
-        if app.spark().config().jobs == JobsAs::Myself {
+        job_supervisor::reconcile(&app).await?;
+        if jobs_as_myself {
             warn_of_others(&app).await?;
         }
         let proxies = Arc::new(config.proxies);
-        Ok(Self { app, listener, tls, proxies, site, ready, _lock: lock })
+        Ok(Self { app, listener, tls, proxies, site, ready, end_jobs, job_uids, _lock: lock })
     }
 
     /// Where it listens.
@@ -181,8 +187,7 @@ impl Server {
         });
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(last_used::write_every_minute(self.app.clone()));
-        let supervising = tokio::spawn(spark::supervise(self.app.clone()));
-        tokio::spawn(spark::warn_of_no_jobs(self.app.clone()));
+        let supervising = tokio::spawn(job_supervisor::supervise(self.app.clone()));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let failed = |error| StartError::System("the listener failed", error);
@@ -196,7 +201,7 @@ impl Server {
             permits: ConcurrencyLimit::half(raise_file_limit()),
             http2: ConcurrencyLimit::half(MOST_HTTP2),
             proxies: self.proxies,
-            job_users: self.app.spark().job_uids(),
+            job_users: self.job_uids,
         };
         let builder = server.http_builder();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
@@ -218,8 +223,8 @@ impl Server {
         settling.abort();
         writer.abort();
         supervising.abort();
-        if self.app.spark().config().end_with_server
-            && let Err(error) = spark::end_all(&self.app).await
+        if self.end_jobs
+            && let Err(error) = job_supervisor::end_all(&self.app).await
         {
             tracing::warn!("running jobs could not be ended: {error}");
         }
@@ -290,7 +295,7 @@ fn owned(config: &Config, dir: &DataDir) -> impl Iterator<Item = PathBuf> {
     let tls = config.tls.iter().flat_map(|tls| [tls.cert.clone(), tls.key.clone()]);
     let files: Vec<PathBuf> = tls.chain(std::env::current_exe().ok()).collect();
     let all = std::iter::once(dir.path().to_owned()).chain(files);
-    let ways = all.filter_map(|path| std::path::absolute(path).ok()).flat_map(|path| safe_path::way(&path));
+    let ways = all.filter_map(|path| std::path::absolute(path).ok()).flat_map(|path| path_walk::steps(&path));
     dir.owned().chain(ways.collect::<Vec<_>>())
 }
 

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use mlplatform_spark_local::JobUserError;
+
 /// Nothing was served.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -95,7 +97,7 @@ pub enum StartError {
     },
     /// Jobs must not be run so.
     #[error("{0}")]
-    Jobs(String),
+    Jobs(#[from] JobUserError),
     /// The address that the world knows.
     #[error("cannot use '{given}' as --public-url: {problem}; give it as browsers do, such as https://ml.example.com")]
     PublicUrl {

@@ -25,10 +25,8 @@ use mlplatform_protocol::routes::{
     DescribeSparkJob, GetClusterInfo, GetClusters, SetClusterSuspendTime, SparkDeleteJob, SparkEvents, SparkJobExplain,
     SparkJobInfo, SparkJobLogs, SparkJobsList, SparkSubmitJob,
 };
-use mlplatform_server::{
-    Config,
-    spark::{JobsAs, SparkConfig},
-};
+use mlplatform_server::Config;
+use mlplatform_spark_local::{JobsAs, SparkConfig};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

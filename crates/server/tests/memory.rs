@@ -18,10 +18,8 @@ use mlplatform_protocol::{
     Endpoint,
     routes::{GetClusters, Healthz, OpenApi, SparkDeleteJob, SparkSubmitJob, WhoAmI},
 };
-use mlplatform_server::{
-    Config, Limits, Proxies,
-    spark::{JobsAs, SparkConfig},
-};
+use mlplatform_server::{Config, Limits, Proxies};
+use mlplatform_spark_local::{JobsAs, SparkConfig};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

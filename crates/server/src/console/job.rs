@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     Error, Result,
+    http::job_handlers::log_response,
     service::{
         job_logs,
         job_story::{JobStory, Pods, job_story},
@@ -88,7 +89,7 @@ pub(super) async fn page(
 /// The whole log, as a text.
 pub(super) async fn whole_log(visitor: Visitor, Path((cluster_id, job_name)): Path<(String, String)>) -> Answer {
     allow(&visitor, &SparkJobLogs::ROUTE).await?;
-    Ok(job_logs::whole(&visitor.app, JobRequest { cluster_id, job_name }).await?)
+    Ok(log_response(job_logs::full_log(&visitor.app, JobRequest { cluster_id, job_name }).await?))
 }
 
 /// Whoever may ask the API may ask for its page.

@@ -1,8 +1,13 @@
 //! The handlers of jobs: from a call to its service function.
 
-use axum::response::Response;
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use futures_util::{FutureExt, stream::TryStream};
+use http::{HeaderName, HeaderValue, header};
 use mlplatform_protocol::{
-    Explanation, JobDetail, JobEvent, JobInfo, Page,
+    Explanation, JobDetail, JobEvent, JobInfo, Page, headers,
     routes::{
         DescribeSparkJob, SparkDeleteJob, SparkEvents, SparkJobExplain, SparkJobInfo, SparkJobLogs, SparkJobsList,
         SparkSubmitJob, WaitForSparkJob,
@@ -13,7 +18,11 @@ use serde_json::Value;
 use super::{Api, Call};
 use crate::{
     Result,
-    service::{job_changes, job_logs, jobs},
+    service::{
+        job_changes,
+        job_logs::{self, LogAnswer},
+        jobs,
+    },
 };
 
 /// Their routes, added to the others.
@@ -43,7 +52,7 @@ async fn spark_job_info(call: Call<SparkJobInfo>) -> Result<JobDetail> {
 }
 
 async fn spark_job_logs(call: Call<SparkJobLogs>) -> Result<Response> {
-    job_logs::spark_job_logs(&call.app, call.request).await
+    Ok(log_response(job_logs::spark_job_logs(&call.app, call.request).await?))
 }
 
 async fn describe_spark_job(call: Call<DescribeSparkJob>) -> Result<Value> {
@@ -64,5 +73,32 @@ async fn spark_job_explain(call: Call<SparkJobExplain>) -> Result<Explanation> {
 }
 
 async fn wait_for_spark_job(call: Call<WaitForSparkJob>) -> Result<Response> {
-    job_changes::wait_for_spark_job(&call.app, call.request).await
+    let json = job_changes::wait_for_spark_job(&call.app, call.request).await?;
+    Ok(streamed(json.into_stream(), "application/json"))
+}
+
+/// A part of a log, and what the headers tell of it.
+pub(crate) fn log_response(log: LogAnswer) -> Response {
+    let mut response = streamed(log.body, "text/plain; charset=utf-8");
+    let all = response.headers_mut();
+    all.insert(HeaderName::from_static(headers::LOG_OFFSET), HeaderValue::from(log.from));
+    if let Some(gap) = log.gap {
+        all.insert(HeaderName::from_static(headers::LOG_GAP), HeaderValue::from(gap));
+    }
+    if let Some(dropped) = log.dropped {
+        all.insert(HeaderName::from_static(headers::LOG_DROPPED), HeaderValue::from(dropped));
+    }
+    let last = HeaderValue::from_static(if log.is_final { "true" } else { "false" });
+    all.insert(HeaderName::from_static(headers::LOG_FINAL), last);
+    response
+}
+
+/// A response whose content comes later.
+fn streamed<S>(content: S, kind: &'static str) -> Response
+where
+    S: TryStream<Ok = Vec<u8>, Error = std::io::Error> + Send + 'static,
+{
+    let mut response = Body::from_stream(content).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }

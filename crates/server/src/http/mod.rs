@@ -7,7 +7,7 @@
 pub(crate) mod credential;
 mod handlers;
 pub(crate) mod input;
-mod job_handlers;
+pub(crate) mod job_handlers;
 mod json;
 mod layers;
 mod merged;

@@ -9,6 +9,7 @@ use mlplatform_protocol::{
     clusters::{ClusterRequest, CreateClusterRequest},
     page::MAX_LIMIT,
 };
+use mlplatform_runner::runner::ClusterRef;
 use serde_json::{Map, Value, json};
 use sqlx::{FromRow, SqliteConnection};
 use std::path::Path;
@@ -41,7 +42,7 @@ pub(crate) struct Cluster {
     pub(crate) max_cores: i64,
     /// In bytes.
     pub(crate) max_memory: i64,
-    /// The folder is [`DataDir::bucket`](crate::DataDir::bucket) of it.
+    /// Its name, never another's.
     pub(crate) bucket: String,
     registry_id: String,
     info: String,
@@ -60,6 +61,11 @@ impl Cluster {
         // The CHECK of the table holds the others away.
         let phase = Phase::from_name(&self.phase).unwrap_or(Phase::Delete);
         phase.status(now.saturating_sub(self.phase_since))
+    }
+
+    /// As a runner knows it.
+    pub(crate) fn cluster_ref(&self) -> ClusterRef {
+        ClusterRef { id: self.id.clone(), name: self.name.clone(), bucket: self.bucket.clone() }
     }
 
     pub(crate) fn is_being_deleted(&self) -> bool {
@@ -436,8 +442,9 @@ async fn insert(app: &App, tx: &mut Transaction<'_>, new: NewCluster<'_>) -> Res
     let id = uuid()?;
     let bucket = bucket(tx, new.name, &id).await?;
     // Before the commit: a cluster without its bucket would fail later, a bucket without its cluster harms nobody.
-    let made = app.dir().make_bucket(&bucket, crate::data_dir::BucketOwner::Platform);
-    made.map_err(|error| Error::File("making the cluster's bucket", error))?;
+    let cluster = ClusterRef { id, name: new.name.to_owned(), bucket };
+    app.jobs().runner().ensure(&cluster).await?;
+    let ClusterRef { id, bucket, .. } = cluster;
     let since = if new.phase == Phase::Start { now.saturating_sub(Phase::Start.length()) } else { now };
     sqlx::query(
         "INSERT INTO clusters (id, name, phase, phase_since, max_cores, max_memory, bucket, registry_id, info, \

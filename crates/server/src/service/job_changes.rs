@@ -1,4 +1,4 @@
-//! Waiting for jobs: one request tells what changed among all jobs of a cluster, so however many are waited for, a client
+//! Long polling for changes of jobs: one request tells what changed among all jobs of a cluster, so however many are waited for, a client
 //! needs one.
 //!
 //! The version of a cluster's jobs is the number of its last event: whatever changes a job notes an event in the same
@@ -9,12 +9,7 @@
 
 use std::{io, time::Duration};
 
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
-use futures_util::stream;
-use http::{HeaderValue, header};
+use futures_util::future::BoxFuture;
 use mlplatform_protocol::jobs::{JobChange, JobChanges, JobChangesRequest, LONGEST_LOG_WAIT_MS};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -29,11 +24,14 @@ const EVENTS: i64 = 1000;
 /// Changes that come within this time are told together; nobody asks the store more often.
 const TOGETHER: Duration = Duration::from_millis(30);
 
-/// `wait_for_spark_job`.
+/// `wait_for_spark_job`. Gives the future of the answer's JSON.
 ///
 /// # Errors
 /// When there is no such cluster, the request breaks a rule, or the store fails.
-pub async fn wait_for_spark_job(app: &App, request: JobChangesRequest) -> Result<Response> {
+pub async fn wait_for_spark_job(
+    app: &App,
+    request: JobChangesRequest,
+) -> Result<BoxFuture<'static, io::Result<Vec<u8>>>> {
     let wait = request.wait_ms.unwrap_or(0);
     if wait > LONGEST_LOG_WAIT_MS {
         return Err(bad(format!(
@@ -50,16 +48,13 @@ pub async fn wait_for_spark_job(app: &App, request: JobChangesRequest) -> Result
     };
     let until = request.since.map(|_| Instant::now() + Duration::from_millis(wait));
     let app = app.clone();
-    let content = stream::once(async move {
+    Ok(Box::pin(async move {
         let changes = match until {
             None => JobChanges { version: since.cast_unsigned(), jobs: Vec::new() },
             Some(until) => wait_for(&app, &cluster, since, until).await.map_err(io::Error::other)?,
         };
         serde_json::to_vec(&changes).map_err(io::Error::other)
-    });
-    let mut response = Body::from_stream(content).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    }))
 }
 
 async fn wait_for(app: &App, cluster: &str, since: i64, until: Instant) -> Result<JobChanges> {
@@ -77,7 +72,7 @@ async fn wait_for(app: &App, cluster: &str, since: i64, until: Instant) -> Resul
             return Ok(JobChanges { version: version.cast_unsigned(), jobs });
         }
         tokio::select! {
-            changed = commits.changed() => changed.map_err(|_| Error::Fault("the store's bell is gone"))?,
+            changed = commits.changed() => changed.map_err(|_| Error::Fault("the store's notification is gone"))?,
             () = sleep_until(until) => {}
         }
         sleep(TOGETHER).await;

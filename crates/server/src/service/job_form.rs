@@ -1,6 +1,4 @@
-//! What a job looks like from outside: what is read of a request, and what is shown.
-
-use std::path::Path;
+//! The outside view of a job: how a request is read, and what is shown.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use mlplatform_protocol::{
@@ -16,12 +14,7 @@ use super::{
     job_rows::JobRow,
     secret::{Digest, digest_of},
 };
-use crate::{
-    Error, Result,
-    app::App,
-    clock::timestamp,
-    spark::{self, end_text},
-};
+use crate::{Error, Result, app::App, clock::timestamp};
 
 /// Of a name that was refused, and is remembered: a job's may be as long as a label of Kubernetes.
 const LONGEST_NAME: usize = 100;
@@ -54,7 +47,8 @@ pub(crate) fn read(request: SubmitJobRequest) -> Result<Submitted> {
 }
 
 /// The contract's rules, the same that `Manifest.validate()` tells before anything is sent; gives what the operator would
-/// pass over. What matters only for running a job here is checked by [`Plan`](crate::spark::Plan).
+/// pass over. What matters for running it is checked by [`Plan`](mlplatform_runner::plan::Plan) and
+/// the runner.
 pub(crate) fn check(manifest: &Value) -> Result<Vec<Problem>> {
     let size = manifest.to_string().len();
     if size > LARGEST_MANIFEST {
@@ -135,24 +129,13 @@ pub(crate) fn pycode(pycode: &Pycode) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// A log without the platform's folders: a path that was relative in the program is so again, and a program that came
-/// along has its name alone.
-pub(crate) fn as_its_owner_knows_it(log: String, job: &JobRow, folder: &Path, uploads: &Path) -> String {
-    let work = folder.join("work");
-    let uploads = uploads.join(&job.id);
-    let log = log.replace(&spark::mounts_of(folder).display().to_string(), &format!("${}", spark::MOUNTS));
-    [format!("file:{}/", work.display()), format!("{}/", work.display()), format!("{}/", uploads.display())]
-        .iter()
-        .fold(log, |log, path| log.replace(path, ""))
-}
-
 /// What a list shows.
 pub(crate) fn info(app: &App, job: &JobRow) -> JobInfo {
     JobInfo {
         job_name: job.name.clone(),
         status: job.state(),
         created_at: timestamp(job.created_at),
-        ui_url: app.spark().ui_url(&job.cluster_id, &job.name),
+        ui_url: app.jobs().ui_url(&job.cluster_id, &job.name),
     }
 }
 
@@ -175,7 +158,7 @@ pub(crate) fn detail(app: &App, job: &JobRow) -> JobDetail {
     });
     // A container that SIGKILL ended is what Kubernetes calls out of memory; here nobody but the system's own guard
     // sends it unasked.
-    let message = job.end().filter(|end| !end.is_success() && !job.alive).map(|end| end_text(&end));
+    let message = job.end().filter(|end| !end.is_success() && !job.alive).map(|end| end.text());
     let text = |text: Option<&str>| text.map(str::to_owned);
     #[allow(clippy::cast_precision_loss, reason = "an age in microseconds is exact for 285 years")]
     let age = now.saturating_sub(job.created_at).max(0) as f64 / 1e6;
@@ -199,7 +182,7 @@ pub(crate) fn description(job: &JobRow, cluster: &str, events: &[JobEvent]) -> R
     metadata.entry("namespace").or_insert_with(|| json!("default"));
     metadata.insert("creationTimestamp".to_owned(), time(job.created_at));
     metadata.insert("uid".to_owned(), json!(job.id));
-    let error = job.end().filter(|end| !end.is_success() && !job.alive).map(|end| end_text(&end));
+    let error = job.end().filter(|end| !end.is_success() && !job.alive).map(|end| end.text());
     let state = job.state().name().to_owned();
     let state = error.map_or_else(|| json!({"state": state}), |error| json!({"state": state, "errorMessage": error}));
     let status = json!({

@@ -1,29 +1,15 @@
 //! Logs of jobs, read piece by piece, so that a log of any size takes as much memory as a short one.
 //!
-//! Where bytes were dropped, an answer ends, and says so in [`LOG_GAP`](headers::LOG_GAP): whoever asks for what follows
-//! gets a line in their place, which ends where they end, so that every offset is right. A page of the console has the
-//! whole log in one answer.
+//! Where bytes were dropped, an answer ends, and says so: whoever asks for what follows gets a line in their place, which
+//! ends where they end, so that every offset is right. A page of the console has the whole log in one answer.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
-use futures_util::stream;
-use http::{HeaderName, HeaderValue, header};
-use mlplatform_protocol::{
-    headers,
-    jobs::{JobLogsRequest, JobRequest, LONGEST_LOG_WAIT_MS},
-};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use mlplatform_protocol::jobs::{JobLogsRequest, JobRequest, LONGEST_LOG_WAIT_MS};
+use mlplatform_runner::runner::{JobRef, LogChunk, Runner};
 use tokio::{
     sync::{Semaphore, watch},
-    task::spawn_blocking,
     time::Instant,
 };
 
@@ -32,11 +18,7 @@ use super::{
     job_rows::{self, JobRow},
     jobs,
 };
-use crate::{
-    Error, Result,
-    app::App,
-    spark::{JobLog, Piece},
-};
+use crate::{Error, Result, app::App};
 
 /// One read, one piece of the answer: large enough that the way to it does not matter.
 const PIECE: usize = 256 * 1024;
@@ -51,25 +33,40 @@ static SEARCHES: Semaphore = Semaphore::const_new(2);
 /// What an explanation reads of a log.
 const END: u64 = 256 * 1024;
 
+/// An answer with a part of a log.
+pub struct LogAnswer {
+    /// Where it begins.
+    pub from: u64,
+    /// Where it ends because bytes were dropped from there on.
+    pub gap: Option<u64>,
+    /// How many bytes were dropped from the offset that was asked for.
+    pub dropped: Option<u64>,
+    /// Nothing comes after it.
+    pub is_final: bool,
+    /// The bytes, as they are read.
+    pub body: BoxStream<'static, io::Result<Vec<u8>>>,
+}
+
 /// `spark_job_logs`: the log from an offset or a number of lines from its end, going on while the job writes for as long
 /// as was asked. No lines at all (`tail=0`) means that the end of the job is waited for, and nothing is sent.
 ///
 /// # Errors
 /// When there never was such a job, the offset lies behind the end, or the store fails.
-pub async fn spark_job_logs(app: &App, request: JobLogsRequest) -> Result<Response> {
+pub async fn spark_job_logs(app: &App, request: JobLogsRequest) -> Result<LogAnswer> {
     answer(app, request, false).await
 }
 
-/// The whole log as it is, with a line where bytes were dropped.
+/// The log from its begin as it is, with a line where bytes were dropped.
 ///
 /// # Errors
 /// When there never was such a job, or the store fails.
-pub(crate) async fn whole(app: &App, job: JobRequest) -> Result<Response> {
+pub(crate) async fn full_log(app: &App, job: JobRequest) -> Result<LogAnswer> {
     let JobRequest { cluster_id, job_name } = job;
     answer(app, JobLogsRequest { cluster_id, job_name, offset: None, tail: None, wait_ms: None }, true).await
 }
 
-async fn answer(app: &App, request: JobLogsRequest, whole: bool) -> Result<Response> {
+/// `through_gaps`: it does not end where bytes were dropped.
+async fn answer(app: &App, request: JobLogsRequest, through_gaps: bool) -> Result<LogAnswer> {
     let wait = request.wait_ms.unwrap_or(0);
     if wait > LONGEST_LOG_WAIT_MS {
         return Err(bad(format!(
@@ -80,92 +77,61 @@ async fn answer(app: &App, request: JobLogsRequest, whole: bool) -> Result<Respo
         return Err(bad("tail, offset: give one of them"));
     }
     let named = JobRequest { cluster_id: request.cluster_id, job_name: request.job_name };
-    // Whatever changes the job after this was looked at rings it.
+    // Whatever changes the job after this was looked at notifies it.
     let commits = app.commits();
     let job = jobs::last(app, &named).await?;
-    // Before the file is looked at: what it holds now is then all that will ever be in it.
+    // Before the log is looked at: what it holds now is then all that will ever be in it.
     let over = job.is_over();
-    let path = job.log(app);
-    let (log, from) = begin(&path, request.offset, request.tail).await?;
-    let gap = match log.clone().filter(|_| !whole) {
-        Some(log) => of_log(move || Ok(log.gaps()?.into_iter().find(|gap| gap.from > from))).await?,
-        None => None,
+    let (id, job) = (job.id.clone(), job.job_ref());
+    let runner = app.jobs().runner().as_ref();
+    let from = begin(runner, &job, request.offset, request.tail).await?;
+    let gap = match from {
+        Some(from) if !through_gaps => runner.log(&job, from, 0).await?.and_then(|chunk| chunk.next_gap),
+        _ => None,
     };
+    let from = from.unwrap_or(0);
     let reader = Reader {
         app: app.clone(),
-        id: job.id.clone(),
-        path,
-        log,
+        id,
+        job,
         offset: from,
         until: Instant::now() + Duration::from_millis(wait),
         over,
         commits,
-        whole,
+        through_gaps,
         silent: request.tail == Some(0),
     };
     let pieces = stream::unfold(reader, |mut reader| async move {
         let piece = reader.next().await.transpose()?;
         Some((piece, reader))
     });
-    let mut response = Body::from_stream(pieces).into_response();
-    let all = response.headers_mut();
-    all.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    all.insert(HeaderName::from_static(headers::LOG_OFFSET), HeaderValue::from(from));
-    if let Some(gap) = &gap {
-        all.insert(HeaderName::from_static(headers::LOG_GAP), HeaderValue::from(gap.from));
-    }
-    if let Some(dropped) = request.offset.map(|asked| from.saturating_sub(asked)).filter(|dropped| *dropped > 0) {
-        all.insert(HeaderName::from_static(headers::LOG_DROPPED), HeaderValue::from(dropped));
-    }
-    let last = HeaderValue::from_static(if over && gap.is_none() { "true" } else { "false" });
-    all.insert(HeaderName::from_static(headers::LOG_FINAL), last);
-    Ok(response)
+    let dropped = request.offset.map(|asked| from.saturating_sub(asked)).filter(|dropped| *dropped > 0);
+    Ok(LogAnswer { from, gap, dropped, is_final: over && gap.is_none(), body: pieces.boxed() })
 }
 
-/// Something that reads a log, on a thread that may wait for the disk.
-async fn of_log<T: Send + 'static>(read: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
-    let done = spawn_blocking(read).await.map_err(|_| Error::Fault("the reading of a log panicked"))?;
-    done.map_err(|error| Error::File("reading a log", error))
-}
-
-async fn open(path: &Path) -> Result<Option<Arc<JobLog>>> {
-    let path = path.to_owned();
-    of_log(move || Ok(JobLog::open(&path)?.map(Arc::new))).await
-}
-
-/// Opens the log, if there is one yet, and finds where to begin.
-async fn begin(path: &Path, offset: Option<u64>, tail: Option<u64>) -> Result<(Option<Arc<JobLog>>, u64)> {
-    let Some(log) = open(path).await? else {
-        return match offset {
-            Some(1..) => Err(behind(offset, 0)),
-            _ => Ok((None, 0)),
-        };
+/// Where to begin; `None`: there is no log yet.
+async fn begin(runner: &dyn Runner, job: &JobRef, offset: Option<u64>, tail: Option<u64>) -> Result<Option<u64>> {
+    let asked = offset.unwrap_or(0);
+    let Some(chunk) = runner.log(job, asked, 1).await? else {
+        return if asked > 0 { Err(behind(asked, 0)) } else { Ok(None) };
     };
-    let shared = Arc::clone(&log);
-    let size = of_log(move || shared.size()).await?;
-    let offset = offset.unwrap_or(0);
-    if offset > size {
-        return Err(behind(Some(offset), size));
+    if asked > chunk.size {
+        return Err(behind(asked, chunk.size));
     }
-    let from = match tail {
-        Some(lines) => lines_from_end(&log, size, lines).await?,
-        None => {
-            let shared = Arc::clone(&log);
-            // In a gap, where its line begins.
-            of_log(move || Ok(shared.read(offset, 1)?.from)).await?
-        }
-    };
-    Ok((Some(log), from))
+    Ok(Some(match tail {
+        Some(lines) => lines_from_end(runner, job, chunk.size, lines).await?,
+        // In a gap, where its line begins.
+        None => chunk.from,
+    }))
 }
 
-fn behind(offset: Option<u64>, size: u64) -> Error {
-    let offset = offset.unwrap_or_default();
+fn behind(offset: u64, size: u64) -> Error {
     bad(format!("offset: {offset} lies behind the end of the log, which has {size} bytes"))
 }
 
 /// Where the last so many lines begin: behind the last gap, and not farther from the end than [`FARTHEST`]. A line break
 /// at the very end begins none. Each step is awaited: a server that stops waits for one of them at most.
-async fn lines_from_end(log: &Arc<JobLog>, size: u64, lines: u64) -> Result<u64> {
+async fn lines_from_end(runner: &dyn Runner, job: &JobRef, size: u64, lines: u64) -> Result<u64> {
     if lines == 0 {
         return Ok(size);
     }
@@ -173,8 +139,8 @@ async fn lines_from_end(log: &Arc<JobLog>, size: u64, lines: u64) -> Result<u64>
     let floor = size.saturating_sub(FARTHEST);
     let (mut end, mut found, mut first) = (size, 0, None);
     while end > floor {
-        let (log, from) = (Arc::clone(log), end.saturating_sub(STEP).max(floor));
-        let step = of_log(move || step_back(&log, from, end, size)).await?;
+        let from = end.saturating_sub(STEP).max(floor);
+        let step = search_step(runner, job, from, end, size).await?;
         for next in step.begins.into_iter().rev() {
             found += 1;
             if found == lines {
@@ -199,14 +165,12 @@ struct Step {
 }
 
 /// Reads from one place to another, or from the gap on that lies between them.
-fn step_back(log: &JobLog, from: u64, to: u64, size: u64) -> io::Result<Step> {
+async fn search_step(runner: &dyn Runner, job: &JobRef, from: u64, to: u64, size: u64) -> Result<Step> {
     let (mut at, mut step) = (from, Step { begins: Vec::new(), gap: None });
     while at < to {
-        let Piece { from, bytes, .. } = log.read(at, usize::try_from(to - at).unwrap_or(PIECE))?;
-        if bytes.is_empty() {
-            break;
-        }
-        if from > at || log.is_line_of_gap(from)? {
+        let chunk = runner.log(job, at, usize::try_from(to - at).unwrap_or(PIECE)).await?;
+        let Some(LogChunk { from, bytes, is_gap, .. }) = chunk.filter(|chunk| !chunk.bytes.is_empty()) else { break };
+        if is_gap {
             step = Step { begins: Vec::new(), gap: Some(from) };
         }
         at = from.saturating_add(bytes.len() as u64);
@@ -219,15 +183,14 @@ fn step_back(log: &JobLog, from: u64, to: u64, size: u64) -> io::Result<Step> {
 struct Reader {
     app: App,
     id: String,
-    path: PathBuf,
-    log: Option<Arc<JobLog>>,
+    job: JobRef,
     offset: u64,
     until: Instant,
     /// Nothing is written any more.
     over: bool,
     commits: watch::Receiver<()>,
     /// Goes on behind gaps.
-    whole: bool,
+    through_gaps: bool,
     /// Sends nothing, and ends when the job does.
     silent: bool,
 }
@@ -240,7 +203,7 @@ impl Reader {
             let piece = if self.silent { None } else { self.read().await.map_err(io::Error::other)? };
             // A gap that still grows is told when the time is over.
             if let Some(piece) = piece.filter(|piece| !piece.bytes.is_empty() && (!piece.grows || last || late)) {
-                if piece.from > self.offset && !self.whole {
+                if piece.from > self.offset && !self.through_gaps {
                     return Ok(None);
                 }
                 self.offset = piece.from.saturating_add(piece.bytes.len() as u64);
@@ -264,13 +227,8 @@ impl Reader {
         }
     }
 
-    async fn read(&mut self) -> Result<Option<Piece>> {
-        if self.log.is_none() {
-            self.log = open(&self.path).await?;
-        }
-        let Some(log) = self.log.clone() else { return Ok(None) };
-        let offset = self.offset;
-        of_log(move || log.read(offset, PIECE)).await.map(Some)
+    async fn read(&mut self) -> Result<Option<LogChunk>> {
+        Ok(self.app.jobs().runner().log(&self.job, self.offset, PIECE).await?)
     }
 }
 
@@ -282,50 +240,75 @@ pub(crate) struct LogEnd {
 }
 
 /// The end of a log: what comes behind an offset, but not more than so many bytes, and a line for each gap in it.
-pub(crate) async fn end_of(app: &App, job: &JobRow, behind: u64, most: u64) -> Result<LogEnd> {
-    let Some(log) = open(&job.log(app)).await? else { return Ok(LogEnd { from: 0, bytes: Vec::new() }) };
-    of_log(move || {
-        let size = log.size()?;
-        let mut at = behind.max(size.saturating_sub(most)).min(size);
-        let (mut from, mut bytes) = (None, Vec::new());
-        while at < size {
-            let piece = log.read(at, usize::try_from(size - at).unwrap_or(PIECE).min(PIECE))?;
-            if piece.bytes.is_empty() {
-                break;
-            }
-            from.get_or_insert(piece.from);
-            at = piece.from.saturating_add(piece.bytes.len() as u64);
-            bytes.extend(piece.bytes);
-        }
-        Ok(LogEnd { from: from.unwrap_or(size), bytes })
-    })
-    .await
+pub(crate) async fn end_of(app: &App, job: &JobRef, behind: u64, most: u64) -> Result<LogEnd> {
+    let runner = app.jobs().runner();
+    let size = runner.log(job, 0, 0).await?.map_or(0, |chunk| chunk.size);
+    let mut at = behind.max(size.saturating_sub(most)).min(size);
+    let (mut from, mut bytes) = (None, Vec::new());
+    while at < size {
+        let length = usize::try_from(size - at).unwrap_or(PIECE).min(PIECE);
+        let chunk = runner.log(job, at, length).await?;
+        let Some(piece) = chunk.filter(|chunk| !chunk.bytes.is_empty()) else { break };
+        from.get_or_insert(piece.from);
+        at = piece.from.saturating_add(piece.bytes.len() as u64);
+        bytes.extend(piece.bytes);
+    }
+    Ok(LogEnd { from: from.unwrap_or(size), bytes })
 }
 
 /// What an explanation reads of a log: the end of the last run's part.
 pub(crate) async fn end_of_run(app: &App, job: &JobRow) -> Result<String> {
-    let end = end_of(app, job, u64::try_from(job.log_from).unwrap_or_default(), END).await?;
+    let end = end_of(app, &job.job_ref(), u64::try_from(job.log_from).unwrap_or_default(), END).await?;
     Ok(String::from_utf8_lossy(&end.bytes).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use crate::{DataDir, Store, service::job_ids::JobIds};
+    use mlplatform_spark_local::{Folders, LocalRunner, SparkConfig};
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+        sync::Arc,
+    };
+    use tempfile::TempDir;
 
-    async fn tail(path: &Path, lines: u64) -> u64 {
-        let log = open(path).await.unwrap().unwrap();
-        let size = log.size().unwrap();
-        lines_from_end(&log, size, lines).await.unwrap()
+    /// A log of this machine.
+    struct Log {
+        runner: LocalRunner,
+        job: JobRef,
+        path: PathBuf,
+        _folder: TempDir,
+    }
+
+    impl Log {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let dir = DataDir::create(folder.path()).unwrap();
+            let ids = Arc::new(JobIds::new(Store::open(&dir).await.unwrap()));
+            let runner = LocalRunner::new(Folders::new(dir.path()), SparkConfig::default(), None, ids);
+            let job = JobRef { id: "j".to_owned(), cluster: "c".to_owned(), name: "job".to_owned() };
+            let path = dir.path().join("jobs/j/log");
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            Self { runner, job, path, _folder: folder }
+        }
+
+        fn path(&self) -> &Path {
+            &self.path
+        }
+
+        async fn tail(&self, lines: u64) -> u64 {
+            begin(&self.runner, &self.job, None, Some(lines)).await.unwrap().unwrap()
+        }
     }
 
     #[tokio::test]
     async fn tails() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
+        let log = Log::new().await;
         let from = async |text: &str, lines| {
-            fs::write(&path, text).unwrap();
-            text[usize::try_from(tail(&path, lines).await).unwrap()..].to_owned()
+            fs::write(log.path(), text).unwrap();
+            text[usize::try_from(log.tail(lines).await).unwrap()..].to_owned()
         };
         assert_eq!(from("a\nb\nc\n", 2).await, "b\nc\n");
         assert_eq!(from("a\nb\nc", 2).await, "b\nc");
@@ -339,24 +322,22 @@ mod tests {
     /// One that an older version has written, or somebody who may.
     #[tokio::test]
     async fn a_tail_is_not_searched_through_a_log_without_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
+        let log = Log::new().await;
         let size = 15 << 40;
-        fs::File::create(&path).unwrap().set_len(size).unwrap();
-        assert_eq!(tail(&path, 1).await, size - FARTHEST);
+        fs::File::create(log.path()).unwrap().set_len(size).unwrap();
+        assert_eq!(log.tail(1).await, size - FARTHEST);
     }
 
     #[tokio::test]
     async fn a_tail_begins_behind_a_gap() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
+        let log = Log::new().await;
         let text = format!("head\n{}\ntail\nend\n", "x".repeat(3_000_000));
-        fs::write(&path, &text).unwrap();
-        fs::write(folder.path().join("log.gaps"), r#"[{"from": 5, "to": 3000006, "why": "disk"}]"#).unwrap();
-        assert_eq!((tail(&path, 1).await, tail(&path, 2).await), (3_000_011, 3_000_006));
+        fs::write(log.path(), &text).unwrap();
+        fs::write(log.path().with_extension("gaps"), r#"[{"from": 5, "to": 3000006, "why": "disk"}]"#).unwrap();
+        assert_eq!((log.tail(1).await, log.tail(2).await), (3_000_011, 3_000_006));
         let line = "[… 3000001 bytes of this log were dropped here: the platform's disk was nearly full …]\n";
         for lines in [3, 9] {
-            assert_eq!(tail(&path, lines).await, 3_000_006 - line.len() as u64);
+            assert_eq!(log.tail(lines).await, 3_000_006 - line.len() as u64);
         }
     }
 }

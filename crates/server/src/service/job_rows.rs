@@ -1,16 +1,16 @@
-//! Jobs and their events, as the store has them: what the verbs ([`jobs`](super::jobs)) and the supervisor share.
+//! Rows of jobs and of their events: what the verbs ([`jobs`](super::jobs)) and the supervisor share.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::collections::HashSet;
 
 use mlplatform_protocol::{EventKind, JobEvent, JobState, Open};
+use mlplatform_runner::{
+    explain::JobSnapshot,
+    runner::{JobRef, RunId},
+    termination::Termination,
+};
 use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
 
-use crate::{
-    Result,
-    app::App,
-    clock::timestamp,
-    spark::{End, RunFolder},
-};
+use crate::{Result, clock::timestamp};
 
 /// A job.
 #[derive(Clone, Debug, FromRow)]
@@ -70,24 +70,28 @@ impl JobRow {
         !self.alive && (self.deleted_at.is_some() || self.is(JobState::Completed) || self.is(JobState::Failed))
     }
 
-    /// Its files.
-    pub(crate) fn folder(&self, app: &App) -> PathBuf {
-        app.dir().job(&self.id)
+    /// As a runner knows it.
+    pub(crate) fn job_ref(&self) -> JobRef {
+        JobRef { id: self.id.clone(), cluster: self.cluster_id.clone(), name: self.name.clone() }
     }
 
-    /// What it has printed.
-    pub(crate) fn log(&self, app: &App) -> PathBuf {
-        self.folder(app).join("log")
+    /// Its present or last run.
+    pub(crate) fn run_id(&self) -> RunId {
+        RunId { job: self.job_ref(), number: self.runs }
     }
 
-    /// The folder of its present run.
-    pub(crate) fn run(&self, app: &App) -> RunFolder {
-        RunFolder::at(self.folder(app).join(format!("run-{}", self.runs)))
-    }
-
-    /// What the processes of its present run are known by.
-    pub(crate) fn mark(&self) -> String {
-        format!("{}.{}", self.id, self.runs)
+    /// What it is explained from.
+    pub(crate) fn snapshot(&self) -> JobSnapshot {
+        JobSnapshot {
+            name: self.name.clone(),
+            state: self.state(),
+            alive: self.alive,
+            runs: self.runs,
+            failed_starts: self.failed_starts,
+            waits_for: self.waits_for.clone(),
+            deleted: self.deleted_at.is_some(),
+            end: self.end(),
+        }
     }
 
     pub(crate) fn pod(&self) -> String {
@@ -95,9 +99,9 @@ impl JobRow {
     }
 
     /// How the last run ended; `None` while there is none that ended.
-    pub(crate) fn end(&self) -> Option<End> {
+    pub(crate) fn end(&self) -> Option<Termination> {
         let number = |number: i64| i32::try_from(number).ok();
-        Some(End {
+        Some(Termination {
             at: timestamp(self.ended_at?),
             exit_code: self.exit_code.and_then(number),
             signal: self.signal.and_then(number),
@@ -194,17 +198,14 @@ pub(crate) async fn ids(connection: &mut SqliteConnection) -> Result<Vec<String>
     Ok(sqlx::query_scalar(sql).fetch_all(connection).await?)
 }
 
-/// Sequence number and id of each job that a cluster ever had, and whether it is over; those first that ended first.
-pub(crate) async fn logs(connection: &mut SqliteConnection, cluster: &str) -> Result<Vec<(i64, String, bool)>> {
+/// Each job that a cluster ever had, and whether it is over; those first that ended first.
+pub(crate) async fn logs(connection: &mut SqliteConnection, cluster: &str) -> Result<Vec<(JobRef, bool)>> {
     let sql =
-        format!("SELECT seq, id, NOT {OPEN} FROM jobs WHERE cluster_id = ? ORDER BY coalesce(ended_at, created_at)");
-    Ok(sqlx::query_as(AssertSqlSafe(sql)).bind(cluster).fetch_all(connection).await?)
-}
-
-/// The job of that sequence number.
-pub(crate) async fn by_seq(connection: &mut SqliteConnection, seq: i64) -> Result<Option<JobRow>> {
-    let sql = AssertSqlSafe(format!("{SELECT_SMALL} WHERE seq = ?"));
-    Ok(sqlx::query_as(sql).bind(seq).fetch_optional(connection).await?)
+        format!("SELECT id, name, NOT {OPEN} FROM jobs WHERE cluster_id = ? ORDER BY coalesce(ended_at, created_at)");
+    let rows: Vec<(String, String, bool)> =
+        sqlx::query_as(AssertSqlSafe(sql)).bind(cluster).fetch_all(connection).await?;
+    let job = |(id, name, over)| (JobRef { id, cluster: cluster.to_owned(), name }, over);
+    Ok(rows.into_iter().map(job).collect())
 }
 
 /// Jobs that are over and have an id of the range still; without their manifests.

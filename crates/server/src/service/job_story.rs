@@ -1,18 +1,18 @@
-//! All that is known of a job, for its page: what the API tells by several verbs, read at one time.
+//! The view of a job for its page: what the API tells by several verbs, read at one time.
 
 use mlplatform_protocol::{Explanation, JobDetail, JobEvent, Timestamp, jobs::JobRequest};
+use mlplatform_runner::{
+    plan::Pod,
+    quantity::{cores_text, memory_text},
+};
 
 use super::{
     job_form,
     job_logs::{self, LogEnd},
+    job_supervisor::plan_of,
     jobs,
 };
-use crate::{
-    Result,
-    app::App,
-    clock::timestamp,
-    spark::{Pod, cores_text, memory_text, plan_of},
-};
+use crate::{Result, app::App, clock::timestamp};
 
 /// How much of a log's end is shown: a few screens.
 const SHOWN: u64 = 64 * 1024;
@@ -62,7 +62,7 @@ pub(crate) async fn job_story(app: &App, request: &JobRequest) -> Result<JobStor
     let job = jobs::last(app, request).await?;
     let events = jobs::events(app, &job).await?;
     let explanation = jobs::explain(app, &cluster, &job, &events).await?;
-    let mut log = job_logs::end_of(app, &job, 0, SHOWN).await?;
+    let mut log = job_logs::end_of(app, &job.job_ref(), 0, SHOWN).await?;
     // A line that is cut is left out, unless it is the only one.
     if log.from > 0
         && let Some(line) = log.bytes.iter().position(|byte| *byte == b'\n')

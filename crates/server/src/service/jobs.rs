@@ -1,11 +1,16 @@
-//! Spark jobs: submitting them, what is known of them, deleting them. Running them is the supervisor's business
-//! ([`crate::spark`]).
+//! The verbs of Spark jobs: submitting them, what is known of them, deleting them. Running them is the supervisor's business
+//! ([`super::job_supervisor`]).
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use mlplatform_protocol::{
     ErrorCode, EventKind, Explanation, JobDetail, JobEvent, JobInfo, Open, Page, PageRequest,
     jobs::{JobRequest, OfClusterRequest, SubmitJobRequest},
+};
+use mlplatform_runner::{
+    explain,
+    plan::Plan,
+    runner::{ClusterRef, JobRef, Run, RunId},
 };
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -17,6 +22,8 @@ use super::{
     job_form::{self, Program, Submitted, bad},
     job_logs,
     job_rows::{self, JobRow, note},
+    job_supervisor::{LONGEST_END, clean_up},
+    job_values::values_of,
     key::Key,
     page::Window,
     secret::uuid,
@@ -26,7 +33,6 @@ use crate::{
     Error, Result,
     app::{App, RequestContext, Transaction},
     audit::Outcome,
-    spark::{self, LONGEST_END, Plan},
 };
 
 const SUBMIT: &str = "spark_submit_job";
@@ -82,19 +88,23 @@ async fn submit(
     let cluster = cluster(app, &cluster_id).await?;
     let program = program?;
     let id = uuid()?;
+    let known = cluster.cluster_ref();
     let mut upload = None;
     if let Some(Program { name, content }) = program {
-        let address = spark::upload_uri(&cluster.bucket, &id, &name);
         let spec = manifest.get_mut("spec").and_then(Value::as_object_mut);
         let spec = spec.ok_or_else(|| bad("spec: it is missing, or no mapping: begin with get_default_manifest"))?;
+        let written = upload.insert(Upload { app: app.clone(), cluster: known.clone(), job: id.clone(), kept: false });
+        let address = written.write(&name, content).await?;
         spec.insert("mainApplicationFile".to_owned(), Value::String(address));
-        let written = Upload::write(app, &id, name, content).await;
-        upload = Some(written.map_err(|error| Error::File("writing the job's program", error))?);
     }
     let passed_over = job_form::check(&manifest)?;
     job_form::check_program(&manifest)?;
     let plan = Plan::read(&manifest).map_err(bad)?;
-    check(app, &cluster, &plan, &id).await?;
+    let values = values_of(app, &cluster.id, &plan).await?;
+    let first =
+        RunId { job: JobRef { id: id.clone(), cluster: cluster.id.clone(), name: plan.name.clone() }, number: 1 };
+    let run = Run { cluster: &known, id: &first, plan: &plan, manifest: &manifest };
+    let notices = app.jobs().runner().check(run, &values).await?;
 
     let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
@@ -148,20 +158,8 @@ async fn submit(
     let job = job_rows::by_id(tx.connection(), &id).await?.ok_or(Error::Fault("a new job is not there"))?;
     let message = format!("SparkApplication {} was added, enqueuing it for submission", job.name);
     note(tx.connection(), &job, now, EventKind::Normal, "SparkApplicationAdded", &message).await?;
-    for message in passed_over.iter().map(ToString::to_string).chain(plan.told) {
+    for message in passed_over.iter().map(ToString::to_string).chain(notices) {
         note(tx.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
-    }
-    for (key, value) in plan.conf.iter().filter(|(_, value)| spark::is_for_object_stores(value)) {
-        let message = format!(
-            "sparkConf.{key}: '{value}' is for object stores, and is left out: the bucket is a folder of the platform here"
-        );
-        note(tx.connection(), &job, now, EventKind::Warning, "SettingIgnored", &message).await?;
-    }
-    let shown = plan.conf.iter().any(|(key, value)| key == "spark.ui.enabled" && value.eq_ignore_ascii_case("true"));
-    if shown && app.spark().job_ids().is_some() {
-        let message =
-            "sparkConf.spark.ui.enabled: Spark's page is off, because other jobs of this machine could read it";
-        note(tx.connection(), &job, now, EventKind::Warning, "SettingIgnored", message).await?;
     }
     let detail = json!({"name": job.name, "cluster": cluster.name});
     tx.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, detail)).await?;
@@ -169,23 +167,22 @@ async fn submit(
     if let Some(upload) = upload {
         upload.keep();
     }
-    app.spark().ring();
+    app.jobs().wake();
     Ok(job_form::info(app, &job))
 }
 
 /// A program that came along, removed again unless its job was made.
 struct Upload {
     app: App,
+    cluster: ClusterRef,
     job: String,
     kept: bool,
 }
 
 impl Upload {
-    async fn write(app: &App, job: &str, name: String, content: Vec<u8>) -> io::Result<Self> {
-        let upload = Self { app: app.clone(), job: job.to_owned(), kept: false };
-        let writing =
-            spawn_blocking(move || upload.app.dir().write_upload(&upload.job, &name, &content).map(|()| upload));
-        writing.await.map_err(io::Error::other)?
+    /// Gives its address.
+    async fn write(&self, name: &str, content: Vec<u8>) -> Result<String> {
+        Ok(self.app.jobs().runner().upload(&self.cluster, &self.job, name, content).await?)
     }
 
     fn keep(mut self) {
@@ -196,37 +193,9 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if !self.kept {
-            spark::remove_upload(&self.app, &self.job);
+            self.app.jobs().runner().remove_upload(&self.cluster, &self.job);
         }
     }
-}
-
-/// Everything that is known to fail before it is tried.
-async fn check(app: &App, cluster: &Cluster, plan: &Plan, job: &str) -> Result<()> {
-    let installation = spark::installation(app).await.map_err(|problem| {
-        Error::refused(ErrorCode::Conflict, format!("this platform cannot run Spark jobs: {problem}"))
-    })?;
-    let places = spark::places_of(app, cluster, installation.spark_home.clone());
-    spark::check_files(app, plan, &places, cluster, job).await?.map_or(Ok(()), |problem| Err(bad(problem)))?;
-    let mut values = Vec::new();
-    for object in plan.objects() {
-        let found = spark::values_of(app, &cluster.id, plan, object).await?;
-        if found.is_none() && !object.optional {
-            return Err(bad(spark::missing(object)));
-        }
-        values.push((object.clone(), found));
-    }
-    // Of some ten MiB: no other request waits for it.
-    let (plan, folder) = (plan.clone(), app.dir().path().to_owned());
-    let checked = spawn_blocking(move || {
-        let find =
-            |object: &spark::Object| values.iter().find(|(known, _)| known == object).and_then(|(_, v)| v.clone());
-        spark::driver_options(&plan)?;
-        // Where they will be is not known before the job is; its length is close.
-        spark::given(&plan, &folder, &find)?;
-        spark::mounts(&plan, &find).map(drop)
-    });
-    checked.await.map_err(|_| Error::Fault("the check of a job panicked"))?.map_err(bad)
 }
 
 /// `spark_jobs_list`, in the order of submitting.
@@ -257,6 +226,9 @@ pub async fn spark_job_info(app: &App, request: JobRequest) -> Result<JobDetail>
 /// When there is no such job, or the store fails.
 pub async fn describe_spark_job(app: &App, request: JobRequest) -> Result<Value> {
     let (cluster, job) = living(app, &request).await?;
+    if let Some(object) = app.jobs().runner().describe(&job.job_ref()).await? {
+        return Ok(object);
+    }
     job_form::description(&job, &cluster.name, &events(app, &job).await?)
 }
 
@@ -293,9 +265,8 @@ pub(super) async fn events(app: &App, job: &JobRow) -> Result<Vec<JobEvent>> {
 
 pub(super) async fn explain(app: &App, cluster: &Cluster, job: &JobRow, events: &[JobEvent]) -> Result<Explanation> {
     let log = job_logs::end_of_run(app, job).await?;
-    let uploads = app.dir().uploads();
-    let log = job_form::as_its_owner_knows_it(log, job, &job.folder(app), &uploads);
-    Ok(spark::explain(job, &cluster.bucket, events, &log))
+    let log = app.jobs().runner().with_user_paths(&job.job_ref(), log);
+    Ok(explain::explain(&job.snapshot(), &cluster.bucket, events, &log))
 }
 
 /// What is said of a job that never was one, because it was refused.
@@ -361,9 +332,9 @@ pub async fn spark_delete_job(
     tx.record(clusters::event(ACTION, caller, Some(&job.id), Outcome::Done, json!({"name": job.name}))).await?;
     tx.commit().await?;
     if !job.alive {
-        spark::tidy(app, &job, true).await;
+        clean_up(app, &job.job_ref(), true).await;
     }
-    app.spark().ring();
+    app.jobs().wake();
     gone(app, &job.id).await
 }
 

@@ -20,6 +20,7 @@ use crate::{
     app::{App, Limits, RequestContext, Transaction},
     audit::{Audit, Event, Outcome},
     clock::{micros, timestamp},
+    local_jobs::no_jobs,
     store::Store,
 };
 
@@ -310,7 +311,8 @@ pub async fn sign_in_link(data_dir: &Path, clock: Clock) -> Result<String, Start
     let value = std::fs::read_to_string(dir.admin_token()).map(|text| Secret::from_pasted(&text));
     let store = Store::open_as_it_is(&dir).await?;
     let audit = Audit::open(&dir, false)?;
-    let app = App::new(dir, store, audit, clock, Limits::default());
+    let jobs = no_jobs(&dir, &store);
+    let app = App::new(dir, store, audit, clock, Limits::default(), jobs);
     let code = match value {
         Ok(value) => make_code(&app, &value).await,
         Err(_) => Ok(None),
