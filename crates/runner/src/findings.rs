@@ -114,15 +114,15 @@ const CLASS: [&str; 5] = [
     "Could not find or load main class ",
 ];
 
-/// What stands between two marks, or the whole line.
+/// The text between two delimiters, or the whole line.
 fn between<'a>(line: &'a str, before: &str, after: char) -> &'a str {
     let rest = line.split_once(before).map_or(line, |(_, rest)| rest);
     rest.split(after).next().unwrap_or(rest).trim()
 }
 
-/// What stands after a mark, or the whole line.
-fn after<'a>(line: &'a str, mark: &str) -> &'a str {
-    line.split_once(mark).map_or(line, |(_, rest)| rest).trim()
+/// The text after a delimiter, or the whole line.
+fn after<'a>(line: &'a str, delimiter: &str) -> &'a str {
+    line.split_once(delimiter).map_or(line, |(_, rest)| rest).trim()
 }
 
 /// What an error says, without its class.
@@ -194,7 +194,7 @@ fn package(line: &str, _: &str) -> Finding {
 }
 
 fn class(line: &str, _: &str) -> Finding {
-    let name = CLASS.iter().find(|mark| line.contains(**mark)).map_or(line, |mark| after(line, mark));
+    let name = CLASS.iter().find(|text| line.contains(**text)).map_or(line, |text| after(line, text));
     // Hadoop's words are `Class x not found`, the JVM's may be `Could not initialize class x`.
     let name = name.strip_prefix("Class ").or_else(|| name.strip_prefix("Could not initialize class ")).unwrap_or(name);
     let name = name.split([' ', ',']).next().unwrap_or(name).trim_end_matches('.').replace('/', ".");

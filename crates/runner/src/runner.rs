@@ -4,7 +4,7 @@
 //! they say and tells what it sees. All that it is given comes again after a crash: each call may be repeated, and means
 //! the same the second time. It finds a run by its [`RunId`] alone, so what it names after a run must follow from that.
 //!
-//! A start has two steps ([`Runner::prepare`], [`PreparedRun::start`]), because between them the store is told that the run
+//! A start has two steps ([`Runner::prepare`], [`PreparedRun::start`]), because between them the store notes that the run
 //! exists: a server that is killed there finds a run that has not begun, and nothing ever runs that the store does not
 //! know. What the first step refuses was never a run.
 
@@ -168,7 +168,7 @@ pub enum RunState {
 pub struct RunStatus {
     /// What it is doing.
     pub state: RunState,
-    /// When its program was started, by the clock that a [`Termination`] is told by.
+    /// When its program was started, by the clock of a [`Termination`].
     pub started_at: Option<Timestamp>,
     /// How often the runner itself has run it; `None`: it repeats no run.
     pub attempts: Option<i64>,
@@ -197,7 +197,7 @@ pub struct LogChunk {
 /// Something that a runner saw happen to a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerEvent {
-    /// Never another event's of the same job: it is noted once, however often it is told.
+    /// Never another event's of the same job: it is noted once, however often it is given.
     pub key: String,
     /// Normal, or a warning.
     pub kind: EventKind,

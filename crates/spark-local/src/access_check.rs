@@ -34,7 +34,7 @@ pub(crate) async fn problem(runner: &Path, user: &JobUser, needs: &[Need]) -> Re
     let found = file_access::executable(runner, user, paths).await;
     let found = found
         .map_err(|error| format!("whether '{}', whom jobs run as, reaches it is not known: {error}", user.name))?;
-    let Some(((what, path), step)) = steps.into_iter().zip(found).find(|(_, passes)| !passes).map(|(way, _)| way)
+    let Some(((what, path), step)) = steps.into_iter().zip(found).find(|(_, passes)| !passes).map(|(step, _)| step)
     else {
         return Ok(());
     };

@@ -269,8 +269,8 @@ mod tests {
             ),
             (map(json!({"name": "c"})), json!({"name": "v", "mountPath": "/m", "subPath": "z"}), "has no 'z'"),
         ] {
-            let told = of_volume(volume, mount).unwrap_err();
-            assert!(told.starts_with("spec.driver.volumeMounts[0]: ") && told.contains(text), "{told}");
+            let error = of_volume(volume, mount).unwrap_err();
+            assert!(error.starts_with("spec.driver.volumeMounts[0]: ") && error.contains(text), "{error}");
         }
         let twice = json!({"configMaps": [{"name": "c", "path": "/m"}, {"name": "c", "path": "/m/a.txt/x"}]});
         assert!(laid_out(twice, json!([])).unwrap_err().contains("another mount has a file at '/m/a.txt'"));
@@ -280,10 +280,10 @@ mod tests {
         let deep = "d/".repeat(200);
         let items: Vec<_> = (0..1000).map(|n| json!({"key": "a.txt", "path": format!("{n}/{deep}f")})).collect();
         let volume = json!({"name": "v", "configMap": {"name": "c", "items": items}});
-        let told = of_volume(volume, json!({"name": "v", "mountPath": "/m"})).unwrap_err();
-        assert!(told.contains("bytes together, paths included"), "{told}");
+        let error = of_volume(volume, json!({"name": "v", "mountPath": "/m"})).unwrap_err();
+        assert!(error.contains("bytes together, paths included"), "{error}");
         let many: Vec<_> = (0..65).map(|n| json!({"name": "large", "path": format!("/m/{n}")})).collect();
-        let told = laid_out(json!({"configMaps": many}), json!([])).unwrap_err();
-        assert!(told.contains("more than 67108864 bytes together"), "{told}");
+        let error = laid_out(json!({"configMaps": many}), json!([])).unwrap_err();
+        assert!(error.contains("more than 67108864 bytes together"), "{error}");
     }
 }

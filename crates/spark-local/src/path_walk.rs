@@ -9,8 +9,8 @@ use std::{
 /// Links that are followed on one path, as in the system's own limit.
 const MOST_LINKS: usize = 40;
 
-/// Everything on the way to an absolute path: folders, links and what they lead through. The last is
-/// the thing itself, or the first that is not there.
+/// Everything on the way to an absolute path: folders, links and what they lead through. The last is the thing itself, or
+/// the first that is not there.
 #[must_use]
 pub fn steps(path: &Path) -> Vec<PathBuf> {
     let mut steps = Vec::new();

@@ -5,7 +5,7 @@ use std::env;
 /// The variables that name a proxy.
 pub(crate) const VARIABLES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
 
-/// A proxy's address as a job sees it; `None`: it cannot be told where in it a password ends.
+/// A proxy's address as a job sees it; `None`: it is not clear where in it a password ends.
 pub(crate) fn without_password(address: &str) -> Option<String> {
     let (scheme, rest) = address.split_once("://").map_or((None, address), |(scheme, rest)| (Some(scheme), rest));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn passwords_stay_here() {
-        for (given, told) in [
+        for (given, shown) in [
             ("http://proxy:3128", Some("http://proxy:3128")),
             ("http://anna:secret@proxy:3128/", Some("http://proxy:3128/")),
             ("anna:secret@proxy:3128", Some("proxy:3128")),
@@ -48,7 +48,7 @@ mod tests {
             ("http://token@proxy?x", Some("http://proxy?x")),
             ("", Some("")),
         ] {
-            assert_eq!(without_password(given).as_deref(), told, "{given}");
+            assert_eq!(without_password(given).as_deref(), shown, "{given}");
         }
     }
 }

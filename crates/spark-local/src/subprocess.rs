@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{job_user::JobUser, launch::inherited};
 
-/// How long an answer may take: a file system that hangs is told as what it is.
+/// How long an answer may take: a file system that hangs is an error of its own.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Gives a program its input, and reads what it prints.

@@ -7,7 +7,7 @@
 //! and every step is relative to an open folder and follows no link.
 //!
 //! What cannot be moved there (the disk is full) is tried again until it can; what cannot be removed (a mount, an immutable
-//! file) stays there and is told. The next start tries both again.
+//! file) stays there and is logged. The next start tries both again.
 
 use std::{
     collections::BTreeSet,
@@ -195,17 +195,17 @@ impl Turn {
             return Ok(true);
         }
         let folder = open(&trash, name)?;
-        let whole = self.each(&folder, |turn, inside| {
+        let all = self.each(&folder, |turn, inside| {
             if !unlink(&folder, inside)? {
                 up(&folder, inside, &turn.trash)?;
             }
             turn.any = true;
             Ok(true)
         })?;
-        if whole {
+        if all {
             self.any |= unlink(&trash, name)?;
         }
-        Ok(whole)
+        Ok(all)
     }
 }
 

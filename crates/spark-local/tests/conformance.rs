@@ -103,12 +103,12 @@ fn main() {
     }
     // As `cargo test` is asked for tests by a part of their name.
     let wanted = arguments.get(1).filter(|argument| !argument.starts_with('-'));
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (runtime, mut out) = (tokio::runtime::Runtime::new().unwrap(), io::stdout());
     for (name, case) in CASES.iter().filter(|(name, _)| wanted.is_none_or(|wanted| name.contains(wanted))) {
         let folder = tempfile::tempdir().unwrap();
         let runner = Arc::new(runner(folder.path()));
-        writeln!(io::stdout(), "test {name} ...").unwrap();
+        writeln!(out, "test {name} ...").unwrap();
         runtime.block_on(async { timeout(LATE, case(Fixture::new(runner).await)).await }).expect(name);
     }
-    writeln!(io::stdout(), "ok").unwrap();
+    writeln!(out, "ok").unwrap();
 }

@@ -58,7 +58,7 @@ impl Mount {
 /// The mounts of a pod, and the variables that point at them.
 pub(super) fn mounts(spec: &At<'_>, part: &str, at: &At<'_>) -> Result<(Vec<Mount>, Vec<Variable>), String> {
     let (mut found, mut variables) = (Vec::new(), Vec::new());
-    let whole = |field: String, path: &str, kind, name: String| {
+    let full = |field: String, path: &str, kind, name: String| {
         let object = Object { kind, name, optional: false };
         mount(field, path, Content::Object { object, items: None, sub_path: None })
     };
@@ -66,7 +66,7 @@ pub(super) fn mounts(spec: &At<'_>, part: &str, at: &At<'_>) -> Result<(Vec<Moun
         [("sparkConfigMap", SPARK_CONF, "SPARK_CONF_DIR"), ("hadoopConfigMap", HADOOP_CONF, "HADOOP_CONF_DIR")]
     {
         if let Some(name) = spec.text(key)? {
-            found.push(whole(format!("spec.{key}"), path, ObjectKind::ConfigMap, name)?);
+            found.push(full(format!("spec.{key}"), path, ObjectKind::ConfigMap, name)?);
             variables.push(Variable::Mounted { name: variable.to_owned(), path: path.to_owned() });
         }
     }
@@ -83,7 +83,7 @@ pub(super) fn mounts(spec: &At<'_>, part: &str, at: &At<'_>) -> Result<(Vec<Moun
                 let path = format!("{}/{file}", path.trim_end_matches('/'));
                 variables.push(Variable::Mounted { name: variable.to_owned(), path });
             }
-            found.push(whole(format!("{}.{list}[{index}]", at.path), &path, kind, name)?);
+            found.push(full(format!("{}.{list}[{index}]", at.path), &path, kind, name)?);
         }
     }
     let template = at.get("template").and_then(|template| template.get("spec"));

@@ -21,7 +21,7 @@ use crate::{Error, Result, app::App};
 
 /// Of how many events one answer tells.
 const EVENTS: i64 = 1000;
-/// Changes that come within this time are told together; nobody asks the store more often.
+/// Changes that come within this time are answered together; nobody asks the store more often.
 const TOGETHER: Duration = Duration::from_millis(30);
 
 /// `wait_for_spark_job`. Gives the future of the answer's JSON.

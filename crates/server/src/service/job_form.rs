@@ -139,7 +139,7 @@ pub(crate) fn info(app: &App, job: &JobRow) -> JobInfo {
     }
 }
 
-/// A job and its driver's pod. While there is none, that is what is told: asking is never too early.
+/// A job and its driver's pod. While there is none, that is the answer: asking is never too early.
 pub(crate) fn detail(app: &App, job: &JobRow) -> JobDetail {
     let now = app.clock().now().as_microsecond();
     let running = job.alive && job.is(JobState::Running);

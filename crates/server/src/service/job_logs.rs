@@ -201,7 +201,7 @@ impl Reader {
         loop {
             let (last, late) = (self.over, Instant::now() >= self.until || self.app.is_stopping());
             let piece = if self.silent { None } else { self.read().await.map_err(io::Error::other)? };
-            // A gap that still grows is told when the time is over.
+            // A gap that still grows is sent when the time is over.
             if let Some(piece) = piece.filter(|piece| !piece.bytes.is_empty() && (!piece.grows || last || late)) {
                 if piece.from > self.offset && !self.through_gaps {
                     return Ok(None);

@@ -45,7 +45,7 @@ impl Jobs {
     }
 }
 
-/// As whoever submits or asks is told it.
+/// The refusal or failure that a caller sees.
 impl From<RunnerError> for Error {
     fn from(error: RunnerError) -> Self {
         match error {

@@ -83,7 +83,7 @@ async fn submit(
     let cluster_id = request.cluster_id.clone();
     // A program of the largest size takes a tenth of a second of somebody's processor: not of one that answers others.
     let read = spawn_blocking(move || job_form::read(request)).await;
-    let Submitted { digest: whole, mut manifest, program } =
+    let Submitted { digest: request_digest, mut manifest, program } =
         read.map_err(|_| Error::Fault("the reading of a submit panicked"))??;
     let cluster = cluster(app, &cluster_id).await?;
     let program = program?;
@@ -115,7 +115,7 @@ async fn submit(
                 .fetch_optional(tx.connection())
                 .await?;
         if let Some((made, digest)) = made {
-            let job = job_rows::by_id(tx.connection(), &made).await?.filter(|_| digest == whole);
+            let job = job_rows::by_id(tx.connection(), &made).await?.filter(|_| digest == request_digest);
             let text = "this Idempotency-Key submitted another job: send a new key";
             return job.map(|job| job_form::info(app, &job)).ok_or_else(|| Error::refused(ErrorCode::Conflict, text));
         }
@@ -152,7 +152,7 @@ async fn submit(
     .bind(now)
     .bind(caller.id())
     .bind(key.map(|key| &key.digest))
-    .bind(&whole)
+    .bind(&request_digest)
     .execute(tx.connection())
     .await?;
     let job = job_rows::by_id(tx.connection(), &id).await?.ok_or(Error::Fault("a new job is not there"))?;

@@ -63,7 +63,7 @@ impl JobLog {
         let length = self.file.read_at(&mut bytes, at)?;
         bytes.truncate(length);
         let end = at.saturating_add(length as u64);
-        // Looked at when the bytes are here: what has been dropped meanwhile is told.
+        // Looked at when the bytes are here: what has been dropped meanwhile shows.
         let Some(gap) = self.gaps()?.into_iter().find(|gap| gap.to > at) else {
             return Ok(Piece { from: at, bytes, grows: false });
         };

@@ -219,7 +219,7 @@ mod tests {
         range.flat_map(|number| format!("line {number:015}\n").into_bytes()).collect()
     }
 
-    fn whole(path: &Path) -> String {
+    fn full_text(path: &Path) -> String {
         let log = JobLog::open(path).unwrap().unwrap();
         let (mut at, mut text) = (0, Vec::new());
         loop {
@@ -244,18 +244,18 @@ mod tests {
         assert_eq!(JobLog::open(&path).unwrap().unwrap().size().unwrap(), size, "offsets count what was dropped");
         let used = std::fs::metadata(&path).unwrap().blocks() * 512;
         assert!(used <= LIMIT + 64 * 1024, "{used} bytes of disk");
-        let text = whole(&path);
+        let text = full_text(&path);
         assert!(text.starts_with("line 000000000000000\nline 000000000000001\n"));
         assert!(text.ends_with("line 000000000999999\n"));
-        let told: Vec<_> = text.lines().filter(|line| !line.starts_with("line ")).collect();
-        assert_eq!(told.len(), 1, "{told:?}");
+        let notes: Vec<_> = text.lines().filter(|line| !line.starts_with("line ")).collect();
+        assert_eq!(notes.len(), 1, "{notes:?}");
         let gap = &read_gaps(&path).unwrap()[0];
-        assert_eq!(told[0], format!("[… {} bytes of this log were dropped here: the limit is 1 MiB …]", gap.length()));
-        assert!(text.lines().all(|line| line.len() == 20 || line == told[0]), "no line is cut");
+        assert_eq!(notes[0], format!("[… {} bytes of this log were dropped here: the limit is 1 MiB …]", gap.length()));
+        assert!(text.lines().all(|line| line.len() == 20 || line == notes[0]), "no line is cut");
         // The next run goes on behind it.
         let mut writer = LogWriter::open(&path, LogQuota { limit: LIMIT, free: 0 }).unwrap();
         writer.write(b"next run\n");
-        assert!(whole(&path).ends_with("line 000000000999999\nnext run\n"));
+        assert!(full_text(&path).ends_with("line 000000000999999\nnext run\n"));
         assert_eq!(JobLog::open(&path).unwrap().unwrap().size().unwrap(), size + 9);
     }
 
@@ -273,7 +273,7 @@ mod tests {
         writer.looked = None;
         writer.write(b"after\n");
         let line = "[… 5000 bytes of this log were dropped here: the platform's disk was nearly full …]\n";
-        assert_eq!(whole(&path), format!("before\n{line}after\n"));
+        assert_eq!(full_text(&path), format!("before\n{line}after\n"));
         assert_eq!(JobLog::open(&path).unwrap().unwrap().size().unwrap(), 7 + 5000 + 6);
         assert!(gaps_of(&path).exists());
     }
@@ -289,7 +289,7 @@ mod tests {
         }
         assert!(writer.flush_gaps());
         assert_eq!(read_gaps(&path).unwrap().len(), MOST_GAPS);
-        let text = whole(&path);
+        let text = full_text(&path);
         assert!(text.starts_with("kept 0\n[… ") && text.contains("kept 99\n"), "{text}");
     }
 }

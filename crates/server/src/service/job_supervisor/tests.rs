@@ -5,15 +5,16 @@ use std::time::Instant;
 use mlplatform_protocol::Open;
 use mlplatform_runner::{
     memory::MemoryRunner,
-    runner::{Runner, RunnerEvent},
+    runner::{Resource, Runner, RunnerEvent},
 };
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     Clock, DataDir, Limits, Store,
     audit::Audit,
-    service::{admin, job_runtime::Jobs},
+    service::{admin, clusters::Cluster, job_runtime::Jobs},
     vault::Vault,
 };
 
@@ -41,7 +42,7 @@ impl Platform {
         clusters::bootstrap(&app).await.unwrap();
         let id: String =
             sqlx::query_scalar("SELECT id FROM clusters").fetch_one(&mut *app.read().await.unwrap()).await.unwrap();
-        let cluster = clusters::find(&mut *app.read().await.unwrap(), &id).await.unwrap().unwrap();
+        let cluster = clusters::find(&mut app.read().await.unwrap(), &id).await.unwrap().unwrap();
         let supervisor = tokio::spawn(supervise(app.clone()));
         Self { app, runner, cluster, supervisor, _folder: folder }
     }
@@ -85,7 +86,7 @@ impl Platform {
     }
 
     async fn row(&self, id: &str) -> JobRow {
-        job_rows::by_id(&mut *self.app.read().await.unwrap(), id).await.unwrap().unwrap()
+        job_rows::by_id(&mut self.app.read().await.unwrap(), id).await.unwrap().unwrap()
     }
 
     async fn until(&self, id: &str, wanted: impl Fn(&JobRow) -> bool) -> JobRow {
