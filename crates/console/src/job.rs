@@ -12,9 +12,9 @@ use maud::{Markup, html};
 use mlplatform_api::job_handlers::log_response;
 use mlplatform_platform::{
     error::{Error, Result},
-    service::{
-        job_logs,
-        job_story::{JobStory, Pods, job_story},
+    jobs::{
+        logs,
+        story::{JobStory, Pods, job_story},
     },
     sessions::exchange,
     text::readable,
@@ -90,7 +90,7 @@ pub(crate) async fn page(
 /// The whole log, as a text.
 pub(crate) async fn whole_log(visitor: Visitor, Path((cluster_id, job_name)): Path<(String, String)>) -> Answer {
     allow(&visitor, &SparkJobLogs::ROUTE).await?;
-    Ok(log_response(job_logs::whole(&visitor.app, JobRequest { cluster_id, job_name }).await?))
+    Ok(log_response(logs::full_log(&visitor.app, JobRequest { cluster_id, job_name }).await?))
 }
 
 /// Whoever may ask the API may ask for its page.

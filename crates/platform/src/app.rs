@@ -16,13 +16,12 @@ use crate::{
     audit::Audit,
     caller::Caller,
     clock::Clock,
-    data_dir::DataDir,
     error::Result,
+    jobs::runtime::Jobs,
     last_used::LastUsed,
     limits::Limits,
     policy::Policy,
     request::RequestContext,
-    spark::Gateway,
     store::Store,
     transaction::{Transaction, Transactions},
     vault::Vault,
@@ -35,37 +34,29 @@ pub struct App {
 }
 
 struct Inner {
-    dir: DataDir,
     secrets_key: PathBuf,
     transactions: Transactions,
     limits: Limits,
     admission: Admission,
     last_used: LastUsed,
-    spark: Gateway,
+    jobs: Jobs,
     stopping: AtomicBool,
 }
 
 impl App {
-    /// Of an open store.
+    /// Of an open store; the key of the secrets is read from its file when it is needed.
     #[must_use]
-    pub fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
+    pub fn new(secrets_key: PathBuf, store: Store, audit: Audit, clock: Clock, limits: Limits, jobs: Jobs) -> Self {
         let inner = Inner {
-            secrets_key: dir.secrets_key(),
-            dir,
+            secrets_key,
             transactions: Transactions::new(store, audit, clock, &limits),
             limits,
             admission: Admission::new(&limits),
             last_used: LastUsed::default(),
-            spark: Gateway::default(),
+            jobs,
             stopping: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// Where its files are.
-    #[must_use]
-    pub fn dir(&self) -> &DataDir {
-        &self.inner.dir
     }
 
     /// The time.
@@ -114,10 +105,10 @@ impl App {
         &self.inner.last_used
     }
 
-    /// What runs jobs.
+    /// The runner of jobs, and what requests share with the supervisor.
     #[must_use]
-    pub fn spark(&self) -> &Gateway {
-        &self.inner.spark
+    pub fn jobs(&self) -> &Jobs {
+        &self.inner.jobs
     }
 
     /// Changes whenever something was committed, and when the server stops.

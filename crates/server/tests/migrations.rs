@@ -10,7 +10,8 @@
 mod common;
 
 use common::rows;
-use mlplatform_platform::{data_dir::DataDir, store::Store};
+use mlplatform_platform::store::Store;
+use mlplatform_server::data_dir::DataDir;
 use sqlx::{AssertSqlSafe, SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
 
 /// A digest, as SQL writes it.

@@ -18,9 +18,9 @@ use crate::{
     app::App,
     audit::{Event, Outcome},
     caller::Caller,
-    error::{Error, Result},
+    error::{Error, Result, causes},
+    jobs::row::KEEPS_ACTIVE,
     request::RequestContext,
-    service::job_rows::KEEPS_ACTIVE,
 };
 
 /// Does what has become due: suspends and deletes clusters that were inactive for long enough, and lets go of the names
@@ -36,6 +36,7 @@ pub async fn settle(app: &App) -> Result<()> {
     let context = RequestContext::local();
     let mut tx = app.begin(&context).await?;
     let now = tx.now().as_microsecond();
+    let mut gone = Vec::new();
     // Again, now that nobody else can change them.
     for cluster in due(tx.connection(), now).await? {
         let minutes = now.saturating_sub(cluster.last_active_at) / MINUTE;
@@ -46,6 +47,7 @@ pub async fn settle(app: &App) -> Result<()> {
                 .bind(&cluster.id)
                 .execute(tx.connection())
                 .await?;
+            gone.push(cluster.cluster_ref());
             continue;
         } else if cluster.delete_after_min.is_some_and(|after| minutes >= after) {
             delete(&mut tx, &cluster.id, Some(&reason), None).await?;
@@ -63,7 +65,17 @@ pub async fn settle(app: &App) -> Result<()> {
         let subject = Some(cluster.id.as_str());
         tx.record(Event { action, actor: None, subject, outcome: Outcome::Done, detail }).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    for cluster in gone {
+        if let Err(error) = app.jobs().runner().remove(&cluster).await {
+            tracing::warn!(
+                "what the cluster '{}' needed cannot be removed: {error}: {:?}",
+                cluster.name,
+                causes(&error)
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The clusters for which a time has come. `last_active_at` lies ahead while one is on its way to running.

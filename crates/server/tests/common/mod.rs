@@ -9,7 +9,6 @@ use std::{
 use mlplatform_platform::{
     audit::{Audit, VerifiedChain},
     clock::Clock,
-    data_dir::DataDir,
     limits::Limits,
 };
 use mlplatform_protocol::{
@@ -20,6 +19,7 @@ use mlplatform_protocol::{
     },
 };
 use mlplatform_server::{
+    data_dir::DataDir,
     listen::bind,
     server::{Config, Server},
     tls::TlsFiles,
