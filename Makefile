@@ -67,9 +67,8 @@ test: ## everything that CI runs: lint, all tests, the release packages and thei
 	$(PYTEST)
 
 .PHONY: lint
-lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, layers, types, stubs against the compiled module, licences
+lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, types, stubs against the compiled module, licences
 	cargo fmt --all --check
-	$(BIN)/python tools/module_graph.py
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy

@@ -62,8 +62,8 @@ fn address(proxies: &Proxies, connection: Option<&Connection>, request: &Request
         return peer.ip().to_canonical().to_string();
     }
     // What is no text names nobody, and ends the search like any other garbage.
-    let told = request.headers().get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
-    proxies.client(peer.ip(), told.collect::<Vec<_>>().into_iter()).to_string()
+    let forwarded = request.headers().get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
+    proxies.client(peer.ip(), forwarded.collect::<Vec<_>>().into_iter()).to_string()
 }
 
 /// Runs the handler as a task of its own: when the client hangs up, what was begun is still finished and its audit's

@@ -53,7 +53,7 @@ pub(crate) fn account(
     response: Response,
 ) -> Response {
     let mut response = response;
-    let place = response.extensions_mut().remove::<Arc<RequestPermit>>();
+    let permit = response.extensions_mut().remove::<Arc<RequestPermit>>();
     let shared = response.extensions_mut().remove::<Shared>().is_some();
     if response.body().is_end_stream() {
         return response;
@@ -72,14 +72,14 @@ pub(crate) fn account(
     };
     // A log that is followed waits most of its time for the job, and its piece of memory is what it takes; an answer that
     // is late is no work any more.
-    let place = place.filter(|_| !goes_on && !context.is_delayed() && room.is_some());
-    let held = Arc::new(Held { _place: place, _room: room });
+    let permit = permit.filter(|_| !goes_on && !context.is_delayed() && room.is_some());
+    let held = Arc::new(Held { _permit: permit, _room: room });
     let owed = connection.as_ref().map(Connection::pending);
     response.map(|inner| Body::new(Outgoing { inner, held, connection, owed }))
 }
 
 struct Held {
-    _place: Option<Arc<RequestPermit>>,
+    _permit: Option<Arc<RequestPermit>>,
     _room: Option<Permit>,
 }
 

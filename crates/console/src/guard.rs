@@ -57,9 +57,9 @@ pub(crate) async fn admit(State(console): State<Console>, request: Request, next
         Ok::<_, Error>((request, room, console.app.admission().request(&context)?))
     };
     match admitted.await {
-        Ok((request, _room, place)) => {
+        Ok((request, _room, permit)) => {
             let mut response = next.run(request).await;
-            outgoing::hold_permit(&mut response, place);
+            outgoing::hold_permit(&mut response, permit);
             response
         }
         Err(error) => refusal(error),

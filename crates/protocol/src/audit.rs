@@ -56,11 +56,11 @@ pub struct AuditRequest {
     pub outcome: Option<Outcome>,
     /// Not before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::moment::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub since: Option<Timestamp>,
     /// Before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::moment::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
     pub until: Option<Timestamp>,
     /// As in a [`crate::PageRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct AuditEntry {
     /// Its number; they have no gaps.
     pub seq: u64,
     /// When.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::moment::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub at: Timestamp,
     /// What was done: a route's name, or what the platform itself does.
     pub action: String,

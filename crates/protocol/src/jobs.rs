@@ -171,7 +171,7 @@ pub struct JobInfo {
     /// What it is doing.
     pub status: Open<JobState>,
     /// When it was submitted.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::moment::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub created_at: Timestamp,
     /// A page of the platform with its state and its log.
     pub ui_url: String,
@@ -264,7 +264,7 @@ impl Open<EventKind> {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct JobEvent {
     /// When.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::moment::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
     pub at: Timestamp,
     /// The job's.
     pub job_name: String,

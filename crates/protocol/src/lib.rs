@@ -14,8 +14,6 @@ pub mod id;
 pub mod jobs;
 pub mod lifetime;
 pub mod manifest;
-#[cfg(feature = "openapi")]
-pub mod moment;
 pub mod name;
 pub mod objects;
 pub mod open;

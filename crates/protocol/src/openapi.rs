@@ -10,11 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     ErrorBody, ErrorCode, Lifetime, Minutes, Secret, TokenId, TokenName,
     clusters::MAX_MINUTES,
-    headers, id, lifetime,
-    moment::Moment,
-    name,
+    headers, id, lifetime, name,
     objects::{DataKey, MAX_NAME, ObjectName},
-    routes::{self, Access, Origin, Repeat, Route, RouteVisitor},
+    routes::{self, Access, Origin, Repeat, Route},
 };
 
 /// Where the document keeps its schemas.
@@ -24,12 +22,12 @@ const SCHEMAS: &str = "/components/schemas";
 #[must_use]
 pub fn document(version: &str) -> Map<String, Value> {
     let mut document = Document::new();
-    routes::visit(&mut document);
+    routes::describe(&mut document);
     document.finish(version)
 }
 
 /// The document in the making.
-struct Document {
+pub(crate) struct Document {
     /// Of what is read: a field with a default may be missing.
     requests: SchemaGenerator,
     /// Of what is written: it is always there.
@@ -37,8 +35,18 @@ struct Document {
     paths: Map<String, Value>,
 }
 
-impl RouteVisitor for Document {
-    fn route<Q: JsonSchema, A: JsonSchema>(&mut self, route: &Route, summary: &str) {
+impl Document {
+    fn new() -> Self {
+        let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = SCHEMAS.into());
+        Self {
+            requests: settings().for_deserialize().into_generator(),
+            answers: settings().for_serialize().into_generator(),
+            paths: Map::new(),
+        }
+    }
+
+    /// Adds a line of the table.
+    pub(crate) fn add<Q: JsonSchema, A: JsonSchema>(&mut self, route: &Route, summary: &str) {
         let mut body = Q::json_schema(&mut self.requests).to_value();
         let required = names(body.get("required"));
         let mut parameters = Vec::new();
@@ -80,17 +88,6 @@ impl RouteVisitor for Document {
         }
         let path = self.paths.entry(route.path).or_insert_with(|| json!({}));
         set(path, &route.method.as_str().to_ascii_lowercase(), operation);
-    }
-}
-
-impl Document {
-    fn new() -> Self {
-        let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = SCHEMAS.into());
-        Self {
-            requests: settings().for_deserialize().into_generator(),
-            answers: settings().for_serialize().into_generator(),
-            paths: Map::new(),
-        }
     }
 
     fn responses<A: JsonSchema>(&mut self, route: &Route) -> Value {
@@ -306,6 +303,10 @@ macro_rules! schemas {
         )*
     };
 }
+
+/// A [`jiff::Timestamp`], as it stands on the wire.
+#[derive(Debug)]
+pub struct Moment;
 
 /// What of a DNS-1123 subdomain stands between two points.
 const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";

@@ -89,13 +89,6 @@ pub trait Endpoint {
     type Response: Serialize + DeserializeOwned + Send;
 }
 
-/// What is shown every route, since a list cannot hold their types.
-#[cfg(feature = "openapi")]
-pub(crate) trait RouteVisitor {
-    /// A route, the types of its request and answer, and its description.
-    fn route<Q: schemars::JsonSchema, A: schemars::JsonSchema>(&mut self, route: &Route, description: &str);
-}
-
 macro_rules! routes {
     ($($(#[doc = $doc:literal])* $endpoint:ident $name:literal: $method:ident $path:literal, $access:ident, $repeat:ident, $origin:ident, $success:literal, $request:ty => $response:ty;)*) => {
         $(
@@ -121,10 +114,9 @@ macro_rules! routes {
         /// Every route.
         pub const ROUTES: &[Route] = &[$($endpoint::ROUTE,)*];
 
-        /// Shows every route, with its types and its description.
         #[cfg(feature = "openapi")]
-        pub(crate) fn visit(visitor: &mut impl RouteVisitor) {
-            $(visitor.route::<$request, $response>(&$endpoint::ROUTE, concat!($($doc),*));)*
+        pub(crate) fn describe(document: &mut crate::openapi::Document) {
+            $(document.add::<$request, $response>(&$endpoint::ROUTE, concat!($($doc),*));)*
         }
     };
 }

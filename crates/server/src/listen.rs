@@ -160,7 +160,7 @@ where
             let (inner, service) = inner.accept(stream, service).await?;
             let deadline = Some(Box::pin(sleep(limits.patience)));
             let http2 = network.map(|network| (Arc::clone(&limits.http2), network));
-            Ok((LimitedStream { inner, told: 0, deadline, http2, permits: [permit, None] }, service))
+            Ok((LimitedStream { inner, seen: 0, deadline, http2, permits: [permit, None] }, service))
         })
     }
 }
@@ -168,12 +168,12 @@ where
 /// What a connection of HTTP/2 begins with, and no request of HTTP/1.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Hardly any request of HTTP/1 has fewer bytes.
-const TELLING: usize = HTTP2.len();
+const ENOUGH: usize = HTTP2.len();
 
 /// A stream whose first bytes have a deadline, and tell whether it is one of HTTP/2.
 pub(crate) struct LimitedStream<S> {
     inner: S,
-    told: usize,
+    seen: usize,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Where it is counted, if it turns out to be one of HTTP/2.
     http2: Option<(Arc<ConcurrencyLimit>, Network)>,
@@ -183,13 +183,13 @@ pub(crate) struct LimitedStream<S> {
 impl<S> LimitedStream<S> {
     /// Looks at what was just read, as long as it may be the beginning of HTTP/2.
     fn look(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let expected = HTTP2.get(self.told..).unwrap_or_default();
+        let expected = HTTP2.get(self.seen..).unwrap_or_default();
         let common = expected.len().min(bytes.len());
         if expected.get(..common) != bytes.get(..common) {
             self.http2 = None;
         }
-        self.told = self.told.saturating_add(bytes.len());
-        if self.told >= TELLING {
+        self.seen = self.seen.saturating_add(bytes.len());
+        if self.seen >= ENOUGH {
             self.deadline = None;
             if let Some((permits, network)) = self.http2.take() {
                 let [_, permit] = &mut self.permits;
@@ -251,7 +251,7 @@ mod tests {
         let network = Network::of("192.0.2.1");
         let is_http2 = |pieces: &[&[u8]]| {
             let entry = Some((Arc::clone(&http2), network));
-            let mut stream = LimitedStream { inner: (), told: 0, deadline: None, http2: entry, permits: [None, None] };
+            let mut stream = LimitedStream { inner: (), seen: 0, deadline: None, http2: entry, permits: [None, None] };
             pieces.iter().try_for_each(|piece| stream.look(piece)).map(|()| stream.permits[1].is_some())
         };
         let bytes: Vec<_> = HTTP2.chunks(1).collect();
