@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     cgroup::Cgroup,
-    job_user::Credentials,
+    credentials::Credentials,
     log::{LogQuota, LogWriter},
     namespaces,
     process_tree::{GRACE_PERIOD, KILL_TIMEOUT, POLL_INTERVAL, ProcessId, ProcessTree, RUN_VARIABLE},
