@@ -31,7 +31,7 @@ use crate::{
     workspace,
 };
 
-/// How often it is looked.
+/// How often free space is checked.
 const LOOK: Duration = Duration::from_millis(250);
 const MIB: u64 = 1 << 20;
 /// What a walk through a job's files may take.

@@ -43,7 +43,7 @@ use crate::{
 
 /// What a program leaves behind has served its purpose: it is asked once, and shortly.
 const GRACE_PERIOD_OF_ORPHANS: Duration = Duration::from_millis(500);
-/// How often it is looked whether the data directory is still there.
+/// How often it is checked whether the data directory still exists.
 const WATCH: Duration = Duration::from_secs(2);
 /// How often an end is written that finds no room.
 const AGAIN: Duration = Duration::from_millis(250);
