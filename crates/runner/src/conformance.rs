@@ -248,6 +248,7 @@ async fn each_run_has_its_part_of_the_log(on: Fixture) {
         assert_eq!(on.ended(&run).await.exit_code, Some(1));
         on.runner.forget(&run).await.unwrap();
         assert_eq!(on.log(&job, log_from, 100).await.bytes, b"a run\n");
+        assert_eq!(on.start(&job, number).await, (run, log_from), "also when it is asked for again");
     }
     on.runner.clean_up(&job.id, false).await.unwrap();
     on.runner.clean_up(&job.id, true).await.unwrap();

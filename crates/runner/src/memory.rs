@@ -72,6 +72,7 @@ struct Upload {
 
 #[derive(Debug)]
 struct MemoryRun {
+    log_from: u64,
     status: RunStatus,
     stop: watch::Sender<Stop>,
     task: Option<AbortHandle>,
@@ -142,11 +143,7 @@ impl MemoryRunner {
         Ok(String::from_utf8_lossy(&upload.content).into_owned())
     }
 
-    fn is_begun(&self, run: &RunId) -> bool {
-        self.state().runs.contains_key(run)
-    }
-
-    fn begin(&self, id: RunId, program: String) -> Result<(), RunnerError> {
+    fn begin(&self, id: RunId, program: String, log_from: u64) -> Result<(), RunnerError> {
         let mut state = self.state();
         if state.runs.contains_key(&id) {
             return Ok(());
@@ -158,7 +155,7 @@ impl MemoryRunner {
         let attempts = self.restarts_jobs().then_some(1);
         let status = RunStatus { state: RunState::Running, started_at: Some(Timestamp::now()), attempts };
         let task = tokio::spawn(execute(Arc::clone(&self.shared), id.clone(), program, stopped)).abort_handle();
-        state.runs.insert(id, MemoryRun { status, stop, task: Some(task) });
+        state.runs.insert(id, MemoryRun { log_from, status, stop, task: Some(task) });
         drop(state);
         self.shared.changed.notify_one();
         Ok(())
@@ -305,11 +302,12 @@ impl Runner for MemoryRunner {
         let prepared = prepared.and_then(|()| self.program(run, values)).map(|program| {
             let id = run.id.clone();
             let log_from = self.state().logs.entry(id.job.id.clone()).or_default().len() as u64;
-            PreparedRun::new(log_from, Box::pin(async move { self.begin(id, program) }))
+            PreparedRun::new(log_from, Box::pin(async move { self.begin(id, program, log_from) }))
         });
         // One that has begun needs nothing any more.
-        let begun = self.is_begun(run.id);
-        Box::pin(ready(if begun { Ok(PreparedRun::new(0, Box::pin(ready(Ok(()))))) } else { prepared }))
+        let begun = self.state().runs.get(run.id).map(|run| run.log_from);
+        let begun = begun.map(|log_from| Ok(PreparedRun::new(log_from, Box::pin(ready(Ok(()))))));
+        Box::pin(ready(begun.unwrap_or(prepared)))
     }
 
     fn status<'a>(&'a self, runs: &'a [RunId]) -> Answer<'a, Vec<RunStatus>> {

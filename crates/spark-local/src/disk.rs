@@ -18,69 +18,30 @@ use std::{
 
 use rustix::{
     fd::OwnedFd,
-    fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags, fallocate, openat, statat, statvfs},
+    fs::{AtFlags, CWD, Dir, FallocateFlags, FileType, Mode, OFlags, fallocate, openat, statat},
 };
 use tokio::{task::spawn_blocking, time::sleep};
 
 use mlplatform_runner::{runner::RunId, termination::EVICTED};
 
-use crate::{local, process_tree, shared::Shared};
+use crate::{
+    disk_space::{CALM, Thresholds, free},
+    process_tree,
+    shared::Shared,
+    workspace,
+};
 
-/// How often it is looked.
+/// How often free space is checked.
 const LOOK: Duration = Duration::from_millis(250);
 const MIB: u64 = 1 << 20;
 /// What a walk through a job's files may take.
 const WALK: Duration = Duration::from_millis(500);
 /// How deep it goes: each folder on the way is an open file.
 const DEPTH: usize = 64;
-/// With fewer files left on a disk (or 5 % of a small one's), jobs are evicted.
-const FEW_FILES: u64 = 10_000;
 /// What a file counts at least, since it can be files that a disk lacks.
 const FILE: u64 = 4096;
 /// What is no reason to evict a job before others.
 const SMALL: u64 = MIB;
-/// Between the end of pressure and its begin, so that it does not begin again at once.
-const CALM: u64 = 2;
-
-/// Thresholds of free space, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Thresholds {
-    /// Below it, the output of jobs is dropped.
-    pub(crate) logs: u64,
-    /// Below it, jobs are evicted.
-    pub(crate) low: u64,
-    /// The size of the reserve.
-    pub(crate) reserve: u64,
-}
-
-impl Thresholds {
-    /// For a disk of so many bytes.
-    fn of(size: u64) -> Self {
-        let low = (size / 20).min(512 * MIB);
-        // A disk that small is somebody's test, and every byte of it is wanted.
-        let reserve = if size < 128 * MIB { 0 } else { (size / 100).min(16 * MIB) };
-        Self { logs: low.saturating_mul(CALM), low, reserve }
-    }
-
-    /// For the disk that holds a path.
-    pub(crate) fn at(path: &Path) -> Self {
-        statvfs(path)
-            .map_or(Self { logs: 0, low: 0, reserve: 0 }, |disk| Self::of(disk.f_blocks.saturating_mul(disk.f_frsize)))
-    }
-}
-
-/// Bytes that can still be written beside a path: none, if hardly a file can be made any more.
-pub(crate) fn free(path: &Path) -> Option<u64> {
-    let disk = statvfs(path).ok()?;
-    // Where files are not counted, there are 0 in all.
-    let few = disk.f_favail < (disk.f_files / 20).min(FEW_FILES);
-    Some(if few { 0 } else { disk.f_bavail.saturating_mul(disk.f_frsize) })
-}
-
-/// Whether something failed for want of room.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
 
 /// Whether a run had no room to begin.
 pub(crate) fn is_low(shared: &Shared) -> bool {
@@ -150,7 +111,7 @@ async fn evict(shared: &Arc<Shared>, free: u64) -> bool {
     if spawn_blocking(move || process_tree::kill_run(&folder, &id)).await.is_err() {
         tracing::error!("the evicting of the job '{}' panicked", run.job.name);
     }
-    shared.trash.discard_all(local::leftovers(&shared.folders.job(&run.job.id))).await;
+    shared.trash.discard_all(workspace::leftovers(&shared.folders.job(&run.job.id))).await;
     shared.notify_changed();
     true
 }
@@ -234,17 +195,6 @@ impl Reserve {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thresholds_of_disks() {
-        let of = |mib: u64| {
-            let thresholds = Thresholds::of(mib * MIB);
-            (thresholds.logs / MIB, thresholds.low / MIB, thresholds.reserve / MIB)
-        };
-        assert_eq!(of(8), (0, 0, 0));
-        assert_eq!(of(256), (25, 12, 2));
-        assert_eq!(of(1 << 20), (1024, 512, 16));
-    }
 
     #[test]
     fn usage_follows_no_link_and_goes_not_too_deep() {

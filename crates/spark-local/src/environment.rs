@@ -1,6 +1,6 @@
 //! The environment variables and arguments of a job's process, and `$(NAME)` as Kubernetes expands it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, env, path::Path};
 
 use mlplatform_runner::{
     plan::{Object, Plan, Variable},
@@ -8,6 +8,11 @@ use mlplatform_runner::{
 };
 
 use crate::mounts::VARIABLE;
+
+/// What of the platform's own environment a job sees: where programs are, language, time zone, the way to the internet.
+/// (Proxies apart: their addresses may hold a password.)
+const INHERITED: [&str; 9] =
+    ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "NO_PROXY", "no_proxy", "SSL_CERT_FILE"];
 
 /// The longest argument, and the longest variable with its name, with the NUL at its end: Linux's `MAX_ARG_STRLEN`.
 pub(crate) const LONGEST: usize = 128 * 1024;
@@ -21,6 +26,11 @@ pub(crate) struct Resolved {
     /// The executors' variables, then the driver's: what runs is first of all a driver.
     pub(crate) variables: Variables,
     pub(crate) arguments: Vec<String>,
+}
+
+/// What jobs, and programs that are asked for them, see of the platform's own environment.
+pub(crate) fn inherited() -> impl Iterator<Item = (&'static str, String)> {
+    INHERITED.iter().filter_map(|name| Some((*name, env::var(name).ok()?)))
 }
 
 /// The variables and arguments of a plan; the text says which one cannot be given.

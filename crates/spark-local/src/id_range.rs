@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use crate::{job_user::JobUserError, namespaces};
+use crate::{error::JobUserError, namespaces};
 
 /// One to look for files as, one for a cluster, one for a job.
 const FEWEST: u32 = 3;

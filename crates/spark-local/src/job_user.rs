@@ -13,14 +13,7 @@ use std::{
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use serde::{Deserialize, Serialize};
-
-use crate::id_range::IdRange;
-
-/// Jobs must not be run so; the text names the setting, the rule and the remedy.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct JobUserError(pub String);
+use crate::{error::JobUserError, id_range::IdRange};
 
 /// Whose rights jobs have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,22 +50,6 @@ impl JobUsers {
     #[must_use]
     pub fn uids(&self) -> RangeInclusive<u32> {
         self.range.map_or(self.user.uid..=self.user.uid, IdRange::ids)
-    }
-}
-
-/// The credentials of a run's processes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Credentials {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// With ids of its own: the group that it shares with the other jobs of its cluster.
-    pub(crate) cluster: Option<u32>,
-}
-
-impl Credentials {
-    /// Of its files.
-    pub(crate) fn owner(&self) -> (u32, u32) {
-        (self.uid, self.gid)
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
 use mlplatform_runner::{plan::Plan, values::Values};
 
 use crate::{
+    credentials::Credentials,
     environment::{self, Resolved},
     installation::{ClassPath, Installation},
     java_options,
-    job_user::Credentials,
     log::LogQuota,
     mounts,
     paths::Locations,
@@ -23,11 +23,6 @@ use crate::{
 
 /// The least memory that Spark's driver starts with, in MiB.
 const LEAST_HEAP: u64 = 512;
-
-/// What of the platform's own environment a job sees: where programs are, language, time zone, the way to the internet.
-/// (Proxies apart: their addresses may hold a password.)
-const INHERITED: [&str; 9] =
-    ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "NO_PROXY", "no_proxy", "SSL_CERT_FILE"];
 
 /// What a run is started with, the plan apart.
 pub(crate) struct LaunchContext<'a> {
@@ -173,13 +168,9 @@ fn conf(plan: &Plan, context: &LaunchContext<'_>) -> Result<BTreeMap<String, Str
     Ok(conf)
 }
 
-/// What jobs, and programs that are asked for them, see of the platform's own environment.
-pub(crate) fn inherited() -> impl Iterator<Item = (&'static str, String)> {
-    INHERITED.iter().filter_map(|name| Some((*name, env::var(name).ok()?)))
-}
-
 fn environment(plan: &Plan, context: &LaunchContext<'_>, given: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<String, String> = inherited().map(|(name, value)| (name.to_owned(), value)).collect();
+    let mut all: BTreeMap<String, String> =
+        environment::inherited().map(|(name, value)| (name.to_owned(), value)).collect();
     for name in proxy::VARIABLES {
         all.extend(env::var(name).ok().and_then(|value| Some((name.to_owned(), proxy::without_password(&value)?))));
     }

@@ -15,6 +15,8 @@
 //! file_access        access checks with the rights of the job
 //! access_check       whether the jobs' user reaches Python, Java and Spark
 //! subprocess         questions that are answered with the rights of the job
+//! credentials        user and groups of a run
+//! error              the error of a setting under which jobs must not run
 //! job_user           the operating system's user of jobs
 //! id_range, user_ids a range of ids, of which each job has its own
 //! namespaces         what such a job sees of the machine
@@ -25,8 +27,9 @@
 //! run_job            the parent process of a run
 //! log                what a job prints, within limits
 //! run_folder         the state of a run on disk
+//! proc               processes as `/proc` shows them
 //! process_tree, cgroup  telling a run's processes from all others, and ending them
-//! disk               disk pressure and evictions
+//! disk, disk_space   disk pressure and evictions
 //! trash              removal of what jobs leave behind
 //! ```
 //!
@@ -34,8 +37,11 @@
 
 mod access_check;
 mod cgroup;
+mod credentials;
 mod disk;
+mod disk_space;
 mod environment;
+mod error;
 mod field_support;
 mod file_access;
 mod folders;
@@ -51,6 +57,7 @@ mod namespaces;
 pub mod path_walk;
 mod paths;
 mod preflight;
+mod proc;
 mod process_tree;
 mod proxy;
 mod run_folder;
@@ -62,11 +69,12 @@ mod trash;
 mod user_ids;
 mod workspace;
 
+pub use error::JobUserError;
 pub use file_access::check_files_for_jobs;
 pub use folders::Folders;
 pub use id_range::IdRange;
 pub use installation::SparkConfig;
-pub use job_user::{JobUserError, JobUsers, JobsAs};
+pub use job_user::{JobUsers, JobsAs};
 pub use local::LocalRunner;
 pub use log::LogLimit;
 pub use run_job::run_job;

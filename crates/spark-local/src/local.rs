@@ -5,7 +5,7 @@
 use std::{
     future::ready,
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -26,10 +26,11 @@ use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command, task::spawn_blocking};
 
 use crate::{
-    disk, environment, field_support,
+    credentials::Credentials,
+    disk, disk_space, environment, field_support,
     folders::{BucketOwner, Folders},
     installation::SparkConfig,
-    job_user::{Credentials, JobUsers, JobsAs},
+    job_user::{JobUsers, JobsAs},
     launch::{self, LaunchContext},
     log::{self, Gap, JobLog, LogQuota, OwnedLog, gaps_of, read_gaps, truncation_message},
     mounts,
@@ -131,7 +132,7 @@ impl LocalRunner {
             // Shared by all jobs, so that a package is fetched once, unless one could write what another runs.
             let package_cache =
                 if credentials.is_some() { job.join("work/ivy") } else { state.folders.package_cache() };
-            let free = disk::Thresholds::at(state.folders.root()).logs;
+            let free = disk_space::Thresholds::at(state.folders.root()).logs;
             let context = LaunchContext {
                 installation: &installation,
                 locations: &locations,
@@ -165,7 +166,7 @@ impl LocalRunner {
             return Ok(());
         }
         self.spawn_parent(&run, &folder, &launch).await.map_err(|error| {
-            if disk::is_full(&error) {
+            if disk_space::is_full(&error) {
                 return no_room();
             }
             RunnerError::Job(format!("its process cannot be started: {error}"))
@@ -193,18 +194,17 @@ impl LocalRunner {
     }
 }
 
-/// What runs leave in a job's folder beside its log.
-pub(crate) fn leftovers(job: &Path) -> [PathBuf; 4] {
-    [job.join("work"), job.join("tmp"), mounts::folder_of(job), launch::properties(job)]
-}
-
 fn no_room() -> RunnerError {
     let message = format!("{EVICTED}: no run starts until there is room");
     RunnerError::Exhausted { resource: Resource::Disk, message }
 }
 
 fn unwritable(error: io::Error) -> RunnerError {
-    if disk::is_full(&error) { no_room() } else { RunnerError::Job(format!("its folder cannot be written: {error}")) }
+    if disk_space::is_full(&error) {
+        no_room()
+    } else {
+        RunnerError::Job(format!("its folder cannot be written: {error}"))
+    }
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
@@ -357,7 +357,7 @@ impl Runner for LocalRunner {
         Box::pin(async move {
             let folders = &self.shared.folders;
             let upload = deleted.then(|| folders.uploads().join(&job.id));
-            self.shared.trash.discard_all(leftovers(&folders.job(&job.id)).into_iter().chain(upload)).await;
+            self.shared.trash.discard_all(workspace::leftovers(&folders.job(&job.id)).into_iter().chain(upload)).await;
             self.shared.released.notify_one();
             Ok(())
         })

@@ -14,7 +14,7 @@ use rustix::{
     thread::UnshareFlags,
 };
 
-use crate::job_user::Credentials;
+use crate::credentials::Credentials;
 
 /// Takes this thread, and what it starts from now on, out of the machine's mounts. `folder` is the platform's own.
 pub(crate) fn isolate(credentials: &Credentials, home: &Path, folder: &Path) -> io::Result<()> {

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use rustix::{
 
 use crate::{
     cgroup::Cgroup,
+    proc::{Stat, boot, ids_of, pids, started, stat},
     run_folder::{RunFolder, StartRecord},
 };
 
@@ -70,66 +71,6 @@ impl ProcessId {
     pub(crate) fn of(pid: u32) -> Option<Self> {
         started(pid).map(|started| Self { pid, started })
     }
-}
-
-/// What `/proc/<pid>/stat` tells.
-struct Stat {
-    state: char,
-    parent: u32,
-    session: u32,
-    threads: u32,
-    started: u64,
-}
-
-impl Stat {
-    /// One whose first thread has ended may go on in others.
-    fn is_dead(&self) -> bool {
-        matches!(self.state, 'Z' | 'X') && self.threads <= 1
-    }
-}
-
-/// When a process was started, in the system's ticks since it booted. With the pid, it is one process until the next
-/// boot.
-pub(crate) fn started(pid: u32) -> Option<u64> {
-    stat(pid).map(|stat| stat.started)
-}
-
-/// Names this boot of the system: pids begin anew with each.
-pub(crate) fn boot() -> Option<String> {
-    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
-}
-
-fn stat(pid: u32) -> Option<Stat> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name before them may hold anything: brackets, and bytes that are no UTF-8.
-    let fields = text.rsplit(|byte| *byte == b')').next()?;
-    let fields: Vec<&str> = std::str::from_utf8(fields).ok()?.split_ascii_whitespace().collect();
-    Some(Stat {
-        state: fields.first()?.chars().next()?,
-        parent: fields.get(1)?.parse().ok()?,
-        session: fields.get(3)?.parse().ok()?,
-        threads: fields.get(17)?.parse().ok()?,
-        started: fields.get(19)?.parse().ok()?,
-    })
-}
-
-/// The users and groups of a process.
-fn ids_of(pid: u32) -> Vec<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| line.split_once(':'));
-    let lines = lines.filter(|(name, _)| matches!(*name, "Uid" | "Gid" | "Groups"));
-    lines.flat_map(|(_, ids)| ids.split_ascii_whitespace()).filter_map(|id| id.parse().ok()).collect()
-}
-
-/// Those of all processes that live.
-pub(crate) fn ids() -> HashSet<u32> {
-    let living = pids().filter(|pid| stat(*pid).is_some_and(|stat| !stat.is_dead()));
-    living.flat_map(ids_of).collect()
-}
-
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 impl ProcessTree {
@@ -313,7 +254,7 @@ fn send(member: ProcessId, signal: Signal) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::{fs, process::Command};
 
     fn orphans(run_id: &str) -> ProcessTree {
         ProcessTree {
@@ -401,7 +342,7 @@ mod tests {
 
     #[test]
     fn those_of_a_user_are_found() {
-        let (own, all) = (rustix::process::geteuid().as_raw(), ids());
+        let (own, all) = (rustix::process::geteuid().as_raw(), crate::proc::ids());
         assert!(all.contains(&own) && !all.contains(&3_200_000_000));
         assert!(!ProcessTree::of_user(rustix::process::getegid().as_raw(), "none").members().is_empty());
         assert!(ProcessTree::of_user(3_200_000_000, "none").is_empty());

@@ -24,7 +24,7 @@ use mlplatform_runner::termination::Termination;
 use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{cgroup::Cgroup, process_tree};
+use crate::{cgroup::Cgroup, proc};
 
 /// Bytes that an end takes at most, with its problem's text.
 const END_SIZE: u64 = 4096;
@@ -115,8 +115,8 @@ impl RunFolder {
         let (pid, cgroup) = (std::process::id(), cgroup.map(|cgroup| cgroup.path().to_owned()));
         let began = StartRecord {
             pid,
-            started: process_tree::started(pid),
-            boot: process_tree::boot(),
+            started: proc::started(pid),
+            boot: proc::boot(),
             cgroup,
             log_from: Some(log_from),
             at: Timestamp::now(),

@@ -34,7 +34,7 @@ use tokio::{
 
 use crate::{
     cgroup::Cgroup,
-    job_user::Credentials,
+    credentials::Credentials,
     log::{LogQuota, LogWriter},
     namespaces,
     process_tree::{GRACE_PERIOD, KILL_TIMEOUT, POLL_INTERVAL, ProcessId, ProcessTree, RUN_VARIABLE},
@@ -43,7 +43,7 @@ use crate::{
 
 /// What a program leaves behind has served its purpose: it is asked once, and shortly.
 const GRACE_PERIOD_OF_ORPHANS: Duration = Duration::from_millis(500);
-/// How often it is looked whether the data directory is still there.
+/// How often it is checked whether the data directory still exists.
 const WATCH: Duration = Duration::from_secs(2);
 /// How often an end is written that finds no room.
 const AGAIN: Duration = Duration::from_millis(250);

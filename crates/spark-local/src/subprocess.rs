@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{job_user::JobUser, launch::inherited};
+use crate::{environment::inherited, job_user::JobUser};
 
 /// How long an answer may take: a file system that hangs is an error of its own.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,12 +8,7 @@ use std::{collections::HashSet, fs, io, os::unix::fs::PermissionsExt, sync::Arc,
 use mlplatform_runner::runner::{Resource, RunId, RunnerError};
 use tokio::task::spawn_blocking;
 
-use crate::{
-    job_user::Credentials,
-    local,
-    process_tree::{self, ProcessTree},
-    shared::Shared,
-};
+use crate::{credentials::Credentials, proc, process_tree::ProcessTree, shared::Shared, workspace};
 
 /// How often an id whose processes do not end is looked at again.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -121,7 +116,7 @@ async fn reclaim_once(shared: &Arc<Shared>) -> io::Result<bool> {
 }
 
 async fn discard(shared: &Shared, job: &str) {
-    shared.trash.discard_all(local::leftovers(&shared.folders.job(job))).await;
+    shared.trash.discard_all(workspace::leftovers(&shared.folders.job(job))).await;
 }
 
 /// Whether no process of the id is left; those that are get SIGKILL.
@@ -141,6 +136,6 @@ async fn all_ended(id: u32, run: &RunId) -> bool {
 fn first_free(ids: impl Iterator<Item = u32>, allocated: &HashSet<u32>) -> Option<u32> {
     let mut ids = ids.filter(|id| !allocated.contains(id)).peekable();
     ids.peek()?;
-    let living = process_tree::ids();
+    let living = proc::ids();
     ids.find(|id| !living.contains(id))
 }

@@ -4,12 +4,12 @@ use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, fchown},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use mlplatform_runner::runner::KnownJobs;
 
-use crate::{folders::Folders, job_user::Credentials, launch, local, log::JobLog, mounts, shared::Shared};
+use crate::{credentials::Credentials, folders::Folders, launch, log::JobLog, mounts, shared::Shared};
 
 /// The folders and files of a run; gives where its part of the log begins. Modes are set, and not left to the umask.
 pub(crate) fn lay_out(
@@ -59,6 +59,11 @@ fn make_folder(path: &Path, mode: u32, user: Option<(u32, u32)>) -> io::Result<(
     user.map_or(Ok(()), |(user, group)| chown(path, Some(user), Some(group)))
 }
 
+/// What runs leave in a job's folder beside its log.
+pub(crate) fn leftovers(job: &Path) -> [PathBuf; 4] {
+    [job.join("work"), job.join("tmp"), mounts::folder_of(job), launch::properties(job)]
+}
+
 /// Moves into the trash what a server that was killed left: the programs of jobs that are gone, and the working folders of
 /// those that are over.
 pub(crate) fn reconcile(shared: &Shared, known: &KnownJobs) {
@@ -72,7 +77,7 @@ pub(crate) fn reconcile(shared: &Shared, known: &KnownJobs) {
     }
     for entry in fs::read_dir(shared.folders.jobs()).into_iter().flatten().flatten() {
         if !is_in(&entry.file_name(), &known.open) {
-            local::leftovers(&entry.path()).iter().for_each(|path| shared.trash.discard(path));
+            leftovers(&entry.path()).iter().for_each(|path| shared.trash.discard(path));
         }
     }
 }

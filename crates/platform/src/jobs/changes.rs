@@ -1,5 +1,6 @@
-//! Long polling for changes of jobs: one request tells what changed among all jobs of a cluster, so however many are waited for, a client
-//! needs one.
+//! Long polling for changes of jobs.
+//!
+//! One request tells what changed among all jobs of a cluster, so however many are waited for, a client needs one.
 //!
 //! The version of a cluster's jobs is the number of its last event: whatever changes a job notes an event in the same
 //! transaction. So it outlives the server, and nothing is missed between two requests.

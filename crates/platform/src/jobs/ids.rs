@@ -1,4 +1,4 @@
-//! The ids that jobs and clusters hold, in the store: what a runner allocates, outlives it.
+//! The ids that jobs and clusters hold, in the store: what a runner allocates outlives it.
 
 use std::{collections::HashSet, io};
 

@@ -25,7 +25,7 @@ use crate::{
 
 /// One read, one piece of the answer: large enough that the way to it does not matter.
 const PIECE: usize = 256 * 1024;
-/// How often it is looked whether more was written.
+/// How often a log is read again for more.
 const LOOK: Duration = Duration::from_millis(50);
 /// How far back from its end the lines of a tail are searched: half of what a client holds.
 const FARTHEST: u64 = 256 * 1024 * 1024;

@@ -33,7 +33,7 @@ use crate::{app::App, clusters, error::Result, request::RequestContext, transact
 const LOOK: Duration = Duration::from_millis(250);
 /// Until a new run has said that it began.
 const LOOK_AT_NEW: Duration = Duration::from_millis(30);
-/// How often it is looked whether a job's time to live is over.
+/// How often times to live are checked.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long a job that is deleted may take to end by itself.
 const GRACE_PERIOD: Duration = Duration::from_secs(3);

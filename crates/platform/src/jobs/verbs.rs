@@ -354,10 +354,10 @@ async fn delete(tx: &mut Transaction<'_>, job: &JobRow, caller: &Caller, key: Op
 
 /// Waits until no process of a deleted job is left. When that takes too long, the supervisor goes on without us.
 async fn gone(app: &App, id: &str) -> Result<()> {
-    let patience = Instant::now() + LONGEST_END;
+    let deadline = Instant::now() + LONGEST_END;
     loop {
         let job = row::by_id(&mut *app.read().await?, id).await?;
-        if job.is_none_or(|job| !job.alive) || Instant::now() > patience {
+        if job.is_none_or(|job| !job.alive) || Instant::now() > deadline {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(30)).await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::pod::{Object, ObjectKind};
+use super::objects::{Object, ObjectKind};
 
 /// A position in the manifest. What is null is absent.
 #[derive(Clone, Copy)]
@@ -96,4 +96,10 @@ pub(super) fn plain(value: &Value) -> Option<String> {
         Value::Bool(truth) => Some(truth.to_string()),
         _ => None,
     }
+}
+
+/// The container of a pod template that Spark fills: the first.
+pub(super) fn container<'a>(at: &At<'a>) -> At<'a> {
+    let template = at.get("template").and_then(|template| template.pointer("/spec/containers/0"));
+    At { value: template, path: at.path }
 }

@@ -4,10 +4,14 @@
 //! ([`Runner::check`](crate::runner::Runner::check)).
 
 mod at;
+mod objects;
 mod pod;
+mod variable;
 mod volumes;
 
-pub use pod::{Object, ObjectKind, Pod, Variable};
+pub use objects::{Object, ObjectKind};
+pub use pod::Pod;
+pub use variable::Variable;
 pub use volumes::{Content, Mount};
 
 use serde_json::Value;

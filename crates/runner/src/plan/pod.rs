@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    at::At,
+    at::{At, container},
+    objects::{Object, ObjectKind},
+    variable::Variable,
     volumes::{self, Mount},
 };
 use crate::quantity::{memory_mib, millicores};
@@ -23,110 +25,6 @@ pub struct Pod {
     pub environment: Vec<Variable>,
     /// In their order.
     pub mounts: Vec<Mount>,
-}
-
-/// Where a part of the environment comes from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Variable {
-    /// A text in which `$(NAME)` stands for a variable before it.
-    Plain {
-        /// The variable's name.
-        name: String,
-        /// Not expanded yet.
-        value: String,
-    },
-    /// A value without references.
-    Literal {
-        /// The variable's name.
-        name: String,
-        /// Taken to the letter.
-        value: String,
-    },
-    /// The path at which something is mounted.
-    Mounted {
-        /// The variable's name.
-        name: String,
-        /// Of the mount.
-        path: String,
-    },
-    /// One key of an object.
-    Key {
-        /// The variable's name.
-        name: String,
-        /// Whose key.
-        object: Object,
-        /// Which key.
-        key: String,
-    },
-    /// All keys of an object, each behind the prefix.
-    All {
-        /// May be empty.
-        prefix: String,
-        /// Whose keys.
-        object: Object,
-    },
-    /// A value that only a container has; the text is for whoever submits to a runner without containers.
-    NeedsContainer {
-        /// The variable's name.
-        name: String,
-        /// The field, why it cannot be, and the remedy.
-        problem: String,
-    },
-}
-
-impl Variable {
-    /// The object that it is taken from.
-    #[must_use]
-    pub const fn object(&self) -> Option<&Object> {
-        match self {
-            Self::Key { object, .. } | Self::All { object, .. } => Some(object),
-            _ => None,
-        }
-    }
-}
-
-/// A secret or a config map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// Which of the two.
-    pub kind: ObjectKind,
-    /// In the job's namespace.
-    pub name: String,
-    /// Its absence is no error.
-    pub optional: bool,
-}
-
-impl Object {
-    /// The error text for an object that does not exist.
-    #[must_use]
-    pub fn missing(&self) -> String {
-        let (kind, name) = (self.kind.name(), &self.name);
-        let make = match self.kind {
-            ObjectKind::Secret => "create_secret_from_yaml",
-            ObjectKind::ConfigMap => "create_configmap_from_yaml",
-        };
-        format!("the {kind} '{name}' does not exist in the cluster: an Administrator makes one with {make}")
-    }
-}
-
-/// The kind of an object of Kubernetes that jobs are configured with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ObjectKind {
-    /// Its values are kept from people.
-    Secret,
-    /// Its values are for everybody.
-    ConfigMap,
-}
-
-impl ObjectKind {
-    /// As Kubernetes names it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Secret => "Secret",
-            Self::ConfigMap => "ConfigMap",
-        }
-    }
 }
 
 /// What a pod's settings are read with.
@@ -274,12 +172,6 @@ impl App<'_> {
 fn is_none(text: &str) -> bool {
     let digits = text.trim().trim_end_matches(|c: char| c.is_ascii_alphabetic());
     !digits.is_empty() && digits.bytes().all(|byte| byte == b'0')
-}
-
-/// The container of a pod template that Spark fills: the first.
-pub(super) fn container<'a>(at: &At<'a>) -> At<'a> {
-    let template = at.get("template").and_then(|template| template.pointer("/spec/containers/0"));
-    At { value: template, path: at.path }
 }
 
 fn sources(at: &At<'_>) -> Result<Vec<Variable>, String> {

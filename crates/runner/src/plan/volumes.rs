@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{
-    at::At,
-    pod::{Object, ObjectKind, Variable, container},
+    at::{At, container},
+    objects::{Object, ObjectKind},
+    variable::Variable,
 };
 
 /// More than any pod has; each is a copy.

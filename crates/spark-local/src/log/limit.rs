@@ -1,4 +1,4 @@
-//! How long logs may be, as an operator says it.
+//! The size limit of logs, as an operator writes it: `1g`, `64Mi`.
 
 use std::{fmt, str::FromStr};
 

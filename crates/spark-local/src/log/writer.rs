@@ -14,7 +14,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
 use super::{DropReason, Gap, MOST_GAPS, read_gaps, write_gaps};
-use crate::disk;
+use crate::disk_space;
 
 /// What a hole is made of.
 const BLOCK: u64 = 4096;
@@ -123,7 +123,7 @@ impl LogWriter {
     fn is_low(&mut self, more: u64) -> bool {
         self.since_look = self.since_look.saturating_add(more);
         if self.since_look >= LOOK_AFTER || self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
-            self.low = disk::free(&self.path).is_some_and(|free| free < self.quota.free);
+            self.low = disk_space::free(&self.path).is_some_and(|free| free < self.quota.free);
             (self.since_look, self.looked) = (0, Some(Instant::now()));
         }
         self.low
