@@ -10,19 +10,11 @@ use std::fmt::Write;
 use mlplatform_client::protocol::token;
 use pyo3::{
     prelude::*,
+    sync::PyOnceLock,
     types::{PyDict, PyInt, PyList, PySlice, PyString},
 };
 
-use crate::{
-    exit,
-    serializers::{
-        audit::MLPAuditEntry,
-        auth::{MLPRegisterTokenInfo, MLPTokenInfo},
-        datetime_class,
-        spark_jobs::{K8sSparkEvent, K8sSparkJobInfo, K8sSparkJobInfoDetail},
-        spark_proxy::K8sClusterInfo,
-    },
-};
+use crate::{exit, times::datetime_class};
 
 /// Of a longer list so many rows are shown: half of them from its beginning, half from its end.
 const ROWS: usize = 100;
@@ -175,16 +167,22 @@ fn face_named(class: &str) -> Option<&'static Face> {
     FACES.iter().find(|face| face.class == class)
 }
 
-/// Of an object of ours; one of somebody else's that has such a name has none.
+/// The classes of [`FACES`], in that order.
+static CLASSES: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
+
+/// Takes the classes from the module that exports them. None of them can be subclassed.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let classes = FACES.iter().map(|face| module.getattr(face.class).map(Bound::unbind));
+    let classes = classes.collect::<PyResult<Vec<_>>>()?;
+    CLASSES.get_or_init(module.py(), || classes);
+    Ok(())
+}
+
+/// By the class itself: another class of the same name is none of ours.
 fn face(item: &Bound<'_, PyAny>) -> Option<&'static Face> {
-    let ours = item.is_instance_of::<MLPTokenInfo>()
-        || item.is_instance_of::<MLPRegisterTokenInfo>()
-        || item.is_instance_of::<K8sClusterInfo>()
-        || item.is_instance_of::<K8sSparkJobInfo>()
-        || item.is_instance_of::<K8sSparkJobInfoDetail>()
-        || item.is_instance_of::<K8sSparkEvent>()
-        || item.is_instance_of::<MLPAuditEntry>();
-    ours.then(|| item.get_type().name().ok()).flatten().and_then(|name| face_named(&name.to_string_lossy()))
+    let class = item.get_type();
+    let at = CLASSES.get(item.py())?.iter().position(|known| class.is(known))?;
+    FACES.get(at)
 }
 
 /// `repr` of a value: the fields that tell it from others, or all of them; long texts are cut.

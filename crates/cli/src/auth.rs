@@ -71,7 +71,7 @@ fn describe(context: &Context) -> Result<(), Failure> {
     let all = Config::describe(context.given(), |name| std::env::var_os(name))?;
     if context.output.is_json() {
         let all = all.iter().map(
-            |line| json!({"setting": line.setting.name, "value": line.value, "from": line.from.tell(line.setting)}),
+            |line| json!({"setting": line.setting.name, "value": line.value, "from": line.from.describe(line.setting)}),
         );
         return context.output.json(&all.collect::<Vec<_>>());
     }
@@ -79,7 +79,7 @@ fn describe(context: &Context) -> Result<(), Failure> {
         .iter()
         .map(|line| {
             let value = line.value.clone();
-            let from = if value.is_some() { line.from.tell(line.setting) } else { "not set".to_owned() };
+            let from = if value.is_some() { line.from.describe(line.setting) } else { "not set".to_owned() };
             [line.setting.name.to_owned(), value.unwrap_or_else(|| "-".to_owned()), from]
         })
         .collect();

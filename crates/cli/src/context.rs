@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mlplatform_client::{Client, Config, Given, config, protocol::clusters::ClusterInfo};
+use mlplatform_client::{
+    Client, Config, Given, config, protocol::clusters::ClusterInfo, settings::REFRESH_TOKEN, sources::Source,
+};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -45,10 +47,10 @@ impl Context {
     }
 
     /// Where the access token comes from.
-    pub(crate) fn token_from(&self) -> Result<config::From, Failure> {
+    pub(crate) fn token_from(&self) -> Result<Source, Failure> {
         let all = Config::describe(self.given(), |name| std::env::var_os(name))?;
-        let token = all.into_iter().find(|line| line.setting.name == config::REFRESH_TOKEN.name);
-        Ok(token.map_or(config::From::Default, |line| line.from))
+        let token = all.into_iter().find(|line| line.setting.name == REFRESH_TOKEN.name);
+        Ok(token.map_or(Source::Default, |line| line.from))
     }
 
     pub(crate) async fn client(&self) -> Result<&Arc<Client>, Failure> {

@@ -1,8 +1,8 @@
 //! `mlp token`: access tokens.
 
 use mlplatform_client::{
-    config::From,
     profile::{Profile, Profiles},
+    sources::Source,
 };
 use mlplatform_protocol::{Secret, TokenInfo};
 
@@ -70,7 +70,7 @@ pub(crate) async fn run(context: &Context, command: Token) -> Result<(), Failure
 
 /// The profile whose token is the one that is rotated: its file will hold a value that has ended.
 async fn own_profile(context: &Context, name: &str) -> Result<Option<(Profiles, String)>, Failure> {
-    let From::Profile(profile) = context.token_from()? else { return Ok(None) };
+    let Source::Profile(profile) = context.token_from()? else { return Ok(None) };
     if context.client().await?.who_am_i(None).await?.name != name {
         return Ok(None);
     }

@@ -8,7 +8,10 @@ use mlplatform_protocol::{
     routes::GetAudit,
 };
 
-use crate::{Client, Error, client::Followed};
+use crate::{
+    client::{Client, Followed},
+    error::Error,
+};
 
 impl Client {
     /// The newest rows that the filters let through, at most `limit` of them (`None`: all), newest first, page after

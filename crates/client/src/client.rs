@@ -11,8 +11,8 @@ use crate::{
     error::Error,
     expiry::Expiry,
     session::Sessions,
-    transport::{Attempts, Deadline, Head, Streamed, Transport},
-    waits::Watches,
+    transport::{Attempts, Deadline, Head, Received, Streamed, Transport},
+    watch::Watches,
 };
 
 /// The most items of one list that are held, page after page …
@@ -29,12 +29,6 @@ pub(crate) struct Followed {
     cursors: HashSet<String>,
     items: usize,
     bytes: usize,
-}
-
-/// An answer, and the number of bytes that it came in.
-pub(crate) struct Sized<T> {
-    pub(crate) answer: T,
-    pub(crate) bytes: usize,
 }
 
 /// Connections and a session for one platform and one access token.
@@ -107,7 +101,7 @@ impl Client {
         &self,
         followed: &mut Followed,
         all: &mut Vec<T>,
-        Sized { answer: page, bytes }: Sized<Page<T>>,
+        Received { answer: page, bytes }: Received<Page<T>>,
     ) -> Result<Option<String>, Error> {
         followed.items = followed.items.saturating_add(page.items.len());
         followed.bytes = followed.bytes.saturating_add(bytes);
@@ -136,7 +130,7 @@ impl Client {
         &self,
         request: &E::Request,
         deadline: Deadline,
-    ) -> Result<Sized<E::Response>, Error> {
+    ) -> Result<Received<E::Response>, Error> {
         self.unless_stopped(self.authorized::<E>(request, deadline)).await
     }
 
@@ -210,7 +204,7 @@ impl Client {
         &self,
         request: &E::Request,
         deadline: Deadline,
-    ) -> Result<Sized<E::Response>, Error> {
+    ) -> Result<Received<E::Response>, Error> {
         let mut attempts = Attempts::of(&E::ROUTE)?;
         if E::ROUTE.access == Access::Public {
             return self.transport.call::<E>(request, None, &mut attempts, deadline).await;

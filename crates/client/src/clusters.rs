@@ -12,7 +12,7 @@ use mlplatform_protocol::{
     token::{self, Shape},
 };
 
-use crate::{Client, Error};
+use crate::{client::Client, error::Error};
 
 impl Client {
     /// All clusters; `timeout` holds for all pages together.

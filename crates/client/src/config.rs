@@ -1,107 +1,22 @@
-//! Settings: one table, one order of precedence (argument, then environment, then profile, then default).
-//!
-//! A profile belongs to its address: where an argument or the environment names another, the settings of the default
-//! profile are those of another platform, and its token must not go there. Nothing of it is used then; one that was named
-//! is an error.
+//! The resolved configuration of a client, each value checked.
 
-use std::{ffi::OsString, fmt, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use mlplatform_protocol::{Secret, token};
 use reqwest::Url;
 
 use crate::{
     error::Error,
-    profile::{self, Profile, Profiles},
     proxy::{self, ProxyChoice},
+    settings::{
+        ALLOW_HTTP, CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, DEFAULT_PROFILE, PROFILE, REFRESH_TOKEN, SETTINGS, Setting,
+        TIMEOUT, URL,
+    },
+    sources::{Found, Given, Purpose, Source, Sources},
 };
-
-/// One line of the table of settings.
-#[derive(Debug)]
-pub struct Setting {
-    /// The argument of `MLPlatform(…)`.
-    pub name: &'static str,
-    /// The environment variable; an empty one counts as unset.
-    pub variable: &'static str,
-    /// When neither is given.
-    pub default: Option<&'static str>,
-    /// Whether its value may be shown.
-    pub secret: bool,
-}
-
-/// The platform's address.
-pub const URL: Setting = Setting {
-    name: "url",
-    variable: "MLP_URL",
-    default: Some("https://msk.cloud.vk.ru/infra/mlplatform"),
-    secret: false,
-};
-/// The access token.
-pub const REFRESH_TOKEN: Setting =
-    Setting { name: "refresh_token", variable: "MLP_REFRESH_TOKEN", default: None, secret: true };
-/// A file of certificate authorities in PEM form: these are trusted, and no others.
-pub const CA_BUNDLE: Setting = Setting { name: "ca_bundle", variable: "MLP_CA_BUNDLE", default: None, secret: false };
-/// A PEM file with the certificate that this client shows, for platforms that demand one.
-pub const CLIENT_CERT: Setting =
-    Setting { name: "client_cert", variable: "MLP_CLIENT_CERT", default: None, secret: false };
-/// A PEM file with its private key.
-pub const CLIENT_KEY: Setting =
-    Setting { name: "client_key", variable: "MLP_CLIENT_KEY", default: None, secret: false };
-/// Seconds for a whole call, retries included. A minute outlasts a restart of the platform and one slow proxy.
-pub const TIMEOUT: Setting = Setting { name: "timeout", variable: "MLP_TIMEOUT", default: Some("60"), secret: false };
-/// `1`: tokens may cross a closed network over plain http.
-pub const ALLOW_HTTP: Setting =
-    Setting { name: "allow_http", variable: "MLP_ALLOW_HTTP", default: Some("0"), secret: false };
-
-/// Which settings that were saved are used.
-pub const PROFILE: Setting =
-    Setting { name: "profile", variable: "MLP_PROFILE", default: Some(profile::DEFAULT), secret: false };
-
-/// Every setting, in the order in which they are documented.
-pub const SETTINGS: [&Setting; 8] =
-    [&URL, &REFRESH_TOKEN, &CA_BUNDLE, &CLIENT_CERT, &CLIENT_KEY, &TIMEOUT, &ALLOW_HTTP, &PROFILE];
-
-/// Those that a profile may have; its token is kept apart.
-pub const IN_PROFILES: [&Setting; 6] = [&URL, &CA_BUNDLE, &CLIENT_CERT, &CLIENT_KEY, &TIMEOUT, &ALLOW_HTTP];
 
 /// A day: longer waits are a mistake in the unit (milliseconds given as seconds).
 const LONGEST_TIMEOUT: f64 = 86_400.0;
-
-/// What the caller gave as arguments.
-#[derive(Clone, Debug, Default)]
-pub struct Given {
-    /// See [`URL`].
-    pub url: Option<String>,
-    /// See [`REFRESH_TOKEN`].
-    pub refresh_token: Option<Secret>,
-    /// See [`CA_BUNDLE`].
-    pub ca_bundle: Option<String>,
-    /// See [`CLIENT_CERT`].
-    pub client_cert: Option<String>,
-    /// See [`CLIENT_KEY`].
-    pub client_key: Option<String>,
-    /// See [`TIMEOUT`].
-    pub timeout: Option<f64>,
-    /// See [`ALLOW_HTTP`].
-    pub allow_http: Option<bool>,
-    /// See [`PROFILE`].
-    pub profile: Option<String>,
-}
-
-impl Given {
-    /// The argument of that name, as a text; the token apart.
-    fn argument(&self, setting: &Setting) -> Option<String> {
-        match setting.name {
-            "url" => self.url.clone(),
-            "ca_bundle" => self.ca_bundle.clone(),
-            "client_cert" => self.client_cert.clone(),
-            "client_key" => self.client_key.clone(),
-            "timeout" => self.timeout.map(|seconds| seconds.to_string()),
-            "allow_http" => self.allow_http.map(|yes| u8::from(yes).to_string()),
-            "profile" => self.profile.as_ref().map(|name| name.trim().to_owned()),
-            _ => None,
-        }
-    }
-}
 
 /// Settings after all sources were asked; nothing is left open.
 #[derive(Clone, Debug)]
@@ -124,26 +39,6 @@ pub struct Config {
     pub proxy: ProxyChoice,
 }
 
-/// A value that was found, and where: errors name both.
-struct Found<'a> {
-    setting: &'a Setting,
-    value: String,
-    from: From,
-}
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
-    /// An argument.
-    Argument,
-    /// The environment variable of the setting.
-    Environment,
-    /// The profile of that name.
-    Profile(String),
-    /// The table of settings.
-    Default,
-}
-
 /// A setting as it was found, for people to read.
 #[derive(Clone, Debug)]
 pub struct Described {
@@ -152,116 +47,7 @@ pub struct Described {
     /// Its value, masked if it is secret; `None`: it is not set.
     pub value: Option<String>,
     /// Where it came from.
-    pub from: From,
-}
-
-impl From {
-    /// In words.
-    #[must_use]
-    pub fn tell(&self, setting: &Setting) -> String {
-        match self {
-            Self::Argument => format!("the argument {}=", setting.name),
-            Self::Environment => format!("the environment variable {}", setting.variable),
-            Self::Profile(name) => format!("the profile '{name}'"),
-            Self::Default => format!("the default of {}", setting.name),
-        }
-    }
-}
-
-impl Found<'_> {
-    fn error(&self, problem: impl fmt::Display) -> Error {
-        let Setting { name, secret, .. } = self.setting;
-        let value = if *secret { "(masked)".to_owned() } else { format!("'{}'", self.value.escape_debug()) };
-        let from = self.from.tell(self.setting);
-        Error::configuration(format!("{name} is {value} (from {from}): {problem}"))
-    }
-}
-
-/// What settings are wanted for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    Use,
-    /// A profile is made, or made anew: it need not be there, nor be for the address that is given.
-    Login,
-}
-
-/// What was given, and what there is beside it.
-struct Sources<E> {
-    given: Given,
-    environment: E,
-    profile: Option<(Profiles, Profile)>,
-}
-
-impl<E: Fn(&str) -> Option<OsString>> Sources<E> {
-    fn new(given: Given, environment: E, purpose: Purpose) -> Result<Self, Error> {
-        let mut sources = Self { given, environment, profile: None };
-        let Some(name) = sources.find(&PROFILE)? else { return Ok(sources) };
-        let need_not_fit = name.from == From::Default || purpose == Purpose::Login;
-        let profiles = Profiles::of(&sources.environment);
-        let Some(profiles) = profiles else {
-            let problem = "neither XDG_CONFIG_HOME nor HOME says where profiles are";
-            return if need_not_fit { Ok(sources) } else { Err(name.error(problem)) };
-        };
-        let Some(profile) = profiles.read(&name.value)? else {
-            if need_not_fit {
-                return Ok(sources);
-            }
-            let all = profiles.names()?;
-            let all =
-                if all.is_empty() { "there are none yet".to_owned() } else { format!("there are {}", all.join(", ")) };
-            let file = profiles.config_file();
-            return Err(name.error(format_args!(
-                "there is no such profile in '{}' ({all}): make it with mlp auth login",
-                file.display()
-            )));
-        };
-        if let Some(other) = sources.find(&URL)?.filter(|url| url.from != From::Default) {
-            let own = profile.settings.get(URL.name).map(String::as_str).or(URL.default).unwrap_or_default();
-            if !is_same(&other.value, own) {
-                if need_not_fit {
-                    return Ok(sources);
-                }
-                return Err(other.error(format_args!(
-                    "the profile '{}' is for '{own}': leave the one or the other out",
-                    profile.name
-                )));
-            }
-        }
-        sources.profile = Some((profiles, profile));
-        Ok(sources)
-    }
-
-    fn find<'s>(&self, setting: &'s Setting) -> Result<Option<Found<'s>>, Error> {
-        let found = |value, from| Ok(Some(Found { setting, value, from }));
-        if let Some(value) = self.given.argument(setting) {
-            return found(value, From::Argument);
-        }
-        if let Some(value) = from_environment(setting, &self.environment)? {
-            return found(value, From::Environment);
-        }
-        if let Some((_, Profile { name, settings, .. })) = &self.profile
-            && let Some(value) = settings.get(setting.name)
-        {
-            return found(value.clone(), From::Profile(name.clone()));
-        }
-        Ok(setting.default.map(|value| Found { setting, value: value.to_owned(), from: From::Default }))
-    }
-
-    /// The access token, and where it came from.
-    fn token(&self) -> Result<(Option<Secret>, From), Error> {
-        let (token, from) = match (&self.given.refresh_token, self.find(&REFRESH_TOKEN)?, &self.profile) {
-            (Some(token), ..) => (Some(token.clone()), From::Argument),
-            (None, Some(found), _) => (Some(Secret::from_pasted(&found.value)), found.from),
-            (None, None, Some((all, own))) => (all.token(&own.name)?, From::Profile(own.name.clone())),
-            (None, None, None) => (None, From::Default),
-        };
-        Ok((token.filter(|token| !token.expose().is_empty()), from))
-    }
-}
-
-fn is_same(one: &str, other: &str) -> bool {
-    let parsed = |text: &str| Url::parse(text.trim().trim_end_matches('/')).ok();
-    parsed(one) == parsed(other)
+    pub from: Source,
 }
 
 impl Config {
@@ -287,8 +73,9 @@ impl Config {
     /// # Errors
     /// When the environment cannot be read.
     pub fn profile(given: &Given, environment: impl Fn(&str) -> Option<OsString>) -> Result<String, Error> {
-        let found = Sources { given: given.clone(), environment, profile: None }.find(&PROFILE)?;
-        Ok(found.map_or_else(|| profile::DEFAULT.to_owned(), |found| found.value))
+        let sources = Sources::without_profile(given.clone(), environment);
+        let found = sources.find(&PROFILE)?;
+        Ok(found.map_or_else(|| DEFAULT_PROFILE.to_owned(), |found| found.value))
     }
 
     fn from_sources(sources: &Sources<impl Fn(&str) -> Option<OsString>>) -> Result<Self, Error> {
@@ -316,7 +103,11 @@ impl Config {
         // What stays on this machine asks no proxy, whatever the environment says. A variable that is not UTF-8 is set all
         // the same: whoever reads it says so, and does not pass it over.
         let variable = |name: &str| (sources.environment)(name).map(|value| value.to_string_lossy().into_owned());
-        let proxy = if is_loopback(&url) { ProxyChoice::Direct } else { proxy::choose(&url, variable)? };
+        let proxy = if is_loopback(&url) {
+            ProxyChoice::Direct
+        } else {
+            proxy::choose(&url, variable).map_err(Error::configuration)?
+        };
         Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http, proxy })
     }
 
@@ -333,7 +124,7 @@ impl Config {
                 return Ok(Described { setting, value, from: token_from.clone() });
             }
             let found = sources.find(setting)?;
-            let (value, from) = found.map_or((None, From::Default), |found| (Some(found.value), found.from));
+            let (value, from) = found.map_or((None, Source::Default), |found| (Some(found.value), found.from));
             Ok(Described { setting, value: value.map(|value| token::mask(&value)), from })
         });
         all.collect()
@@ -344,22 +135,6 @@ impl Config {
 fn masked(token: &str) -> String {
     let kind = token.split_once('_').map_or("", |(kind, _)| kind);
     if kind.len() == 4 && kind.starts_with("mlp") { format!("{kind}_…") } else { "(masked)".to_owned() }
-}
-
-/// What the variable holds, if anything.
-fn from_environment(
-    setting: &Setting,
-    environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<Option<String>, Error> {
-    let Some(value) = environment(setting.variable) else { return Ok(None) };
-    let value = value.into_string().map_err(|_| {
-        // To go on with the default would be to talk to somebody else than was meant.
-        Error::configuration(format!(
-            "{} (from the environment variable {}) is not UTF-8: write it in UTF-8, or give {}= as an argument",
-            setting.name, setting.variable, setting.name
-        ))
-    })?;
-    Ok(Some(value).filter(|value| !value.trim().is_empty()))
 }
 
 fn flag(found: &Found<'_>) -> Result<bool, Error> {
@@ -424,6 +199,7 @@ fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::{Profile, Profiles};
 
     fn resolve(given: Given, environment: &[(&str, &str)]) -> Result<Config, String> {
         let lookup =
@@ -543,7 +319,7 @@ mod tests {
                 .unwrap();
         let line = |name: &str| {
             let found = told.iter().find(|line| line.setting.name == name).unwrap();
-            format!("{} {}", found.value.as_deref().unwrap_or("none"), found.from.tell(found.setting))
+            format!("{} {}", found.value.as_deref().unwrap_or("none"), found.from.describe(found.setting))
         };
         assert_eq!(line("url"), "https://other.example the profile 'other'");
         assert_eq!(line("refresh_token"), "(masked) the profile 'other'");

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use mlplatform_protocol::{ErrorBody, ErrorCode, Explanation, Route, headers, token};
 use serde_json::Value;
 
-use crate::{config, failure::Problem, proxy::Proxy};
+use crate::{failure::Problem, proxy::Proxy, settings};
 
 /// An error of a call. Cheap to clone: callers that waited for one exchange share its error.
 #[derive(Clone)]
@@ -121,7 +121,7 @@ impl Error {
             format!(
                 "give it as MLPlatform(\"<access token>\") or in the environment variable {}; \
              who has none redeems a registration token with create_refresh_token(), which needs no token",
-                config::REFRESH_TOKEN.variable
+                settings::REFRESH_TOKEN.variable
             ),
         )
     }
@@ -148,7 +148,7 @@ impl Error {
         Self::new(Kind::Foreign { status }, &format!("{address} answered {status}, but not as an ML platform does: {what}"))
             .hinting(format!(
                 "check the platform's address: it comes from url= or the environment variable {}, and ends where '/v1_0/' would begin",
-                config::URL.variable
+                settings::URL.variable
             ))
     }
 
@@ -181,7 +181,7 @@ impl Error {
     pub(crate) fn timeout(seconds: f64, doing: &str) -> Self {
         Self::new(Kind::Timeout, &format!("no answer within {seconds} s ({doing})")).hinting(format!(
             "the platform is slow or out of reach; a longer wait is set with timeout= (seconds) or {}",
-            config::TIMEOUT.variable
+            settings::TIMEOUT.variable
         ))
     }
 

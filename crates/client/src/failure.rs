@@ -5,8 +5,8 @@ use std::{error::Error as StdError, io};
 use rustls::{AlertDescription, CertificateError};
 
 use crate::{
-    config::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, URL},
     retry::Outcome,
+    settings::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, URL},
 };
 
 /// Why there is no answer.

@@ -20,10 +20,11 @@ use tokio::{
 };
 
 use crate::{
-    Client, Error, Kind,
+    client::Client,
+    error::{Error, Kind},
     jobs::job,
+    outage::Outage,
     transport::{Deadline, Head},
-    waits::Outage,
 };
 
 /// A line that is longer is given in pieces.

@@ -17,7 +17,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::{Client, Error, Kind, clusters::cluster_id, transport::Streamed};
+use crate::{
+    client::Client,
+    clusters::cluster_id,
+    error::{Error, Kind},
+    transport::Streamed,
+};
 
 /// A notebook that is run from top to bottom asks for the log right behind the submit: a job so young is waited for.
 const YOUTH: Duration = Duration::from_secs(60);

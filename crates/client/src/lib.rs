@@ -19,21 +19,26 @@ pub mod jobs;
 pub mod login;
 mod object_form;
 pub mod objects;
+mod outage;
 pub mod profile;
 mod proxy;
 mod retry;
 mod session;
+pub mod settings;
+pub mod sources;
 mod tls;
 pub mod tokens;
 mod transport;
 pub mod waits;
+mod watch;
 
 pub use client::Client;
-pub use config::{Config, Given};
+pub use config::Config;
 pub use error::{Error, Kind};
 pub use expiry::Expiry;
 pub use mlplatform_protocol as protocol;
 pub use proxy::{Proxy, ProxyChoice};
+pub use sources::Given;
 
 /// The version of this package, sent as `User-Agent: mlplatform-client/VERSION`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,9 +8,12 @@ use mlplatform_protocol::{
 };
 
 use crate::{
-    Client, Config, Error, Given,
-    config::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, PROFILE, URL},
+    client::Client,
+    config::Config,
+    error::Error,
     profile::{Profile, Profiles},
+    settings::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, PROFILE, REFRESH_TOKEN, URL},
+    sources::Given,
 };
 
 /// Everything but the token: where it will be checked, and where it will be kept.
@@ -117,7 +120,7 @@ impl Login {
 #[must_use]
 pub fn overridden(environment: impl Fn(&str) -> Option<OsString>, profile: &str) -> Option<String> {
     let set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
-    let token = crate::config::REFRESH_TOKEN.variable;
+    let token = REFRESH_TOKEN.variable;
     if set(token) {
         return Some(format!("{token} is set, and comes before the profile: unset it"));
     }

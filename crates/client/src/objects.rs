@@ -20,7 +20,7 @@ use mlplatform_protocol::{
 };
 use tokio::io::AsyncReadExt;
 
-use crate::{Client, Error, clusters::cluster_id, object_form};
+use crate::{client::Client, clusters::cluster_id, error::Error, object_form};
 
 impl Client {
     /// Makes a secret of a YAML file.

@@ -9,8 +9,6 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use crate::error::Error;
-
 /// What the environment says about proxies, for one address.
 #[derive(Clone, Debug)]
 pub enum ProxyChoice {
@@ -49,7 +47,7 @@ impl Proxy {
 }
 
 /// Asks the environment. Of two spellings the lower-case one counts, and an empty variable counts as none.
-pub(crate) fn choose(url: &Url, environment: impl Fn(&str) -> Option<String>) -> Result<ProxyChoice, Error> {
+pub(crate) fn choose(url: &Url, environment: impl Fn(&str) -> Option<String>) -> Result<ProxyChoice, String> {
     let find = |names: &[&'static str]| {
         names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()).map(|value| (*name, value)))
     };
@@ -66,11 +64,11 @@ pub(crate) fn choose(url: &Url, environment: impl Fn(&str) -> Option<String>) ->
     match read(&value) {
         Ok((url, credentials)) => Ok(ProxyChoice::Through(Proxy { variable, url, credentials })),
         // The value is not repeated: it may hold a password, and where that begins is what could not be read.
-        Err(problem) => Err(Error::configuration(format!(
+        Err(problem) => Err(format!(
             "the environment variable {variable} (its value is masked) names no proxy that can be used: {problem}; write \
              it like http://proxy.example:3128 or http://user:password@proxy.example:3128, or name the platform's host in \
              NO_PROXY"
-        ))),
+        )),
     }
 }
 

@@ -11,8 +11,8 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::{
-    config::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, Setting},
     error::Error,
+    settings::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, Setting},
 };
 
 /// The authorities of a file; these are trusted, and no others.

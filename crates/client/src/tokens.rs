@@ -15,7 +15,7 @@ use mlplatform_protocol::{
     },
 };
 
-use crate::{Client, Error, session::damaged};
+use crate::{client::Client, error::Error, session::damaged};
 
 impl Client {
     /// Makes a registration token and returns its value, which nobody can ask for again.

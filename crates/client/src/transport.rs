@@ -12,7 +12,6 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    client::Sized,
     config::Config,
     error::Error,
     failure::{Problem, causes},
@@ -37,6 +36,12 @@ const LARGEST_REFUSAL: usize = 1024 * 1024;
 /// The longest log, or part of one, that is held in memory. A notebook has a few gigabytes, and Python's text of it
 /// takes as much again.
 const LARGEST_STREAM: usize = 512 * 1024 * 1024;
+
+/// An answer, and the number of bytes that it came in.
+pub(crate) struct Received<T> {
+    pub(crate) answer: T,
+    pub(crate) bytes: usize,
+}
 
 pub(crate) struct Transport {
     http: Http,
@@ -189,7 +194,7 @@ impl Transport {
         bearer: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
-    ) -> Result<Sized<E::Response>, Error> {
+    ) -> Result<Received<E::Response>, Error> {
         let route = E::ROUTE;
         let prepared = self.prepare(&route, request, bearer)?;
         let mut last = None;
@@ -206,7 +211,7 @@ impl Transport {
                     let retry_after = retry_after(&headers);
                     let request_id = text_of(&headers, headers::REQUEST_ID);
                     let ending = self.read::<E>(status, &headers, &body, retry_after);
-                    let ending = ending.map(|answer| Sized { answer, bytes: body.len() });
+                    let ending = ending.map(|answer| Received { answer, bytes: body.len() });
                     let ending = ending.map_err(|error| error.after(attempts.made, request_id));
                     (Outcome::Answered { status, retry_after }, ending)
                 }

@@ -7,7 +7,7 @@
 //!
 //! What is not in the table is not refused: a newer operator may know it.
 
-use super::{Part, RESTART_TYPES, SPEC_TYPES};
+use super::model::{API_VERSION, KIND, Part, RESTART_TYPES, SPEC_TYPES};
 
 /// A row of the table.
 #[derive(Debug)]
@@ -80,8 +80,8 @@ const fn must(name: &'static str, ty: Type) -> Field {
 }
 
 pub(super) const ROOT: &[&[Field]] = &[&[
-    must("apiVersion", Type::OneOf(&[super::API_VERSION])),
-    must("kind", Type::OneOf(&[super::KIND])),
+    must("apiVersion", Type::OneOf(&[API_VERSION])),
+    must("kind", Type::OneOf(&[KIND])),
     must("metadata", Type::Fields(&[METADATA])),
     must("spec", Type::Fields(&[SPEC])),
     may("status", Type::Map),
@@ -300,4 +300,12 @@ fn distance(a: &str, b: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
+}
+
+/// Every field that the operator knows in `spec` (`""`), `driver` and `executor`, with its section.
+pub fn known_fields() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = |section: &'static str, fields: &'static [&'static [Field]]| {
+        fields.iter().flat_map(|fields| fields.iter()).map(move |field| (section, field.name))
+    };
+    of("", &[SPEC]).chain(of("driver", settings(Part::Driver))).chain(of("executor", settings(Part::Executor)))
 }

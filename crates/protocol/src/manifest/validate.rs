@@ -1,8 +1,10 @@
 //! The operator's rules, told to somebody who does not know them.
 
 use super::{
-    API_VERSION, Cpu, KIND, Manifest, Memory, Problem,
-    quantity::{self, NotAQuantity},
+    document::Manifest,
+    model::{API_VERSION, KIND},
+    problem::Problem,
+    quantity::{self, Cpu, Memory, NotAQuantity},
     schema::{self, Field, Type},
 };
 use crate::yaml::{Kind, Mapping, Node, Scalar, Value};

@@ -1,6 +1,7 @@
 mod mutations;
 
 use super::*;
+use crate::yaml::{Mapping, Node};
 
 const SMALL: &str = "apiVersion: sparkoperator.k8s.io/v1beta2
 kind: SparkApplication
@@ -26,7 +27,7 @@ fn only(more: &str) -> String {
 }
 
 fn settings(yaml: &str) -> Mapping {
-    Manifest::read(yaml).unwrap().0
+    Manifest::read(yaml).unwrap().root().clone()
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Every field of the table, one after the other: missing, null, empty, of another type, out of its range.
 
 use super::*;
-use crate::manifest::schema::{self, Field, Type};
+use crate::{
+    manifest::schema::{self, Field, Type},
+    yaml::{self, Value},
+};
 
 fn yaml(text: &str) -> Node {
     yaml::read(text).unwrap()
