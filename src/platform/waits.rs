@@ -144,7 +144,7 @@ impl MLPlatform {
     }
 }
 
-/// What is called with each update: what shows it, if anything does, before what the caller gave.
+/// The function to call with each update: the progress line, if it is shown, and then the caller's.
 fn shown(
     py: Python<'_>,
     on_update: Option<Py<PyAny>>,
@@ -155,8 +155,8 @@ fn shown(
     if progress == Some(false) {
         return Ok(on_update);
     }
-    let watch = py.import("mlplatform_client._progress")?.getattr("watch")?;
-    let both = watch.call1((on_update, progress, !awaited))?;
+    let of_job = py.import("mlplatform_client._progress")?.getattr("of_job")?;
+    let both = of_job.call1((on_update, progress, !awaited))?;
     Ok((!both.is_none()).then(|| both.unbind()))
 }
 

@@ -60,8 +60,10 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
             let mut options = OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
             let client = Arc::clone(client);
-            let size =
-                client.save_spark_job_logs(&id, &name, file, follow, context.patience()?).await?.map_err(failed)?;
+            let size = client
+                .save_spark_job_logs(&id, &name, file, follow, context.patience()?, |_| ())
+                .await?
+                .map_err(failed)?;
             output.say(&format!("'{}' has {size} bytes", path.display()))
         }
         Job::Wait { name, until, .. } => {
@@ -110,7 +112,7 @@ async fn submit(context: &Context, submit: Submit) -> Result<(), Failure> {
     let id = context.cluster(submit.cluster.cluster.as_deref()).await?;
     let client = context.client().await?;
     let json = manifest::to_json(&manifest);
-    let job = client.spark_submit_job(&id, json, submit.program.as_deref(), None).await?;
+    let job = client.spark_submit_job(&id, json, submit.program.as_deref(), None, None).await?;
     context.output.say(&format!("the job '{}' is submitted: {}", job.job_name, job.ui_url))?;
     if submit.follow {
         let stream = LogStream::new(Arc::clone(client), &id, &job.job_name, None, true, context.patience()?)?;

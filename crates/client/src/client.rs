@@ -8,10 +8,12 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
+    deadline::Deadline,
     error::Error,
     expiry::Expiry,
     session::Sessions,
-    transport::{Attempts, Deadline, Head, Received, Streamed, Transport},
+    transport::{Attempts, Head, Received, Streamed, Transport},
+    upload::OnSent,
     watch::Watches,
 };
 
@@ -131,7 +133,17 @@ impl Client {
         request: &E::Request,
         deadline: Deadline,
     ) -> Result<Received<E::Response>, Error> {
-        self.unless_stopped(self.authorized::<E>(request, deadline)).await
+        self.unless_stopped(self.authorized::<E>(request, deadline, None)).await
+    }
+
+    /// The same for a large request; `on_sent` is called while its body is sent.
+    pub(crate) async fn upload<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        deadline: Deadline,
+        on_sent: Option<OnSent>,
+    ) -> Result<E::Response, Error> {
+        Ok(self.unless_stopped(self.authorized::<E>(request, deadline, on_sent)).await?.answer)
     }
 
     /// One call whose answer is a stream; see [`Transport::stream`].
@@ -204,8 +216,10 @@ impl Client {
         &self,
         request: &E::Request,
         deadline: Deadline,
+        on_sent: Option<OnSent>,
     ) -> Result<Received<E::Response>, Error> {
         let mut attempts = Attempts::of(&E::ROUTE)?;
+        attempts.on_sent = on_sent;
         if E::ROUTE.access == Access::Public {
             return self.transport.call::<E>(request, None, &mut attempts, deadline).await;
         }

@@ -21,10 +21,11 @@ use tokio::{
 
 use crate::{
     client::Client,
+    deadline::Deadline,
     error::{Error, Kind},
     jobs::job,
     outage::Outage,
-    transport::{Deadline, Head},
+    transport::Head,
 };
 
 /// A line that is longer is given in pieces.
@@ -231,11 +232,11 @@ impl Lines {
 }
 
 impl Client {
-    /// Writes a log to a file, behind what is in it already; gives the number of bytes that it then has. The inner error is
-    /// the file's.
+    /// Appends a log to a file that holds the first part of it, or nothing; returns the size of the file. The inner error is
+    /// the file's. `on_written` is called with the size after each write.
     ///
     /// # Errors
-    /// See [`crate::Kind`]. [`Kind::Argument`]: what is in the file is not the begin of the log.
+    /// See [`crate::Kind`]. [`Kind::Argument`]: the content of the file is not the beginning of the log.
     pub async fn save_spark_job_logs(
         self: Arc<Self>,
         cluster: &str,
@@ -243,6 +244,7 @@ impl Client {
         file: File,
         follow: bool,
         timeout: Option<Duration>,
+        on_written: impl Fn(u64) + Send,
     ) -> Result<io::Result<u64>, Error> {
         let mut stream = LogStream::new(self, cluster, job_name, None, follow, timeout)?;
         let (mut file, size, known) = match on_disk(move || end_of(file)).await {
@@ -277,6 +279,7 @@ impl Client {
                 Ok(file) => file,
                 Err(problem) => return Ok(Err(problem)),
             };
+            on_written(written);
         }
     }
 }

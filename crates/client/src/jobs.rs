@@ -22,6 +22,7 @@ use crate::{
     clusters::cluster_id,
     error::{Error, Kind},
     transport::Streamed,
+    upload::OnSent,
 };
 
 /// A notebook that is run from top to bottom asks for the log right behind the submit: a job so young is waited for.
@@ -49,11 +50,12 @@ impl Client {
         manifest: Value,
         pycode: Option<&Path>,
         timeout: Option<Duration>,
+        on_sent: Option<OnSent>,
     ) -> Result<JobInfo, Error> {
         let deadline = self.deadline(timeout);
         let pycode = pycode.map(read).transpose()?;
         let request = SubmitJobRequest { cluster_id: cluster_id(cluster)?, manifest, pycode };
-        self.call::<SparkSubmitJob>(&request, deadline).await
+        self.upload::<SparkSubmitJob>(&request, deadline, on_sent).await
     }
 
     /// All jobs of a cluster, in the order of their submitting.

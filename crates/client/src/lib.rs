@@ -11,6 +11,7 @@ pub mod audit;
 mod client;
 pub mod clusters;
 pub mod config;
+mod deadline;
 pub mod error;
 mod expiry;
 mod failure;
@@ -29,6 +30,7 @@ pub mod sources;
 mod tls;
 pub mod tokens;
 mod transport;
+pub mod upload;
 pub mod waits;
 mod watch;
 

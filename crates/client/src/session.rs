@@ -13,9 +13,10 @@ use mlplatform_protocol::{Endpoint, Secret, TokenKind, routes::CreateSession, to
 use tokio::time::Instant;
 
 use crate::{
+    deadline::Deadline,
     error::{Error, Kind},
     expiry::{self, Expiry},
-    transport::{Attempts, Deadline, Transport},
+    transport::{Attempts, Transport},
 };
 
 /// A session is renewed when less than a tenth of its life, or less than this, is left: a call that starts now

@@ -9,15 +9,17 @@ use reqwest::{
     redirect,
 };
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout_at};
 
 use crate::{
     config::Config,
+    deadline::Deadline,
     error::Error,
     failure::{Problem, causes},
     proxy::{Proxy, ProxyChoice},
     retry::{Decision, Outcome, decide},
     tls,
+    upload::{self, OnSent},
 };
 
 /// Longer than any healthy connection takes, short enough that a dead address is told within the call.
@@ -49,42 +51,12 @@ pub(crate) struct Transport {
     proxy: Option<Proxy>,
 }
 
-/// A call's time: when it ends, and what it was, for the error.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
-    at: Instant,
-    whole: Duration,
-}
-
-impl Deadline {
-    pub(crate) fn after(whole: Duration) -> Self {
-        let now = Instant::now();
-        // A wait beyond what the clock can count is a year.
-        let at = now.checked_add(whole).unwrap_or(now + Duration::from_secs(31_536_000));
-        Self { at, whole }
-    }
-
-    pub(crate) fn left(&self) -> Duration {
-        self.at.saturating_duration_since(Instant::now())
-    }
-
-    pub(crate) fn at(&self) -> Instant {
-        self.at
-    }
-
-    pub(crate) fn whole(&self) -> Duration {
-        self.whole
-    }
-
-    pub(crate) fn passed(&self, doing: &str) -> Error {
-        Error::timeout(self.whole.as_secs_f64(), doing)
-    }
-}
-
-/// The attempts of one intention: their number, and the key that tells the server that they are one.
+/// The attempts of one operation: their number, and the idempotency key that they share.
 pub(crate) struct Attempts {
     key: Option<String>,
     made: u32,
+    /// Is called while the body of an attempt is sent.
+    pub(crate) on_sent: Option<OnSent>,
 }
 
 impl Attempts {
@@ -93,11 +65,15 @@ impl Attempts {
             Repeat::Harmless => None,
             Repeat::Keyed => Some(random_key()?),
         };
-        Ok(Self { key, made: 0 })
+        Ok(Self { key, made: 0, on_sent: None })
     }
 
     fn next(&mut self, request: RequestBuilder) -> RequestBuilder {
         self.made += 1;
+        let request = match &self.on_sent {
+            Some(on_sent) => upload::reporting(request, on_sent),
+            None => request,
+        };
         match &self.key {
             None => request,
             Some(key) => request.header(headers::IDEMPOTENCY_KEY, key).header(headers::IDEMPOTENCY_ATTEMPT, self.made),

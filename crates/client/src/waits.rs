@@ -19,10 +19,10 @@ use tokio::time::{sleep, timeout_at};
 use crate::{
     client::Client,
     clusters::cluster_id,
+    deadline::Deadline,
     error::Error,
     jobs::job,
     outage::Outage,
-    transport::Deadline,
     watch::{Update, Waiter, Watch, Watched, locked},
 };
 
