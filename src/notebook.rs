@@ -32,7 +32,7 @@ const BAD: &str = "var(--jp-error-color1,#e53935)";
 const OVER: &str = "var(--jp-ui-font-color3,#888888)";
 
 /// How the objects of a class are shown.
-struct Face {
+struct View {
     class: &'static str,
     /// What one and what several of them are called.
     one: &'static str,
@@ -54,8 +54,8 @@ const fn column(heading: &'static str, fields: &'static [&'static str]) -> Colum
     Column { heading, fields, link: None }
 }
 
-const FACES: &[Face] = &[
-    Face {
+const VIEWS: &[View] = &[
+    View {
         class: "MLPTokenInfo",
         one: "access token",
         many: "access tokens",
@@ -71,7 +71,7 @@ const FACES: &[Face] = &[
             column("Id", &["id"]),
         ],
     },
-    Face {
+    View {
         class: "MLPRegisterTokenInfo",
         one: "registration token",
         many: "registration tokens",
@@ -90,7 +90,7 @@ const FACES: &[Face] = &[
             column("Id", &["id"]),
         ],
     },
-    Face {
+    View {
         class: "K8sClusterInfo",
         one: "cluster",
         many: "clusters",
@@ -107,7 +107,7 @@ const FACES: &[Face] = &[
             column("Id", &["id"]),
         ],
     },
-    Face {
+    View {
         class: "K8sSparkJobInfo",
         one: "job",
         many: "jobs",
@@ -118,7 +118,7 @@ const FACES: &[Face] = &[
             column("Submitted", &["created_at"]),
         ],
     },
-    Face {
+    View {
         class: "K8sSparkJobInfoDetail",
         one: "job",
         many: "jobs",
@@ -131,7 +131,7 @@ const FACES: &[Face] = &[
             column("Reason", &["pod_state_reason", "pod_status_reason"]),
         ],
     },
-    Face {
+    View {
         class: "K8sSparkEvent",
         one: "event",
         many: "events",
@@ -144,7 +144,7 @@ const FACES: &[Face] = &[
             column("Message", &["message"]),
         ],
     },
-    Face {
+    View {
         class: "MLPAuditEntry",
         one: "entry of the audit",
         many: "entries of the audit",
@@ -163,38 +163,38 @@ const FACES: &[Face] = &[
     },
 ];
 
-fn face_named(class: &str) -> Option<&'static Face> {
-    FACES.iter().find(|face| face.class == class)
+fn view_named(class: &str) -> Option<&'static View> {
+    VIEWS.iter().find(|view| view.class == class)
 }
 
-/// The classes of [`FACES`], in that order.
+/// The classes of [`VIEWS`], in that order.
 static CLASSES: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
 
 /// Takes the classes from the module that exports them. None of them can be subclassed.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    let classes = FACES.iter().map(|face| module.getattr(face.class).map(Bound::unbind));
+    let classes = VIEWS.iter().map(|view| module.getattr(view.class).map(Bound::unbind));
     let classes = classes.collect::<PyResult<Vec<_>>>()?;
     CLASSES.get_or_init(module.py(), || classes);
     Ok(())
 }
 
 /// By the class itself: another class of the same name is none of ours.
-fn face(item: &Bound<'_, PyAny>) -> Option<&'static Face> {
+fn view(item: &Bound<'_, PyAny>) -> Option<&'static View> {
     let class = item.get_type();
     let at = CLASSES.get(item.py())?.iter().position(|known| class.is(known))?;
-    FACES.get(at)
+    VIEWS.get(at)
 }
 
 /// `repr` of a value: the fields that tell it from others, or all of them; long texts are cut.
 pub(crate) fn short_repr(item: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<String> {
     let class = item.get_type().name()?.to_string();
-    let face = face_named(&class);
+    let view = view_named(&class);
     let mut shown = Vec::with_capacity(fields.len());
-    for field in face.map_or(fields, |face| face.short) {
+    for field in view.map_or(fields, |view| view.short) {
         let field = field.trim_start_matches("r#");
         shown.push(format!("{field}={}", short(&item.getattr(field)?)?));
     }
-    Ok(match face {
+    Ok(match view {
         Some(_) => format!("<{class} {}>", shown.join(" ")),
         None => format!("{class}({})", shown.join(", ")),
     })
@@ -268,23 +268,23 @@ pub(crate) fn plain(items: &Bound<'_, PyList>) -> PyResult<String> {
 pub(crate) fn table(items: &Bound<'_, PyList>) -> PyResult<Option<String>> {
     let _inside = exit::enter(items.py());
     let shown = Shown::of(items);
-    let Some(face) = shown.rows().next().and_then(face) else { return Ok(None) };
+    let Some(view) = shown.rows().next().and_then(view) else { return Ok(None) };
     let mut rows = Vec::with_capacity(ROWS);
     for item in shown.rows() {
-        if self::face(item).is_none_or(|other| other.class != face.class) {
+        if self::view(item).is_none_or(|other| other.class != view.class) {
             return Ok(None);
         }
-        let cells = face.columns.iter().map(|column| column.cell(item));
+        let cells = view.columns.iter().map(|column| column.cell(item));
         rows.push(cells.collect::<PyResult<Vec<_>>>()?);
     }
     // A column in which nothing stands is left out.
     let used: Vec<bool> =
-        (0..face.columns.len()).map(|at| rows.iter().any(|row| row.get(at).is_some_and(Option::is_some))).collect();
+        (0..view.columns.len()).map(|at| rows.iter().any(|row| row.get(at).is_some_and(Option::is_some))).collect();
     let columns = used.iter().filter(|used| **used).count();
     let count = shown.first.len() + shown.left_out + shown.last.len();
-    let mut html = Html::begin(&format!("{count} {}", if count == 1 { face.one } else { face.many }));
+    let mut html = Html::begin(&format!("{count} {}", if count == 1 { view.one } else { view.many }));
     html.raw("<thead><tr>");
-    for (column, _) in face.columns.iter().zip(&used).filter(|(_, used)| **used) {
+    for (column, _) in view.columns.iter().zip(&used).filter(|(_, used)| **used) {
         html.raw("<th scope=\"col\" style=\"text-align:left\">").text(column.heading).raw("</th>");
     }
     html.raw("</tr></thead><tbody>");
@@ -318,10 +318,10 @@ pub(crate) fn mimebundle<'py>(items: &Bound<'py, PyList>) -> PyResult<Bound<'py,
     Ok(bundle)
 }
 
-/// One object, a field a row; `None` for a class without a face.
+/// One object, a field a row; `None` for a class without a view.
 pub(crate) fn card(item: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<Option<String>> {
-    let Some(face) = face(item) else { return Ok(None) };
-    let mut html = Html::begin(face.class);
+    let Some(view) = view(item) else { return Ok(None) };
+    let mut html = Html::begin(view.class);
     html.raw("<tbody>");
     for field in fields.iter().map(|field| field.trim_start_matches("r#")) {
         html.raw("<tr><th scope=\"row\" style=\"text-align:left\">").text(field).raw("</th>");

@@ -30,7 +30,7 @@ pub(crate) fn datetime(py: Python<'_>, at: Timestamp) -> PyResult<Py<PyAny>> {
     let text = at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string();
     let read = datetime_class(py)?.call_method1("fromisoformat", (text,));
     // Of all years Python knows those from 1 to 9999.
-    read.map(Bound::unbind).map_err(|_| errors::raise(py, &Error::beyond(&format!("the time {at}"))))
+    read.map(Bound::unbind).map_err(|_| errors::raise(py, &Error::out_of_range(&format!("the time {at}"))))
 }
 
 /// The same, or `None`.

@@ -81,19 +81,19 @@ impl MLPlatform {
         let manifest = arguments::manifest("manifest", manifest)?;
         let pycode_file_path = pycode_file_path.map(|path| path.read(py, "pycode_file_path")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let origin = Origin { platform: Self::face(slf)?, cluster_id: cluster_id.clone() };
+        let origin = Origin { platform: Self::public_object(slf)?, cluster_id: cluster_id.clone() };
         let on_update = match &pycode_file_path {
             Some(path) => transfer_line(py, path, true, progress, slf.get().awaited)?,
             None => None,
         };
         let is_shown = on_update.is_some();
-        slf.get().call_telling(
+        slf.get().call_with_updates(
             &inside,
-            |client, tell| async move {
+            |client, reporter| async move {
                 let throttle = Throttle::default();
                 let report = move |sent, total| {
                     if sent == total || throttle.is_due() {
-                        tell.tell((sent, Some(total)));
+                        reporter.report((sent, Some(total)));
                     }
                 };
                 let on_sent: Option<OnSent> = if is_shown { Some(Arc::new(report)) } else { None };
@@ -135,7 +135,7 @@ impl MLPlatform {
         arguments::ignore_unknown(py, "spark_jobs_list", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let (platform, of) = (Self::face(slf)?, cluster_id.clone());
+        let (platform, of) = (Self::public_object(slf)?, cluster_id.clone());
         slf.get().call(
             &inside,
             |client| async move { client.spark_jobs_list(&cluster_id, timeout).await },
@@ -333,13 +333,13 @@ impl MLPlatform {
         })?;
         let on_update = transfer_line(py, &path, false, progress, self.awaited)?;
         let last_update = on_update.as_ref().map(|on_update| on_update.clone_ref(py));
-        self.call_telling(
+        self.call_with_updates(
             &inside,
-            |client, tell| async move {
+            |client, reporter| async move {
                 let throttle = Throttle::default();
                 let on_written = move |size| {
                     if throttle.is_due() {
-                        tell.tell((size, None));
+                        reporter.report((size, None));
                     }
                 };
                 client.save_spark_job_logs(&cluster_id, &job_name, file, follow, timeout, on_written).await

@@ -41,7 +41,7 @@ impl Context {
     }
 
     /// How long a wait may take, if that was said; a time for single calls is none for waits.
-    pub(crate) fn patience(&self) -> Result<Option<Duration>, Failure> {
+    pub(crate) fn wait_timeout(&self) -> Result<Option<Duration>, Failure> {
         let wrong = |problem| Failure::usage(format!("--timeout: {problem}"));
         self.global.timeout.map(config::timeout).transpose().map_err(wrong)
     }

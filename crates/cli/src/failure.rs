@@ -9,7 +9,7 @@ use mlplatform_client::{Error, Kind};
 #[repr(u8)]
 pub enum Code {
     /// It is done.
-    Well = 0,
+    Success = 0,
     /// It is not; also a job that was waited for and failed.
     Failed = 1,
     /// The command or a setting cannot be meant.

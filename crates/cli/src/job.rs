@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
             output.one(&job, &fields)
         }
         Job::Logs { name, tail, follow, output: None, .. } => {
-            let stream = LogStream::new(Arc::clone(client), &id, &name, tail, follow, context.patience()?)?;
+            let stream = LogStream::new(Arc::clone(client), &id, &name, tail, follow, context.wait_timeout()?)?;
             show(context, &name, stream).await
         }
         Job::Logs { name, follow, output: Some(path), .. } => {
@@ -61,7 +61,7 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
             let client = Arc::clone(client);
             let size = client
-                .save_spark_job_logs(&id, &name, file, follow, context.patience()?, |_| ())
+                .save_spark_job_logs(&id, &name, file, follow, context.wait_timeout()?, |_| ())
                 .await?
                 .map_err(failed)?;
             output.say(&format!("'{}' has {size} bytes", path.display()))
@@ -115,7 +115,7 @@ async fn submit(context: &Context, submit: Submit) -> Result<(), Failure> {
     let job = client.spark_submit_job(&id, json, submit.program.as_deref(), None, None).await?;
     context.output.say(&format!("the job '{}' is submitted: {}", job.job_name, job.ui_url))?;
     if submit.follow {
-        let stream = LogStream::new(Arc::clone(client), &id, &job.job_name, None, true, context.patience()?)?;
+        let stream = LogStream::new(Arc::clone(client), &id, &job.job_name, None, true, context.wait_timeout()?)?;
         show(context, &job.job_name, stream).await?;
         return wait(context, client, &id, &job.job_name, Until::Completed).await.map(drop);
     }
@@ -151,7 +151,7 @@ async fn wait(
     let output = context.output;
     // Nobody is left to whom it could be told that this cannot be written.
     let told = |info: &JobInfo| drop(output.say(&format!("{}: {}", info.job_name, info.status.name())));
-    let waited = Arc::clone(client).wait_for_spark_job(cluster, name, until, context.patience()?, told).await?;
+    let waited = Arc::clone(client).wait_for_spark_job(cluster, name, until, context.wait_timeout()?, told).await?;
     match waited {
         Waited::Reached(info) => Ok(info),
         Waited::Failed(failure) => Err(failed(&failure)),

@@ -40,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(problem) => {
             // To standard output and well, if it was asked for: --help, --version.
             let _ = problem.print();
-            return if problem.use_stderr() { Code::Usage as u8 } else { Code::Well as u8 };
+            return if problem.use_stderr() { Code::Usage as u8 } else { Code::Success as u8 };
         }
     };
     let output = Output::new(args.global.json, args.global.quiet);
@@ -52,7 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
         command => in_runtime(Context::new(args.global, output), command),
     };
-    let Err(failure) = done else { return Code::Well as u8 };
+    let Err(failure) = done else { return Code::Success as u8 };
     output.failed(&failure);
     failure.code as u8
 }

@@ -66,7 +66,7 @@ pub(crate) fn check(manifest: &Manifest, context: &Context) -> Result<(), Failur
     for problem in harmless {
         context.output.warn(&problem.to_string())?;
     }
-    for slip in manifest.likely_slips() {
+    for slip in manifest.likely_typos() {
         let nearest = slip.nearest.map(|nearest| format!("; is '{nearest}' meant?")).unwrap_or_default();
         context.output.warn(&format!("{}: the operator does not know this field{nearest}", slip.path))?;
     }

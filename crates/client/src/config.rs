@@ -15,34 +15,34 @@ use crate::{
     sources::{Found, Given, Purpose, Source, Sources},
 };
 
-/// A day: longer waits are a mistake in the unit (milliseconds given as seconds).
+/// One day. A longer timeout is probably given in the wrong unit (milliseconds).
 const LONGEST_TIMEOUT: f64 = 86_400.0;
 
-/// Settings after all sources were asked; nothing is left open.
+/// The resolved settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Without a slash at the end, a query or a user name.
+    /// Without a trailing slash, query or user name.
     pub url: Url,
-    /// What exchanges are made with.
+    /// The access token that is exchanged for sessions.
     pub refresh_token: Option<Secret>,
     /// A file of certificate authorities.
     pub ca_bundle: Option<PathBuf>,
     /// A file with the client's certificate.
     pub client_cert: Option<PathBuf>,
-    /// A file with its private key; `None`: it stands in the same file.
+    /// A file with its private key; `None`: it is in the same file.
     pub client_key: Option<PathBuf>,
-    /// For a whole call.
+    /// The timeout of a whole call.
     pub timeout: Duration,
     /// Whether the address is plain http to another machine, which the caller has allowed.
     pub plain_http: bool,
-    /// Which way requests go.
+    /// The proxy for requests.
     pub proxy: ProxyChoice,
 }
 
-/// A setting as it was found, for people to read.
+/// A setting with its source, for display.
 #[derive(Clone, Debug)]
 pub struct Described {
-    /// Which.
+    /// The setting.
     pub setting: &'static Setting,
     /// Its value, masked if it is secret; `None`: it is not set.
     pub value: Option<String>,
@@ -51,7 +51,7 @@ pub struct Described {
 }
 
 impl Config {
-    /// Asks the arguments, then the environment, then the profile, then the table.
+    /// Looks up each setting: argument, environment, profile, default.
     ///
     /// # Errors
     /// [`crate::Kind::Configuration`] with the value, where it came from, the rule and the remedy.
@@ -59,7 +59,7 @@ impl Config {
         Self::from_sources(&Sources::new(given, environment, Purpose::Use)?)
     }
 
-    /// For a login: gives also the name of the profile.
+    /// For a login: also returns the name of the profile.
     pub(crate) fn resolve_for_login(
         given: Given,
         environment: impl Fn(&str) -> Option<OsString>,
@@ -68,7 +68,7 @@ impl Config {
         Ok((Self::from_sources(&Sources::new(given, environment, Purpose::Login)?)?, name))
     }
 
-    /// The name of the profile that is meant, whether it is there or not.
+    /// The name of the selected profile, whether it exists or not.
     ///
     /// # Errors
     /// When the environment cannot be read.
@@ -94,14 +94,13 @@ impl Config {
         let client_key = sources.find(&CLIENT_KEY)?;
         if let (None, Some(found)) = (&client_cert, &client_key) {
             return Err(found.error(format_args!(
-                "a key without its certificate is of no use: name that file with {}= or {}",
+                "a key needs its certificate: name the certificate's file with {}= or {}",
                 CLIENT_CERT.name, CLIENT_CERT.variable
             )));
         }
         let client_key = client_key.map(|found| PathBuf::from(found.value));
         let (refresh_token, _) = sources.token()?;
-        // What stays on this machine asks no proxy, whatever the environment says. A variable that is not UTF-8 is set all
-        // the same: whoever reads it says so, and does not pass it over.
+        // Loopback never uses a proxy. A variable that is not UTF-8 is passed on, so that reading it is an error.
         let variable = |name: &str| (sources.environment)(name).map(|value| value.to_string_lossy().into_owned());
         let proxy = if is_loopback(&url) {
             ProxyChoice::Direct
@@ -111,7 +110,7 @@ impl Config {
         Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http, proxy })
     }
 
-    /// Every setting with its value and where it comes from, secrets masked.
+    /// Every setting with its value and its source, secrets masked.
     ///
     /// # Errors
     /// When the environment or the profile cannot be read.
@@ -131,7 +130,7 @@ impl Config {
     }
 }
 
-/// The kind of a token, and no part of its secret.
+/// The kind of a token, without its secret.
 fn masked(token: &str) -> String {
     let kind = token.split_once('_').map_or("", |(kind, _)| kind);
     if kind.len() == 4 && kind.starts_with("mlp") { format!("{kind}_…") } else { "(masked)".to_owned() }
@@ -151,10 +150,10 @@ fn seconds(found: &Found<'_>) -> Result<Duration, Error> {
     timeout(number).map_err(|problem| found.error(problem))
 }
 
-/// Seconds as a caller gives them, for the constructor and for single calls.
+/// Checks a timeout given in seconds, for the constructor and for single calls.
 ///
 /// # Errors
-/// The rule that the number breaks.
+/// The rule that the number violates.
 pub fn timeout(seconds: f64) -> Result<Duration, &'static str> {
     if !(seconds > 0.0 && seconds <= LONGEST_TIMEOUT) {
         return Err("write a number of seconds above 0 and up to 86400 (a day)");
@@ -165,12 +164,12 @@ pub fn timeout(seconds: f64) -> Result<Duration, &'static str> {
 fn address(found: &Found<'_>, allow_http: bool) -> Result<(Url, bool), Error> {
     const EXAMPLE: &str = "write it like https://platform.example.com/path or http://127.0.0.1:8765";
     let text = found.value.trim().trim_end_matches('/');
-    let url =
-        Url::parse(text).map_err(|problem| found.error(format_args!("it is not an address ({problem}); {EXAMPLE}")))?;
+    let url = Url::parse(text)
+        .map_err(|problem| found.error(format_args!("it is not a valid address ({problem}); {EXAMPLE}")))?;
     if !url.username().is_empty() || url.password().is_some() {
-        // The value is not repeated: it holds a password.
+        // The value contains a password, so it is not part of the error.
         return Err(Error::configuration(format!(
-            "{} holds a user name or password before the '@': remove it; the access token is given as {} or in {}",
+            "{} contains a user name or password before the '@': remove it; give the access token as {} or in {}",
             URL.name, REFRESH_TOKEN.name, REFRESH_TOKEN.variable
         )));
     }
@@ -178,7 +177,7 @@ fn address(found: &Found<'_>, allow_http: bool) -> Result<(Url, bool), Error> {
         return Err(found.error(format_args!("it must begin with https:// (or http:// on this machine); {EXAMPLE}")));
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(found.error(format_args!("it must not hold a '?' or '#'; {EXAMPLE}")));
+        return Err(found.error(format_args!("it must not contain '?' or '#'; {EXAMPLE}")));
     }
     let plain_http = url.scheme() == "http" && !is_loopback(&url);
     if plain_http && !allow_http {
@@ -191,7 +190,7 @@ fn address(found: &Found<'_>, allow_http: bool) -> Result<(Url, bool), Error> {
 }
 
 fn is_loopback(url: &Url) -> bool {
-    // An IPv6 host stands in brackets.
+    // An IPv6 host is in brackets.
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
@@ -250,7 +249,7 @@ mod tests {
             assert!(with(good).is_ok(), "{good}");
         }
         for (bad, why) in [
-            ("127.0.0.1:8765", "not an address"),
+            ("127.0.0.1:8765", "not a valid address"),
             ("localhost:8765", "must begin with https://"),
             ("ftp://a.example", "must begin with https://"),
             ("https://a.example/?x=1", "'?'"),

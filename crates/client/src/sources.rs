@@ -15,7 +15,7 @@ use crate::{
     settings::{PROFILE, REFRESH_TOKEN, Setting, URL},
 };
 
-/// What the caller gave as arguments.
+/// The arguments of the caller.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
     /// See [`URL`].
@@ -37,7 +37,7 @@ pub struct Given {
 }
 
 impl Given {
-    /// The argument of that name, as a text; the token apart.
+    /// The argument as text. The token is handled separately.
     fn argument(&self, setting: &Setting) -> Option<String> {
         match setting.name {
             "url" => self.url.clone(),
@@ -52,14 +52,14 @@ impl Given {
     }
 }
 
-/// A value that was found, and where: errors name both.
+/// A value with its source; errors name both.
 pub(crate) struct Found<'a> {
     pub(crate) setting: &'a Setting,
     pub(crate) value: String,
     pub(crate) from: Source,
 }
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// An argument.
@@ -68,12 +68,12 @@ pub enum Source {
     Environment,
     /// The profile of that name.
     Profile(String),
-    /// The table of settings.
+    /// The default of the setting.
     Default,
 }
 
 impl Source {
-    /// In words.
+    /// For messages.
     #[must_use]
     pub fn describe(&self, setting: &Setting) -> String {
         match self {
@@ -94,11 +94,11 @@ impl Found<'_> {
     }
 }
 
-/// What settings are wanted for.
+/// Why settings are resolved.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Use,
-    /// A profile is made, or made anew: it need not be there, nor be for the address that is given.
+    /// A profile is created or replaced: it may be missing, or belong to another address.
     Login,
 }
 
@@ -116,7 +116,7 @@ impl<E: Fn(&str) -> Option<OsString>> Sources<E> {
         let need_not_fit = name.from == Source::Default || purpose == Purpose::Login;
         let profiles = Profiles::of(&sources.environment);
         let Some(profiles) = profiles else {
-            let problem = "neither XDG_CONFIG_HOME nor HOME says where profiles are";
+            let problem = "neither XDG_CONFIG_HOME nor HOME is set, so there is no folder of profiles";
             return if need_not_fit { Ok(sources) } else { Err(name.error(problem)) };
         };
         let Some(profile) = profiles.read(&name.value)? else {
@@ -125,10 +125,10 @@ impl<E: Fn(&str) -> Option<OsString>> Sources<E> {
             }
             let all = profiles.names()?;
             let all =
-                if all.is_empty() { "there are none yet".to_owned() } else { format!("there are {}", all.join(", ")) };
+                if all.is_empty() { "no profile exists".to_owned() } else { format!("existing: {}", all.join(", ")) };
             let file = profiles.config_file();
             return Err(name.error(format_args!(
-                "there is no such profile in '{}' ({all}): make it with mlp auth login",
+                "there is no such profile in '{}' ({all}): create it with mlp auth login",
                 file.display()
             )));
         };
@@ -138,10 +138,9 @@ impl<E: Fn(&str) -> Option<OsString>> Sources<E> {
                 if need_not_fit {
                     return Ok(sources);
                 }
-                return Err(other.error(format_args!(
-                    "the profile '{}' is for '{own}': leave the one or the other out",
-                    profile.name
-                )));
+                return Err(
+                    other.error(format_args!("the profile '{}' is for '{own}': omit one of the two", profile.name))
+                );
             }
         }
         sources.profile = Some((profiles, profile));
@@ -168,7 +167,7 @@ impl<E: Fn(&str) -> Option<OsString>> Sources<E> {
         Ok(setting.default.map(|value| Found { setting, value: value.to_owned(), from: Source::Default }))
     }
 
-    /// The access token, and where it came from.
+    /// The access token and its source.
     pub(crate) fn token(&self) -> Result<(Option<Secret>, Source), Error> {
         let (token, from) = match (&self.given.refresh_token, self.find(&REFRESH_TOKEN)?, &self.profile) {
             (Some(token), ..) => (Some(token.clone()), Source::Argument),
@@ -185,14 +184,14 @@ fn is_same(one: &str, other: &str) -> bool {
     parsed(one) == parsed(other)
 }
 
-/// What the variable holds, if anything.
+/// The value of the variable, if it is set.
 fn from_environment(
     setting: &Setting,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Option<String>, Error> {
     let Some(value) = environment(setting.variable) else { return Ok(None) };
     let value = value.into_string().map_err(|_| {
-        // To go on with the default would be to talk to somebody else than was meant.
+        // With the default instead, requests could go to another platform.
         Error::configuration(format!(
             "{} (from the environment variable {}) is not UTF-8: write it in UTF-8, or give {}= as an argument",
             setting.name, setting.variable, setting.name

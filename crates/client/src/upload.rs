@@ -11,16 +11,15 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use reqwest::{Body, RequestBuilder};
 
-/// Called with the number of bytes that were handed to the connection, and that of the whole body. A repeated attempt begins
-/// at 0 again.
+/// Called with the bytes handed to the connection and the size of the body. A retry begins at 0 again.
 pub type OnSent = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
-/// The step in which progress is reported.
+/// The step of the reports.
 const CHUNK: usize = 64 * 1024;
 
 /// The same request, with a body that reports.
 pub(crate) fn reporting(builder: RequestBuilder, on_sent: &OnSent) -> RequestBuilder {
-    // Only a clone can be built and looked into; a builder with an error keeps it.
+    // A builder gives no access to its body, so it is taken from a clone. A builder with an error keeps the error.
     let request = builder.try_clone().and_then(|clone| clone.build().ok());
     let body = request.as_ref().and_then(|request| request.body()?.as_bytes()).map(Bytes::copy_from_slice);
     match body {
