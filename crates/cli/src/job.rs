@@ -64,7 +64,7 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
                 .save_spark_job_logs(&id, &name, file, follow, context.wait_timeout()?, |_| ())
                 .await?
                 .map_err(failed)?;
-            output.say(&format!("'{}' has {size} bytes", path.display()))
+            output.say(&format!("saved to '{}': {size} bytes", path.display()))
         }
         Job::Wait { name, until, .. } => {
             let info = wait(context, client, &id, &name, until.into()).await?;
@@ -97,7 +97,7 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
         }
         Job::Delete { name, .. } => {
             client.spark_delete_job(&id, &name, None).await?;
-            output.say(&format!("the job '{name}' is deleted; its log stays"))
+            output.say(&format!("deleted the job '{name}'; its log is kept"))
         }
     }
 }
@@ -113,7 +113,7 @@ async fn submit(context: &Context, submit: Submit) -> Result<(), Failure> {
     let client = context.client().await?;
     let json = manifest::to_json(&manifest);
     let job = client.spark_submit_job(&id, json, submit.program.as_deref(), None, None).await?;
-    context.output.say(&format!("the job '{}' is submitted: {}", job.job_name, job.ui_url))?;
+    context.output.say(&format!("submitted the job '{}': {}", job.job_name, job.ui_url))?;
     if submit.follow {
         let stream = LogStream::new(Arc::clone(client), &id, &job.job_name, None, true, context.wait_timeout()?)?;
         show(context, &job.job_name, stream).await?;
@@ -122,15 +122,15 @@ async fn submit(context: &Context, submit: Submit) -> Result<(), Failure> {
     if context.output.is_json() { context.output.json(&job) } else { context.output.value("job_name", &job.job_name) }
 }
 
-/// What a job prints, unchanged.
+/// Prints the output of a job unchanged.
 async fn show(context: &Context, name: &str, mut stream: LogStream) -> Result<(), Failure> {
     loop {
         match stream.next().await {
             Ok(Some(bytes)) => context.output.bytes(&bytes)?,
             Ok(None) => return Ok(()),
-            // Its own time, not that of an answer.
+            // The timeout of the follow itself, not of a request.
             Err(error) if matches!(error.kind(), Kind::Timeout) && context.global.timeout.is_some() => {
-                let text = format!("the time is over (--timeout), and the job '{name}' goes on");
+                let text = format!("timed out (--timeout); the job '{name}' continues");
                 return Err(
                     Failure::new(Code::Timeout, text).hint(format!("mlp job logs {name} -f, or mlp job wait {name}"))
                 );
@@ -140,7 +140,7 @@ async fn show(context: &Context, name: &str, mut stream: LogStream) -> Result<()
     }
 }
 
-/// Says each change; gives the job as it was to be.
+/// Waits for a job and prints each change.
 async fn wait(
     context: &Context,
     client: &Arc<Client>,
@@ -149,7 +149,7 @@ async fn wait(
     until: Until,
 ) -> Result<JobInfo, Failure> {
     let output = context.output;
-    // Nobody is left to whom it could be told that this cannot be written.
+    // An error here cannot be reported: the output is closed.
     let told = |info: &JobInfo| drop(output.say(&format!("{}: {}", info.job_name, info.status.name())));
     let waited = Arc::clone(client).wait_for_spark_job(cluster, name, until, context.wait_timeout()?, told).await?;
     match waited {
@@ -170,7 +170,7 @@ fn failed(failure: &waits::Failure) -> Failure {
     Failure::failed(text.join("\n")).hint(told.remedy.clone())
 }
 
-/// What the command line says, over what the manifest has.
+/// Applies the command line to the manifest.
 fn fill(manifest: &mut Manifest, submit: &Submit) -> Result<(), Failure> {
     let wrong = |error: ManifestError| Failure::usage(error.to_string());
     if let Some(name) = &submit.name {
@@ -191,7 +191,7 @@ fn fill(manifest: &mut Manifest, submit: &Submit) -> Result<(), Failure> {
     }
     let default = submit.manifest.is_none() && submit.program.as_deref().is_none_or(|path| path == Path::new(""));
     if default {
-        return Err(Failure::usage("what is to be run? Name a program, or a manifest with --manifest"));
+        return Err(Failure::usage("nothing to run: give a program, or a manifest with --manifest"));
     }
     Ok(())
 }

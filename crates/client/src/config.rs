@@ -311,7 +311,7 @@ mod tests {
         let problem = with(both, &[]).unwrap_err().to_string();
         assert!(problem.contains("the profile 'other' is for 'https://other.example'"), "{problem}");
         let problem = with(Given::default(), &[("MLP_PROFILE", "nope")]).unwrap_err().to_string();
-        assert!(problem.contains("there are default, other") && problem.contains("MLP_PROFILE"), "{problem}");
+        assert!(problem.contains("existing: default, other") && problem.contains("MLP_PROFILE"), "{problem}");
         let all = environment(&[("MLP_TIMEOUT", "3")]);
         let told =
             Config::describe(named, |name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
