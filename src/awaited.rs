@@ -33,10 +33,10 @@ type Updates = Box<dyn FnMut(Python<'_>) -> PyResult<Option<Py<PyAny>>> + Send>;
 
 /// Wakes the loop of a call before its end: there is an update.
 #[derive(Clone, Default)]
-pub(crate) struct Bell(Arc<OnceLock<Post>>);
+pub(crate) struct Notifier(Arc<OnceLock<Post>>);
 
-impl Bell {
-    pub(crate) fn ring(&self) {
+impl Notifier {
+    pub(crate) fn notify(&self) {
         if let Some(post) = self.0.get() {
             post.queue.post(post.number);
         }
@@ -53,7 +53,7 @@ pub(crate) struct Call {
     /// What is called with each update, or ``None``.
     #[pyo3(get)]
     on_update: Option<Py<PyAny>>,
-    bell: Bell,
+    notifier: Notifier,
 }
 
 #[derive(Default)]
@@ -88,20 +88,20 @@ impl Call {
         };
         let state = State { future: Some(Box::pin(future)), task: None, result: Some(Box::new(result)), updates: None };
         let (state, process) = (Mutex::new(state), process::id());
-        Self { state, process, over, on_update: None, bell: Bell::default() }
+        Self { state, process, over, on_update: None, notifier: Notifier::default() }
     }
 
-    /// With updates on its way, each of which was announced by the bell.
-    pub(crate) fn telling<U: Send + 'static>(
+    /// With updates on its way, each of which was announced by the notifier.
+    pub(crate) fn with_updates<U: Send + 'static>(
         mut self,
-        bell: Bell,
+        notifier: Notifier,
         mut updates: UnboundedReceiver<U>,
         on_update: Py<PyAny>,
         show: impl Fn(Python<'_>, U) -> PyResult<Py<PyAny>> + Send + 'static,
     ) -> Self {
         let next = move |py: Python<'_>| updates.try_recv().ok().map(|update| show(py, update)).transpose();
         locked(&self.state).updates = Some(Box::new(next));
-        (self.on_update, self.bell) = (Some(on_update), bell);
+        (self.on_update, self.notifier) = (Some(on_update), notifier);
         self
     }
 }
@@ -123,7 +123,7 @@ impl Call {
         let future = locked(&self.state).future.take();
         let future = future.filter(|_| self.process == process::id()).ok_or_else(|| again("it was begun before"))?;
         let post = || Post { queue: Arc::clone(&completions.queue), number };
-        let _: Result<(), Post> = self.bell.0.set(post());
+        let _: Result<(), Post> = self.notifier.0.set(post());
         let post = PostOnDrop(post());
         let task = runtime::spawn(py, async move {
             let _post = post;

@@ -15,6 +15,7 @@ mod platform;
 mod runtime;
 mod serializers;
 mod text;
+mod times;
 mod values;
 
 use pyo3::prelude::*;
@@ -55,6 +56,7 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::notebook::register(module)?;
         crate::exit::register(module.py())
     }
 

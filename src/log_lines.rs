@@ -134,7 +134,7 @@ async fn fetch(shared: Shared) -> Result<(), Error> {
     let mut stream = shared.stream.lock().await;
     let next = stream.next().await;
     if next.is_err() {
-        stream.rest();
+        stream.cancel_request();
     }
     locked(&shared.lines).push(next?);
     Ok(())

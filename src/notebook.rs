@@ -10,19 +10,11 @@ use std::fmt::Write;
 use mlplatform_client::protocol::token;
 use pyo3::{
     prelude::*,
+    sync::PyOnceLock,
     types::{PyDict, PyInt, PyList, PySlice, PyString},
 };
 
-use crate::{
-    exit,
-    serializers::{
-        audit::MLPAuditEntry,
-        auth::{MLPRegisterTokenInfo, MLPTokenInfo},
-        datetime_class,
-        spark_jobs::{K8sSparkEvent, K8sSparkJobInfo, K8sSparkJobInfoDetail},
-        spark_proxy::K8sClusterInfo,
-    },
-};
+use crate::{exit, times::datetime_class};
 
 /// Of a longer list so many rows are shown: half of them from its beginning, half from its end.
 const ROWS: usize = 100;
@@ -40,7 +32,7 @@ const BAD: &str = "var(--jp-error-color1,#e53935)";
 const OVER: &str = "var(--jp-ui-font-color3,#888888)";
 
 /// How the objects of a class are shown.
-struct Face {
+struct View {
     class: &'static str,
     /// What one and what several of them are called.
     one: &'static str,
@@ -62,8 +54,8 @@ const fn column(heading: &'static str, fields: &'static [&'static str]) -> Colum
     Column { heading, fields, link: None }
 }
 
-const FACES: &[Face] = &[
-    Face {
+const VIEWS: &[View] = &[
+    View {
         class: "MLPTokenInfo",
         one: "access token",
         many: "access tokens",
@@ -79,7 +71,7 @@ const FACES: &[Face] = &[
             column("Id", &["id"]),
         ],
     },
-    Face {
+    View {
         class: "MLPRegisterTokenInfo",
         one: "registration token",
         many: "registration tokens",
@@ -98,7 +90,7 @@ const FACES: &[Face] = &[
             column("Id", &["id"]),
         ],
     },
-    Face {
+    View {
         class: "K8sClusterInfo",
         one: "cluster",
         many: "clusters",
@@ -115,7 +107,7 @@ const FACES: &[Face] = &[
             column("Id", &["id"]),
         ],
     },
-    Face {
+    View {
         class: "K8sSparkJobInfo",
         one: "job",
         many: "jobs",
@@ -126,7 +118,7 @@ const FACES: &[Face] = &[
             column("Submitted", &["created_at"]),
         ],
     },
-    Face {
+    View {
         class: "K8sSparkJobInfoDetail",
         one: "job",
         many: "jobs",
@@ -139,7 +131,7 @@ const FACES: &[Face] = &[
             column("Reason", &["pod_state_reason", "pod_status_reason"]),
         ],
     },
-    Face {
+    View {
         class: "K8sSparkEvent",
         one: "event",
         many: "events",
@@ -152,7 +144,7 @@ const FACES: &[Face] = &[
             column("Message", &["message"]),
         ],
     },
-    Face {
+    View {
         class: "MLPAuditEntry",
         one: "entry of the audit",
         many: "entries of the audit",
@@ -171,32 +163,38 @@ const FACES: &[Face] = &[
     },
 ];
 
-fn face_named(class: &str) -> Option<&'static Face> {
-    FACES.iter().find(|face| face.class == class)
+fn view_named(class: &str) -> Option<&'static View> {
+    VIEWS.iter().find(|view| view.class == class)
 }
 
-/// Of an object of ours; one of somebody else's that has such a name has none.
-fn face(item: &Bound<'_, PyAny>) -> Option<&'static Face> {
-    let ours = item.is_instance_of::<MLPTokenInfo>()
-        || item.is_instance_of::<MLPRegisterTokenInfo>()
-        || item.is_instance_of::<K8sClusterInfo>()
-        || item.is_instance_of::<K8sSparkJobInfo>()
-        || item.is_instance_of::<K8sSparkJobInfoDetail>()
-        || item.is_instance_of::<K8sSparkEvent>()
-        || item.is_instance_of::<MLPAuditEntry>();
-    ours.then(|| item.get_type().name().ok()).flatten().and_then(|name| face_named(&name.to_string_lossy()))
+/// The classes of [`VIEWS`], in that order.
+static CLASSES: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
+
+/// Takes the classes from the module that exports them. None of them can be subclassed.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let classes = VIEWS.iter().map(|view| module.getattr(view.class).map(Bound::unbind));
+    let classes = classes.collect::<PyResult<Vec<_>>>()?;
+    CLASSES.get_or_init(module.py(), || classes);
+    Ok(())
+}
+
+/// By the class itself: another class of the same name is none of ours.
+fn view(item: &Bound<'_, PyAny>) -> Option<&'static View> {
+    let class = item.get_type();
+    let at = CLASSES.get(item.py())?.iter().position(|known| class.is(known))?;
+    VIEWS.get(at)
 }
 
 /// `repr` of a value: the fields that tell it from others, or all of them; long texts are cut.
 pub(crate) fn short_repr(item: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<String> {
     let class = item.get_type().name()?.to_string();
-    let face = face_named(&class);
+    let view = view_named(&class);
     let mut shown = Vec::with_capacity(fields.len());
-    for field in face.map_or(fields, |face| face.short) {
+    for field in view.map_or(fields, |view| view.short) {
         let field = field.trim_start_matches("r#");
         shown.push(format!("{field}={}", short(&item.getattr(field)?)?));
     }
-    Ok(match face {
+    Ok(match view {
         Some(_) => format!("<{class} {}>", shown.join(" ")),
         None => format!("{class}({})", shown.join(", ")),
     })
@@ -270,23 +268,23 @@ pub(crate) fn plain(items: &Bound<'_, PyList>) -> PyResult<String> {
 pub(crate) fn table(items: &Bound<'_, PyList>) -> PyResult<Option<String>> {
     let _inside = exit::enter(items.py());
     let shown = Shown::of(items);
-    let Some(face) = shown.rows().next().and_then(face) else { return Ok(None) };
+    let Some(view) = shown.rows().next().and_then(view) else { return Ok(None) };
     let mut rows = Vec::with_capacity(ROWS);
     for item in shown.rows() {
-        if self::face(item).is_none_or(|other| other.class != face.class) {
+        if self::view(item).is_none_or(|other| other.class != view.class) {
             return Ok(None);
         }
-        let cells = face.columns.iter().map(|column| column.cell(item));
+        let cells = view.columns.iter().map(|column| column.cell(item));
         rows.push(cells.collect::<PyResult<Vec<_>>>()?);
     }
     // A column in which nothing stands is left out.
     let used: Vec<bool> =
-        (0..face.columns.len()).map(|at| rows.iter().any(|row| row.get(at).is_some_and(Option::is_some))).collect();
+        (0..view.columns.len()).map(|at| rows.iter().any(|row| row.get(at).is_some_and(Option::is_some))).collect();
     let columns = used.iter().filter(|used| **used).count();
     let count = shown.first.len() + shown.left_out + shown.last.len();
-    let mut html = Html::begin(&format!("{count} {}", if count == 1 { face.one } else { face.many }));
+    let mut html = Html::begin(&format!("{count} {}", if count == 1 { view.one } else { view.many }));
     html.raw("<thead><tr>");
-    for (column, _) in face.columns.iter().zip(&used).filter(|(_, used)| **used) {
+    for (column, _) in view.columns.iter().zip(&used).filter(|(_, used)| **used) {
         html.raw("<th scope=\"col\" style=\"text-align:left\">").text(column.heading).raw("</th>");
     }
     html.raw("</tr></thead><tbody>");
@@ -320,10 +318,10 @@ pub(crate) fn mimebundle<'py>(items: &Bound<'py, PyList>) -> PyResult<Bound<'py,
     Ok(bundle)
 }
 
-/// One object, a field a row; `None` for a class without a face.
+/// One object, a field a row; `None` for a class without a view.
 pub(crate) fn card(item: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<Option<String>> {
-    let Some(face) = face(item) else { return Ok(None) };
-    let mut html = Html::begin(face.class);
+    let Some(view) = view(item) else { return Ok(None) };
+    let mut html = Html::begin(view.class);
     html.raw("<tbody>");
     for field in fields.iter().map(|field| field.trim_start_matches("r#")) {
         html.raw("<tr><th scope=\"row\" style=\"text-align:left\">").text(field).raw("</th>");

@@ -43,12 +43,12 @@ where
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
     let (_, mut none) = unbounded_channel::<()>();
-    block_on_telling(inside, future, &mut none, |_, ()| Ok(()))
+    block_on_with_updates(inside, future, &mut none, |_, ()| Ok(()))
 }
 
 /// The same, and meanwhile `tell` is called, on this thread, with what comes through the channel. What it raises ends the
 /// wait.
-pub(crate) fn block_on_telling<T, F, U: Send>(
+pub(crate) fn block_on_with_updates<T, F, U: Send>(
     inside: &Inside<'_>,
     future: F,
     updates: &mut UnboundedReceiver<U>,

@@ -199,7 +199,7 @@ def test_an_unknown_cluster(admin: MLPlatform) -> None:
 
 
 def test_a_token_is_no_id(admin: MLPlatform, platform: LocalPlatform) -> None:
-    with pytest.raises(BadRequestException, match="cluster_id: this is a token, not an id") as caught:
+    with pytest.raises(BadRequestException, match="cluster_id: this is a token, not a cluster id") as caught:
         admin.get_cluster_info(platform.admin_token)
     assert str(platform.admin_token) not in str(caught.value)
     with pytest.raises(BadRequestException, match="name: this is the value of a token"):

@@ -30,9 +30,9 @@ def elsewhere() -> Iterator[FaultProxy]:
     [
         (http("200 OK", HTML, "Content-Type: text/html"), 200, "web page"),
         (http("302 Found", b"", "Location: http://portal.example/"), 302, "redirects are not followed"),
-        (http("404 Not Found", b'{"message": "no"}', "Content-Type: application/json"), 404, "JSON of another form"),
+        (http("404 Not Found", b'{"message": "no"}', "Content-Type: application/json"), 404, "JSON in another format"),
         (http("403 Forbidden", HTML), 403, "web page"),
-        (http("201 Created", b'{"session": 1}', "Content-Type: application/json"), 201, "JSON of another form"),
+        (http("201 Created", b'{"session": 1}', "Content-Type: application/json"), 201, "JSON in another format"),
         (http("500 Internal Server Error"), 500, "sent nothing"),
         (http("407 Proxy Authentication Required", b"who?"), 407, "proxy wants"),
         (http("504 Gateway Timeout", HTML, "Retry-After: 99"), 504, "load balancer"),

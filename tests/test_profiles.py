@@ -196,7 +196,7 @@ def test_a_profile_s_token_goes_to_its_own_address_alone(
     assert "url='https://other.example/' refresh_token=given" in repr(MLPlatform(profile="other"))
     with pytest.raises(ConfigurationException, match=r"the profile 'other' is for 'https://other\.example'"):
         MLPlatform(profile="other", url=platform.url)
-    with pytest.raises(ConfigurationException, match="there are default, other"):
+    with pytest.raises(ConfigurationException, match="existing: default, other"):
         MLPlatform(profile="nope")
     (config / "tokens/default").chmod(0o644)
     with pytest.raises(ConfigurationException, match="chmod 600"):

@@ -87,7 +87,7 @@ def test_a_client_certificate_opens_the_door(
     assert MLPlatform(token, client_cert=files / "both.pem").who_am_i().name == "admin"
     assert MLPlatform(token, client_cert=files / "cert.pem", client_key=files / "key.pem").who_am_i().name == "admin"
     # The key is the one that is named, also when the other file holds one.
-    with pytest.raises(ConfigurationException, match="is not that of the certificate"):
+    with pytest.raises(ConfigurationException, match="does not match the certificate"):
         MLPlatform(token, client_cert=files / "both.pem", client_key=files / "another-key.pem").who_am_i()
     monkeypatch.setenv("MLP_CLIENT_CERT", str(files / "cert.pem"))
     monkeypatch.setenv("MLP_CLIENT_KEY", str(files / "key.pem"))
@@ -110,12 +110,12 @@ def test_without_the_right_one_it_is_told_which_setting_is_missing(
     [
         ("nowhere.pem", None, "No such file"),
         ("empty.pem", None, "holds no certificate"),
-        ("cert.pem", None, r"holds no private key.*client_key= or MLP_CLIENT_KEY"),
+        ("cert.pem", None, r"contains no readable private key.*client_key= or MLP_CLIENT_KEY"),
         ("cert.pem", "nowhere.pem", r"client_key is .*No such file"),
-        ("cert.pem", "empty.pem", "holds no private key"),
-        ("cert.pem", "another-key.pem", "is not that of the certificate"),
+        ("cert.pem", "empty.pem", "contains no readable private key"),
+        ("cert.pem", "another-key.pem", "does not match the certificate"),
         ("cert.pem", "sealed-key.pem", "encrypted with a passphrase"),
-        (None, "key.pem", "a key without its certificate"),
+        (None, "key.pem", "a key needs its certificate"),
     ],
 )
 def test_files_that_cannot_be_meant(files: Path, cert: str | None, key: str | None, said: str) -> None:
@@ -176,7 +176,7 @@ def test_the_password_of_a_proxy_is_never_shown(
     secure: FaultProxy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with ConnectProxy(secure.port, "anna:right") as proxy:
-        for address, said in ((proxy.address, "wants a user name and password"), ("127.0.0.1:9", "cannot be reached")):
+        for address, said in ((proxy.address, "requires a user name and password"), ("127.0.0.1:9", "cannot be reached")):
             monkeypatch.setenv("HTTPS_PROXY", f"http://anna:hunter2@{address}")
             client = MLPlatform("a token", url="https://platform.example")
             with pytest.raises(ConnectionException, match=said) as caught:
@@ -273,7 +273,7 @@ def test_an_authority_is_no_server(platform: LocalPlatform, files: Path) -> None
         own.load_cert_chain(certificate, key)
     with FaultProxy(platform.url, tls=own) as front, pytest.raises(ConnectionException) as caught:
         MLPlatform(platform.admin_token, url=front.url, ca_bundle=files / "ca.pem").who_am_i()
-    assert str(caught.value).endswith("its certificate is not trusted: it is an authority's, and no server's")
+    assert str(caught.value).endswith("its certificate is not trusted: it is the certificate of an authority, not of a server")
     assert "CA:FALSE" in str(caught.value.hint)
 
 

@@ -156,7 +156,7 @@ class AsyncMLPlatform:
             profile=profile,
         )
         # Handles of jobs are this object's.
-        self._core._face = self
+        self._core._public = self
 
     async def __aenter__(self) -> AsyncMLPlatform:
         """Return itself."""

@@ -194,7 +194,7 @@ impl Manifest {
     ///   spec.driver.memory: '1.5g'; it must be a whole number with one of the letters k, m, g, t (times 1024); write 1536m
     fn validate(&self, py: Python<'_>) -> PyResult<()> {
         let _inside = exit::enter(py);
-        for slip in self.inner.likely_slips() {
+        for slip in self.inner.likely_typos() {
             warn_unknown(py, &slip)?;
         }
         let (warnings, problems): (Vec<_>, Vec<_>) =

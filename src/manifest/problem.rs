@@ -27,7 +27,7 @@ pub(crate) struct ManifestProblem {
     remedy: String,
 }
 
-crate::serializers::fields!(ManifestProblem: path, line, found, rule, remedy);
+crate::serializers::value::fields!(ManifestProblem: path, line, found, rule, remedy);
 
 #[pymethods]
 impl ManifestProblem {

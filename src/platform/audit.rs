@@ -6,7 +6,7 @@ use pyo3::{prelude::*, types::PyDict};
 use super::MLPlatform;
 use crate::{
     arguments, exit,
-    serializers::{self, audit::MLPAuditEntry},
+    serializers::{audit::MLPAuditEntry, lists},
     text::Text,
 };
 
@@ -89,7 +89,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.get_audit(request, limit, timeout).await },
-            |py, entries| serializers::list(py, entries, |entry| MLPAuditEntry::from_protocol(py, entry)),
+            |py, entries| lists::list(py, entries, |entry| MLPAuditEntry::from_protocol(py, entry)),
         )
     }
 }

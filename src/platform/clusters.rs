@@ -5,7 +5,7 @@ use pyo3::{prelude::*, types::PyDict};
 use super::{MLPlatform, nothing};
 use crate::{
     arguments, exit,
-    serializers::{self, spark_proxy::K8sClusterInfo},
+    serializers::{lists, spark_proxy::K8sClusterInfo},
     text::Text,
 };
 
@@ -40,7 +40,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.get_clusters(timeout).await },
-            |py, clusters| serializers::list(py, clusters, |cluster| Ok(K8sClusterInfo::from(cluster))),
+            |py, clusters| lists::list(py, clusters, |cluster| Ok(K8sClusterInfo::from(cluster))),
         )
     }
 

@@ -1,6 +1,12 @@
 //! The methods about Spark jobs.
 
-use mlplatform_client::follow::LogStream;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use mlplatform_client::{follow::LogStream, upload::OnSent};
 use pyo3::{IntoPyObjectExt, prelude::*, types::PyDict};
 
 use super::{MLPlatform, nothing};
@@ -35,6 +41,9 @@ impl MLPlatform {
     ///     Default: the manifest's ``main_app_file``.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
+    /// progress : bool, optional
+    ///     Show a line on standard error while a large program (from 1 MiB) is uploaded. Default: in the main thread, unless
+    ///     ``MLP_PROGRESS`` is ``0``; ``False`` for an ``AsyncMLPlatform``.
     ///
     /// Returns
     /// -------
@@ -54,13 +63,15 @@ impl MLPlatform {
     /// --------
     /// >>> manifest = mlp.get_default_manifest(cluster.id, "pi-1")
     /// >>> print(mlp.spark_submit_job(cluster.id, manifest, "calculate-pi.py"))
-    #[pyo3(signature = (cluster_id, manifest, pycode_file_path=None, *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, manifest, pycode_file_path=None, *, timeout=None, progress=None, **kwargs))]
+    #[allow(clippy::too_many_arguments, reason = "the reference's signature, and two of ours")]
     fn spark_submit_job(
         slf: &Bound<'_, Self>,
         cluster_id: Text<'_>,
         manifest: &Bound<'_, PyAny>,
         pycode_file_path: Option<FilePath>,
         timeout: Option<f64>,
+        progress: Option<bool>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
@@ -70,12 +81,26 @@ impl MLPlatform {
         let manifest = arguments::manifest("manifest", manifest)?;
         let pycode_file_path = pycode_file_path.map(|path| path.read(py, "pycode_file_path")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let origin = Origin { platform: Self::face(slf)?, cluster_id: cluster_id.clone() };
-        slf.get().call(
+        let origin = Origin { platform: Self::public_object(slf)?, cluster_id: cluster_id.clone() };
+        let on_update = match &pycode_file_path {
+            Some(path) => transfer_line(py, path, true, progress, slf.get().awaited)?,
+            None => None,
+        };
+        let is_shown = on_update.is_some();
+        slf.get().call_with_updates(
             &inside,
-            |client| async move {
-                client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout).await
+            |client, reporter| async move {
+                let throttle = Throttle::default();
+                let report = move |sent, total| {
+                    if sent == total || throttle.is_due() {
+                        reporter.report((sent, Some(total)));
+                    }
+                };
+                let on_sent: Option<OnSent> = if is_shown { Some(Arc::new(report)) } else { None };
+                client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout, on_sent).await
             },
+            on_update,
+            |_, transferred: Transferred| Ok(transferred),
             move |_, info| Ok(K8sSparkJobInfo::of(info, origin)),
         )
     }
@@ -110,7 +135,7 @@ impl MLPlatform {
         arguments::ignore_unknown(py, "spark_jobs_list", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let (platform, of) = (Self::face(slf)?, cluster_id.clone());
+        let (platform, of) = (Self::public_object(slf)?, cluster_id.clone());
         slf.get().call(
             &inside,
             |client| async move { client.spark_jobs_list(&cluster_id, timeout).await },
@@ -255,7 +280,11 @@ impl MLPlatform {
     /// follow : bool, optional
     ///     Go on while the job writes, until it has ended. Default: ``False``, what there is now.
     /// timeout : float, optional
-    ///     Seconds for all of it. Default: none; a platform that does not answer is borne for ten minutes.
+    ///     Seconds for the whole operation. Default: none; while the platform does not answer, it is retried for ten
+    ///     minutes.
+    /// progress : bool, optional
+    ///     Show a line on standard error with the size of the file. Default: in the main thread, unless ``MLP_PROGRESS`` is
+    ///     ``0``; ``False`` for an ``AsyncMLPlatform``.
     ///
     /// Returns
     /// -------
@@ -274,7 +303,7 @@ impl MLPlatform {
     /// Examples
     /// --------
     /// >>> mlp.save_spark_job_logs(cluster.id, "pi-1", "pi-1.log")
-    #[pyo3(signature = (cluster_id, job_name, path, *, follow=false, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, job_name, path, *, follow=false, timeout=None, progress=None, **kwargs))]
     #[allow(clippy::too_many_arguments, reason = "two of them name the job")]
     fn save_spark_job_logs(
         &self,
@@ -284,10 +313,11 @@ impl MLPlatform {
         path: FilePath,
         follow: bool,
         timeout: Option<f64>,
+        progress: Option<bool>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
-        let known = ["cluster_id", "job_name", "path", "follow", "timeout"];
+        let known = ["cluster_id", "job_name", "path", "follow", "timeout", "progress"];
         arguments::refuse_unknown("save_spark_job_logs", &known, kwargs)?;
         let (cluster_id, job_name) = (cluster_id.read("cluster_id")?, job_name.read("job_name")?);
         let path = path.read(py, "path")?;
@@ -301,10 +331,28 @@ impl MLPlatform {
             }
             _ => files::raise(&path, &problem),
         })?;
-        self.call(
+        let on_update = transfer_line(py, &path, false, progress, self.awaited)?;
+        let last_update = on_update.as_ref().map(|on_update| on_update.clone_ref(py));
+        self.call_with_updates(
             &inside,
-            |client| async move { client.save_spark_job_logs(&cluster_id, &job_name, file, follow, timeout).await },
-            move |_, written| written.map_err(|problem| files::raise(&path, &problem)),
+            |client, reporter| async move {
+                let throttle = Throttle::default();
+                let on_written = move |size| {
+                    if throttle.is_due() {
+                        reporter.report((size, None));
+                    }
+                };
+                client.save_spark_job_logs(&cluster_id, &job_name, file, follow, timeout, on_written).await
+            },
+            on_update,
+            |_, transferred: Transferred| Ok(transferred),
+            move |py, written| {
+                let size = written.map_err(|problem| files::raise(&path, &problem))?;
+                if let Some(on_update) = last_update {
+                    on_update.call1(py, ((size, size),))?;
+                }
+                Ok(size)
+            },
         )
     }
 
@@ -473,4 +521,41 @@ impl MLPlatform {
             K8sSparkJobExplanation::from_protocol,
         )
     }
+}
+
+/// Bytes that were transferred, and their total, if it is known.
+type Transferred = (u64, Option<u64>);
+
+/// Limits how often progress is reported: a fast transfer must not be slowed by its line.
+#[derive(Default)]
+struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= Self::INTERVAL);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
+/// The function that draws the progress line of a transfer; `None`: nothing is shown.
+fn transfer_line(
+    py: Python<'_>,
+    path: &Path,
+    is_upload: bool,
+    progress: Option<bool>,
+    awaited: bool,
+) -> PyResult<Option<Py<PyAny>>> {
+    let progress = progress.or(awaited.then_some(false));
+    if progress == Some(false) {
+        return Ok(None);
+    }
+    let of_transfer = py.import("mlplatform_client._progress")?.getattr("of_transfer")?;
+    let line = of_transfer.call1((path.to_string_lossy(), is_upload, progress))?;
+    Ok((!line.is_none()).then(|| line.unbind()))
 }

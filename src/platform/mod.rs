@@ -30,7 +30,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
     arguments,
-    awaited::{Bell, Call},
+    awaited::{Call, Notifier},
     errors,
     exit::{self, Inside},
     runtime::{self, ProcessLocal},
@@ -231,10 +231,10 @@ impl MLPlatform {
 
     /// The same for a call that tells of something while it is under way: `verb` gets what it tells by, and `show_update`
     /// makes Python's value of that, for `on_update`.
-    fn call_telling<T, F, V, U, W>(
+    fn call_with_updates<T, F, V, U, W>(
         &self,
         inside: &Inside<'_>,
-        verb: impl FnOnce(Arc<Client>, Tell<U>) -> F,
+        verb: impl FnOnce(Arc<Client>, Reporter<U>) -> F,
         on_update: Option<Py<PyAny>>,
         show_update: impl Fn(Python<'_>, U) -> PyResult<W> + Send + 'static,
         show: impl FnOnce(Python<'_>, T) -> PyResult<V> + Send + 'static,
@@ -248,24 +248,24 @@ impl MLPlatform {
     {
         let py = inside.py();
         let Some(on_update) = on_update else {
-            return self.call(inside, |client| verb(client, Tell(None)), show);
+            return self.call(inside, |client| verb(client, Reporter(None)), show);
         };
         let client = self.client(py)?;
         let (sender, mut updates) = unbounded_channel();
-        let bell = Bell::default();
-        let answer = verb(Arc::clone(&client), Tell(Some((sender, bell.clone()))));
+        let notifier = Notifier::default();
+        let answer = verb(Arc::clone(&client), Reporter(Some((sender, notifier.clone()))));
         let show = shown(client, show);
         let show_update = move |py: Python<'_>, update| show_update(py, update)?.into_py_any(py);
         if self.awaited {
-            return Call::new(answer, show).telling(bell, updates, on_update, show_update).into_py_any(py);
+            return Call::new(answer, show).with_updates(notifier, updates, on_update, show_update).into_py_any(py);
         }
         let tell = |py: Python<'_>, update| on_update.call1(py, (show_update(py, update)?,)).map(drop);
-        show(py, runtime::block_on_telling(inside, answer, &mut updates, tell)?)
+        show(py, runtime::block_on_with_updates(inside, answer, &mut updates, tell)?)
     }
 
     /// Which object a user has: for what refers to it.
-    fn face(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        if slf.get().awaited { slf.getattr("_face").map(Bound::unbind) } else { Ok(slf.clone().into_any().unbind()) }
+    fn public_object(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        if slf.get().awaited { slf.getattr("_public").map(Bound::unbind) } else { Ok(slf.clone().into_any().unbind()) }
     }
 
     /// This process' client.
@@ -288,21 +288,21 @@ fn shown<T, V: for<'py> IntoPyObject<'py>>(
 ) -> impl FnOnce(Python<'_>, Result<T, Error>) -> PyResult<Py<PyAny>> + Send + 'static {
     move |py, result| {
         if let Some(expiry) = client.expiry() {
-            warn_of_the_end(py, expiry);
+            warn_of_expiry(py, expiry);
         }
         show(py, result.map_err(|error| errors::raise(py, &error))?)?.into_py_any(py)
     }
 }
 
 /// By which a call tells of something while it is under way, if anybody wants to know.
-struct Tell<U>(Option<(UnboundedSender<U>, Bell)>);
+struct Reporter<U>(Option<(UnboundedSender<U>, Notifier)>);
 
-impl<U> Tell<U> {
-    fn tell(&self, update: U) {
-        if let Some((sender, bell)) = &self.0 {
+impl<U> Reporter<U> {
+    fn report(&self, update: U) {
+        if let Some((sender, notifier)) = &self.0 {
             // Whoever does not listen any more has given the call up.
             let _ = sender.send(update);
-            bell.ring();
+            notifier.notify();
         }
     }
 }
@@ -321,9 +321,9 @@ pub(crate) fn prepare(py: Python<'_>) {
 }
 
 /// Says that the access token will end: once for each token in a process, of which a forked child is one.
-fn warn_of_the_end(py: Python<'_>, expiry: Expiry) {
-    static TOLD: ProcessLocal<Mutex<HashSet<String>>> = ProcessLocal::new();
-    let Ok::<_, Infallible>(told) = TOLD.get_or_try_init(py, || Ok(Mutex::default()));
+fn warn_of_expiry(py: Python<'_>, expiry: Expiry) {
+    static WARNED: ProcessLocal<Mutex<HashSet<String>>> = ProcessLocal::new();
+    let Ok::<_, Infallible>(told) = WARNED.get_or_try_init(py, || Ok(Mutex::default()));
     let first = told.lock().unwrap_or_else(PoisonError::into_inner).insert(expiry.token_id);
     // Where warnings are errors, this one must not take the place of an answer, which may hold a secret that is shown
     // once: it is printed, as Python does with what it cannot raise.

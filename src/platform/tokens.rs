@@ -7,8 +7,8 @@ use super::{MLPlatform, nothing};
 use crate::{
     arguments, exit,
     serializers::{
-        self,
         auth::{MLPRegisterTokenInfo, MLPTokenInfo, token_str},
+        lists,
     },
     text::Text,
 };
@@ -117,7 +117,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.get_register_tokens_info(timeout).await },
-            |py, infos| serializers::list(py, infos, |info| MLPRegisterTokenInfo::from_protocol(py, &info)),
+            |py, infos| lists::list(py, infos, |info| MLPRegisterTokenInfo::from_protocol(py, &info)),
         )
     }
 
@@ -335,7 +335,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.delete_issuer_tokens(&issuer_name, issuer_id.as_deref(), timeout).await },
-            |py, infos| serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
+            |py, infos| lists::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
         )
     }
 
@@ -401,7 +401,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.get_project_tokens_info(timeout).await },
-            |py, infos| serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
+            |py, infos| lists::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
         )
     }
 }

@@ -51,7 +51,7 @@ impl MLPlatform {
         let (cluster_id, job_name) = (cluster_id.read("cluster_id")?, job_name.read("job_name")?);
         arguments::timeout(py, timeout)?;
         let make = py.import("mlplatform_client.core.spark_job")?.getattr("of_info")?;
-        Ok(make.call1(((Self::face(slf)?, cluster_id), job_name))?.unbind())
+        Ok(make.call1(((Self::public_object(slf)?, cluster_id), job_name))?.unbind())
     }
 
     /// Wait until a job has ended, or runs. Its end is known within a fraction of a second, and however many jobs of a
@@ -126,12 +126,12 @@ impl MLPlatform {
         }
         failed_class(py)?;
         let on_update = shown(py, on_update, progress, slf.get().awaited)?;
-        let origin = Place { platform: Self::face(slf)?, cluster_id: cluster_id.clone() };
+        let origin = Place { platform: Self::public_object(slf)?, cluster_id: cluster_id.clone() };
         let of_update = origin.clone(py);
-        slf.get().call_telling(
+        slf.get().call_with_updates(
             &inside,
-            |client, tell| async move {
-                let told = move |info: &JobInfo| tell.tell(info.clone());
+            |client, reporter| async move {
+                let told = move |info: &JobInfo| reporter.report(info.clone());
                 client.wait_for_spark_job(&cluster_id, &job_name, until, timeout, told).await
             },
             on_update,
@@ -144,7 +144,7 @@ impl MLPlatform {
     }
 }
 
-/// What is called with each update: what shows it, if anything does, before what the caller gave.
+/// The function to call with each update: the progress line, if it is shown, and then the caller's.
 fn shown(
     py: Python<'_>,
     on_update: Option<Py<PyAny>>,
@@ -155,8 +155,8 @@ fn shown(
     if progress == Some(false) {
         return Ok(on_update);
     }
-    let watch = py.import("mlplatform_client._progress")?.getattr("watch")?;
-    let both = watch.call1((on_update, progress, !awaited))?;
+    let of_job = py.import("mlplatform_client._progress")?.getattr("of_job")?;
+    let both = of_job.call1((on_update, progress, !awaited))?;
     Ok((!both.is_none()).then(|| both.unbind()))
 }
 

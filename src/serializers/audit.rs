@@ -3,8 +3,8 @@
 use mlplatform_client::protocol::{Open, Value, audit::AuditEntry};
 use pyo3::prelude::*;
 
-use super::datetime;
-use crate::{exit, values};
+use super::value::value;
+use crate::{exit, times::datetime, values};
 
 /// One row of the audit: who did what, when, from where, and how it ended.
 ///

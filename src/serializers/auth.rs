@@ -7,8 +7,11 @@ use pyo3::{
     types::{PyDict, PyString},
 };
 
-use super::{datetime, optional_datetime, text, timedelta};
-use crate::exit;
+use super::value::value;
+use crate::{
+    exit,
+    times::{datetime, optional_datetime, timedelta},
+};
 
 /// What may be known of an access token: everything but its value.
 ///
@@ -306,4 +309,9 @@ pub(crate) fn token_str(py: Python<'_>, token: &Secret) -> PyResult<Py<PyAny>> {
 fn token_str_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static TOKEN_STR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     TOKEN_STR.import(py, "mlplatform_client.core.token", "TokenStr")
+}
+
+/// As Python prints it.
+fn text(value: &Py<PyAny>, py: Python<'_>) -> PyResult<String> {
+    value.bind(py).str().map(|text| text.to_string())
 }

@@ -2,13 +2,34 @@
 
 use mlplatform_client::protocol::JobEvent;
 use pyo3::{
+    PyClass,
     exceptions::PyIndexError,
     prelude::*,
+    pyclass_init::PyClassInitializer,
+    sync::PyOnceLock,
     types::{PyDict, PyList, PySlice},
 };
 
-use super::{info_list_class, spark_jobs::K8sSparkEvent};
+use super::spark_jobs::K8sSparkEvent;
 use crate::{exit, notebook};
+
+/// What a method returns as a list: one that a notebook shows as a table.
+pub(crate) fn list<T, V: PyClass + Into<PyClassInitializer<V>>>(
+    py: Python<'_>,
+    items: Vec<T>,
+    value: impl Fn(T) -> PyResult<V>,
+) -> PyResult<Py<PyList>> {
+    let list = info_list_class(py)?.call0()?.cast_into::<PyList>()?;
+    for item in items {
+        list.append(Bound::new(py, value(item)?)?)?;
+    }
+    Ok(list.unbind())
+}
+
+pub(super) fn info_list_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static INFO_LIST: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    INFO_LIST.import(py, "mlplatform_client.core.lists", "InfoList")
+}
 
 /// A list that prints one item a line.
 macro_rules! list {

@@ -4,8 +4,8 @@ use mlplatform_client::protocol::{Explanation, JobDetail, JobEvent, JobInfo, Tim
 use pyo3::prelude::*;
 use serde_json::Value;
 
-use super::datetime;
-use crate::{exit, values};
+use super::value::value;
+use crate::{exit, times::datetime, values};
 
 /// As the reference writes a time.
 fn rfc3339(at: Timestamp) -> String {

@@ -15,6 +15,7 @@ use pyo3::{
     types::{PyDict, PyIterator, PyTuple},
 };
 
+use super::value::value;
 use crate::exit;
 
 /// A Spark cluster.

@@ -114,9 +114,18 @@ class SparkJob(Handle):
         )
         return told
 
-    def save_logs(self, path: str | os.PathLike[str], *, follow: bool = False, timeout: float | None = None) -> int:
+    def save_logs(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        follow: bool = False,
+        timeout: float | None = None,
+        progress: bool | None = None,
+    ) -> int:
         """``MLPlatform.save_spark_job_logs`` of this job."""
-        return self._platform.save_spark_job_logs(self.cluster_id, self.job_name, path, follow=follow, timeout=timeout)
+        return self._platform.save_spark_job_logs(
+            self.cluster_id, self.job_name, path, follow=follow, timeout=timeout, progress=progress
+        )
 
     def explain(self, *, timeout: float | None = None) -> K8sSparkJobExplanation:
         """``MLPlatform.spark_job_explain`` of this job."""

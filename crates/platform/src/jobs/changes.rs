@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     form::{self, bad},
-    row, verbs,
+    lookup, row,
 };
 use crate::{
     app::App,
@@ -42,7 +42,7 @@ pub async fn wait_for_spark_job(
             "wait_ms: {wait} is longer than {LONGEST_LOG_WAIT_MS}: ask again with the new version"
         )));
     }
-    let cluster = verbs::cluster(app, &request.cluster_id).await?.id;
+    let cluster = lookup::cluster(app, &request.cluster_id).await?.id;
     let newest = row::last_event(&mut *app.read().await?, &cluster).await?;
     let since = match request.since {
         None => newest,

@@ -15,8 +15,8 @@ use tokio::{
 
 use super::{
     form::bad,
+    lookup,
     row::{self, JobRow},
-    verbs,
 };
 use crate::{
     app::App,
@@ -82,7 +82,7 @@ async fn answer(app: &App, request: JobLogsRequest, through_gaps: bool) -> Resul
     let named = JobRequest { cluster_id: request.cluster_id, job_name: request.job_name };
     // Whatever changes the job after this was looked at notifies it.
     let commits = app.commits();
-    let job = verbs::last(app, &named).await?;
+    let job = lookup::last(app, &named).await?;
     // Before the log is looked at: what it holds now is then all that will ever be in it.
     let over = job.is_over();
     let (id, job) = (job.id.clone(), job.job_ref());

@@ -4,6 +4,7 @@ pub mod changes;
 mod form;
 pub mod ids;
 pub mod logs;
+mod lookup;
 mod restart;
 pub(crate) mod row;
 pub mod runtime;

@@ -9,6 +9,7 @@ use mlplatform_runner::{
 use super::{
     form,
     logs::{self, LogEnd},
+    lookup,
     supervisor::plan_of,
     verbs,
 };
@@ -68,8 +69,8 @@ pub struct JobStory {
 /// # Errors
 /// When there never was such a job, or the store fails.
 pub async fn job_story(app: &App, request: &JobRequest) -> Result<JobStory> {
-    let cluster = verbs::cluster(app, &request.cluster_id).await?;
-    let job = verbs::last(app, request).await?;
+    let cluster = lookup::cluster(app, &request.cluster_id).await?;
+    let job = lookup::last(app, request).await?;
     let events = verbs::events(app, &job).await?;
     let explanation = verbs::explain(app, &cluster, &job, &events).await?;
     let mut log = logs::end_of(app, &job.job_ref(), 0, SHOWN).await?;

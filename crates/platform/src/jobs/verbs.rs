@@ -13,12 +13,11 @@ use mlplatform_runner::{
     runner::{ClusterRef, JobRef, Run, RunId},
 };
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
     form::{self, Program, Submitted, bad},
-    logs,
+    logs, lookup,
     row::{self, JobRow, note},
     supervisor::{LONGEST_END, clean_up},
     values::values_of,
@@ -27,7 +26,7 @@ use crate::{
     app::App,
     audit::Outcome,
     caller::Caller,
-    clusters::{self, inactivity::settle, row::Cluster},
+    clusters::{self, row::Cluster},
     error::{Error, Result},
     idempotency::Key,
     page::Window,
@@ -86,7 +85,7 @@ async fn submit(
     let read = spawn_blocking(move || form::read(request)).await;
     let Submitted { digest: request_digest, mut manifest, program } =
         read.map_err(|_| Error::Fault("the reading of a submit panicked"))??;
-    let cluster = cluster(app, &cluster_id).await?;
+    let cluster = lookup::cluster(app, &cluster_id).await?;
     let program = program?;
     let id = uuid()?;
     let known = cluster.cluster_ref();
@@ -205,7 +204,7 @@ impl Drop for Upload {
 /// When there is no such cluster, the page asked for is none, or the store fails.
 pub async fn spark_jobs_list(app: &App, request: OfClusterRequest) -> Result<Page<JobInfo>> {
     let window = Window::read(&PageRequest { limit: request.limit, cursor: request.cursor })?;
-    let cluster = cluster(app, &request.cluster_id).await?;
+    let cluster = lookup::cluster(app, &request.cluster_id).await?;
     let rows = row::listed(&mut *app.read().await?, &cluster.id, window.after, window.rows()).await?;
     let page: Page<JobRow> = window.page(rows, |job| job.seq);
     let items = page.items.iter().map(|job| form::info(app, job)).collect();
@@ -217,7 +216,7 @@ pub async fn spark_jobs_list(app: &App, request: OfClusterRequest) -> Result<Pag
 /// # Errors
 /// When there is no such job, or the store fails.
 pub async fn spark_job_info(app: &App, request: JobRequest) -> Result<JobDetail> {
-    let (_, job) = living(app, &request).await?;
+    let (_, job) = lookup::living(app, &request).await?;
     Ok(form::detail(app, &job))
 }
 
@@ -226,7 +225,7 @@ pub async fn spark_job_info(app: &App, request: JobRequest) -> Result<JobDetail>
 /// # Errors
 /// When there is no such job, or the store fails.
 pub async fn describe_spark_job(app: &App, request: JobRequest) -> Result<Value> {
-    let (cluster, job) = living(app, &request).await?;
+    let (cluster, job) = lookup::living(app, &request).await?;
     if let Some(object) = app.jobs().runner().describe(&job.job_ref()).await? {
         return Ok(object);
     }
@@ -239,7 +238,7 @@ pub async fn describe_spark_job(app: &App, request: JobRequest) -> Result<Value>
 /// When there is no such cluster, the page asked for is none, or the store fails.
 pub async fn spark_events(app: &App, request: OfClusterRequest) -> Result<Page<JobEvent>> {
     let window = Window::read(&PageRequest { limit: request.limit, cursor: request.cursor })?;
-    let cluster = cluster(app, &request.cluster_id).await?;
+    let cluster = lookup::cluster(app, &request.cluster_id).await?;
     let mut connection = app.read().await?;
     let rows = row::events_of_cluster(&mut connection, &cluster.id, window.after, window.rows()).await?;
     Ok(window.page(rows, |event| event.seq))
@@ -250,8 +249,8 @@ pub async fn spark_events(app: &App, request: OfClusterRequest) -> Result<Page<J
 /// # Errors
 /// When there never was such a job, or the store fails.
 pub async fn spark_job_explain(app: &App, request: JobRequest) -> Result<Explanation> {
-    let cluster = cluster(app, &request.cluster_id).await?;
-    let job = match last(app, &request).await {
+    let cluster = lookup::cluster(app, &request.cluster_id).await?;
+    let job = match lookup::last(app, &request).await {
         Err(error) => return refused(app, &request).await?.ok_or(error),
         Ok(job) => job,
     };
@@ -308,7 +307,7 @@ pub async fn spark_delete_job(
     request: JobRequest,
 ) -> Result<()> {
     const ACTION: &str = "spark_delete_job";
-    let cluster = cluster(app, &request.cluster_id).await?;
+    let cluster = lookup::cluster(app, &request.cluster_id).await?;
     let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         let done: Option<String> = sqlx::query_scalar("SELECT id FROM jobs WHERE deleted_by = ? AND delete_key = ?")
@@ -327,7 +326,7 @@ pub async fn spark_delete_job(
         Key::spend(key, &mut tx, caller).await?;
         let detail = json!({"reason": "unknown job", "name": request.job_name});
         let event = clusters::row::event(ACTION, caller, None, Outcome::Refused, detail);
-        return Err(tx.refuse(event, unknown(&request.job_name)).await);
+        return Err(tx.refuse(event, lookup::unknown(&request.job_name)).await);
     };
     delete(&mut tx, &job, caller, key).await?;
     tx.record(clusters::row::event(ACTION, caller, Some(&job.id), Outcome::Done, json!({"name": job.name}))).await?;
@@ -362,35 +361,6 @@ async fn gone(app: &App, id: &str) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
-}
-
-/// A cluster that is there.
-pub(super) async fn cluster(app: &App, id: &str) -> Result<Cluster> {
-    settle(app).await?;
-    let now = app.clock().now().as_microsecond();
-    let found = clusters::row::find(&mut *app.read().await?, id).await?;
-    found.filter(|cluster| cluster.status(now).is_some()).ok_or_else(|| clusters::row::unknown(id))
-}
-
-async fn living(app: &App, request: &JobRequest) -> Result<(Cluster, JobRow)> {
-    let cluster = cluster(app, &request.cluster_id).await?;
-    let job = row::living(&mut *app.read().await?, &cluster.id, &request.job_name).await?;
-    job.map(|job| (cluster, job)).ok_or_else(|| unknown(&request.job_name))
-}
-
-/// The job that has the name, or had it last.
-pub(crate) async fn last(app: &App, request: &JobRequest) -> Result<JobRow> {
-    let mut connection = app.read().await?;
-    last_in(&mut connection, &request.cluster_id, &request.job_name).await
-}
-
-pub(crate) async fn last_in(connection: &mut SqliteConnection, cluster: &str, name: &str) -> Result<JobRow> {
-    row::last(connection, cluster, name).await?.ok_or_else(|| unknown(name))
-}
-
-fn unknown(name: &str) -> Error {
-    let text = format!("there is no job named '{name}' in this cluster: spark_jobs_list lists those there are");
-    Error::refused(ErrorCode::NotFound, text)
 }
 
 fn name_taken(name: &str) -> Error {

@@ -8,7 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DropReason, Gap, LogLimit, LogQuota, LogWriter, read_gaps};
+use super::{
+    gaps::{DropReason, Gap, read_gaps},
+    limit::LogLimit,
+    writer::{LogQuota, LogWriter},
+};
 
 /// What is left of a log that has to make room.
 const REST: u64 = 64 * 1024;

@@ -9,7 +9,7 @@ use std::{
 
 use mlplatform_runner::runner::LogChunk;
 
-use super::{Gap, read_gaps};
+use super::gaps::{Gap, read_gaps};
 
 /// A log that is there.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl JobLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{DropReason, write_gaps};
+    use crate::log::gaps::{DropReason, write_gaps};
 
     #[test]
     fn offsets_stay_what_they_were() {

@@ -13,7 +13,7 @@ use std::{
 use rustix::fs::{FallocateFlags, fallocate};
 use serde::{Deserialize, Serialize};
 
-use super::{DropReason, Gap, MOST_GAPS, read_gaps, write_gaps};
+use super::gaps::{DropReason, Gap, MOST_GAPS, read_gaps, write_gaps};
 use crate::disk_space;
 
 /// What a hole is made of.
@@ -210,7 +210,7 @@ impl LogWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{JobLog, gaps_of};
+    use crate::log::{gaps::gaps_of, reader::JobLog};
     use std::os::unix::fs::MetadataExt;
 
     const LIMIT: u64 = 1 << 20;
