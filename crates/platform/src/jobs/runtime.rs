@@ -61,3 +61,32 @@ impl From<RunnerError> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_failure_of_the_runner_keeps_its_cause() {
+        let failed = |source| Error::from(RunnerError::Transient { action: "reading a log", source });
+        assert!(matches!(
+            failed(io::ErrorKind::StorageFull.into()),
+            Error::File("reading a log", error) if error.kind() == io::ErrorKind::StorageFull
+        ));
+        let of_store = failed(io::Error::other(Error::Store(sqlx::Error::PoolTimedOut)));
+        assert!(matches!(of_store, Error::Store(sqlx::Error::PoolTimedOut)), "{of_store:?}");
+    }
+
+    #[test]
+    fn a_refusal_of_the_runner_is_the_caller_s_to_mend() {
+        for (error, code) in [
+            (RunnerError::Job("no such file".to_owned()), ErrorCode::BadRequest),
+            (RunnerError::Unavailable("no Spark".to_owned()), ErrorCode::Conflict),
+        ] {
+            let text = error.to_string();
+            let Error::Refused { code: refused, field, .. } = Error::from(error) else { panic!("{text}") };
+            assert!(refused == code && field.ends_with(&text), "{field}");
+        }
+    }
+}

@@ -53,8 +53,9 @@ impl JobLog {
         let Piece { from, bytes, grows } = self.read(at, most)?;
         let gaps = self.gaps()?;
         let is_gap = !bytes.is_empty() && gaps.iter().any(|gap| (gap.from..gap.to).contains(&from));
+        let size = self.file.metadata()?.len().max(gaps.last().map_or(0, |gap| gap.to));
         let next_gap = gaps.into_iter().map(|gap| gap.from).find(|gap| *gap > from);
-        Ok(LogChunk { from, bytes, size: self.size()?, next_gap, is_gap, grows })
+        Ok(LogChunk { from, bytes, size, next_gap, is_gap, grows })
     }
 
     /// At most so many bytes from a place on, up to the next gap; in a gap, the line that stands for it.
@@ -106,5 +107,11 @@ mod tests {
         assert_eq!(read(1005, 4096), (1005, "tail\n".to_owned()));
         assert_eq!(read(1006, 2), (1006, "ai".to_owned()));
         assert_eq!((log.size().unwrap(), read(1010, 10).1), (1010, String::new()));
+        let chunk = |at, most| log.chunk(at, most).unwrap();
+        let head = chunk(0, 3);
+        assert_eq!((head.size, head.next_gap, head.is_gap, head.bytes.as_slice()), (1010, Some(5), false, &b"hea"[..]));
+        let gap = chunk(700, 4096);
+        assert_eq!((gap.from, gap.next_gap, gap.is_gap, gap.bytes.as_slice()), (begins, None, true, line.as_bytes()));
+        assert_eq!((chunk(9999, 10).from, chunk(9999, 10).bytes.len()), (9999, 0));
     }
 }
