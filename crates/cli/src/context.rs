@@ -76,8 +76,11 @@ fn choose<'a>(all: &'a [ClusterInfo], named: Option<&str>) -> Result<&'a Cluster
     let names = || all.iter().map(|cluster| cluster.name.as_str()).collect::<Vec<_>>().join(", ");
     match (named, all) {
         (Some(named), _) => all.iter().find(|cluster| cluster.id == named || cluster.name == named).ok_or_else(|| {
-            let there =
-                if all.is_empty() { "there are no clusters".to_owned() } else { format!("the clusters are {}", names()) };
+            let there = if all.is_empty() {
+                "there are no clusters".to_owned()
+            } else {
+                format!("the clusters are {}", names())
+            };
             Failure::new(Code::NotFound, format!("there is no cluster '{named}': {there}"))
         }),
         (None, [only]) => Ok(only),
