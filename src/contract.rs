@@ -1,4 +1,4 @@
-//! The contract's tables for Python: what documentation, tests and the Python classes are held against.
+//! The tables of the protocol for Python: tests compare documentation and Python classes with them.
 
 use mlplatform_client::{
     protocol::{ErrorCode, ROUTES, RegisterTokenState, Role, token},

@@ -1,4 +1,4 @@
-//! The Python face of the client: a table of contents. There is no HTTP and no policy here.
+//! The Python extension: the list of exported names. HTTP and policy are in `crates/client`.
 
 mod arguments;
 mod awaited;
@@ -61,6 +61,6 @@ mod _native {
     }
 
     #[pymodule_export]
-    #[allow(non_upper_case_globals, reason = "Python's name for it")]
+    #[allow(non_upper_case_globals, reason = "the name is Python's convention")]
     const __version__: &str = mlplatform_client::VERSION;
 }

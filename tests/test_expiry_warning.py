@@ -42,7 +42,9 @@ def test_once_within_14_days_of_the_end(moved_platform: LocalPlatform, clock: Se
     (text,) = warned(moved_platform, token)
     end = MLPlatform(token, url=moved_platform.url).who_am_i().exp
     assert end is not None
-    assert text.startswith(f"the access token 'monthly' expires in 13 days, at {end:%Y-%m-%d %H:%M} UTC: before then, ask an Admin")
+    assert text.startswith(
+        f"the access token 'monthly' expires in 13 days, at {end:%Y-%m-%d %H:%M} UTC: before then, ask an Admin"
+    )
     assert "create_register_token" in text
     clock.advance(10 * DAY)
     assert warned(moved_platform, token) == []  # once in a process

@@ -81,7 +81,7 @@ def test_a_time_before_all_calendars(proxy: FaultProxy, client: MLPlatform, year
     given = f"{year:07d}-01-02T03:04:05Z" if year else "0000-01-02T03:04:05Z"
     token = {"id": "tok_1", "name": "n", "type": "USER", "issuer_name": "i", "exp": None, "created_at": given}
     proxy.fail(_json(token), on="who_am_i")
-    with pytest.raises(UnexpectedAnswerException, match="Python cannot hold: the time"):
+    with pytest.raises(UnexpectedAnswerException, match="Python cannot represent: the time"):
         client.who_am_i()
 
 

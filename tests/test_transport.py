@@ -109,12 +109,12 @@ def test_without_the_right_one_it_is_told_which_setting_is_missing(
     ("cert", "key", "said"),
     [
         ("nowhere.pem", None, "No such file"),
-        ("empty.pem", None, "holds no certificate"),
+        ("empty.pem", None, "contains no certificate"),
         ("cert.pem", None, r"contains no readable private key.*client_key= or MLP_CLIENT_KEY"),
         ("cert.pem", "nowhere.pem", r"client_key is .*No such file"),
         ("cert.pem", "empty.pem", "contains no readable private key"),
         ("cert.pem", "another-key.pem", "does not match the certificate"),
-        ("cert.pem", "sealed-key.pem", "encrypted with a passphrase"),
+        ("cert.pem", "sealed-key.pem", "its private key is encrypted"),
         (None, "key.pem", "a key needs its certificate"),
     ],
 )
@@ -176,7 +176,10 @@ def test_the_password_of_a_proxy_is_never_shown(
     secure: FaultProxy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with ConnectProxy(secure.port, "anna:right") as proxy:
-        for address, said in ((proxy.address, "requires a user name and password"), ("127.0.0.1:9", "cannot be reached")):
+        for address, said in (
+            (proxy.address, "requires a user name and password"),
+            ("127.0.0.1:9", "cannot be reached"),
+        ):
             monkeypatch.setenv("HTTPS_PROXY", f"http://anna:hunter2@{address}")
             client = MLPlatform("a token", url="https://platform.example")
             with pytest.raises(ConnectionException, match=said) as caught:
@@ -225,7 +228,7 @@ def test_a_pause_beyond_the_deadline_is_told_at_once(form: str) -> None:
         # The deadline is a minute.
         assert time.monotonic() - began < 45
         assert (proxy.requests, caught.value.attempts) == (1, 1)
-        assert "come again after 1" in str(caught.value.hint)
+        assert "retry after 1" in str(caught.value.hint)
 
 
 def test_when_time_runs_out_the_failure_before_is_told(platform: LocalPlatform) -> None:
@@ -247,7 +250,7 @@ def test_when_time_runs_out_the_failure_before_is_told(platform: LocalPlatform) 
     ("leaf", "said", "hints"),
     [
         (OTHERS.issue_cert("127.0.0.1"), "no known authority has signed it", "MLP_CA_BUNDLE"),
-        (AUTHORITY.issue_cert("127.0.0.1", not_after=NOW - DAY, not_before=NOW - 2 * DAY), "it has expired", "renewed"),
+        (AUTHORITY.issue_cert("127.0.0.1", not_after=NOW - DAY, not_before=NOW - 2 * DAY), "it has expired", "renew"),
         (AUTHORITY.issue_cert("127.0.0.1", not_before=NOW + DAY), "it is not valid yet", "clock"),
         (AUTHORITY.issue_cert("other.example"), "it was issued for another host", "MLP_URL"),
     ],
@@ -273,7 +276,9 @@ def test_an_authority_is_no_server(platform: LocalPlatform, files: Path) -> None
         own.load_cert_chain(certificate, key)
     with FaultProxy(platform.url, tls=own) as front, pytest.raises(ConnectionException) as caught:
         MLPlatform(platform.admin_token, url=front.url, ca_bundle=files / "ca.pem").who_am_i()
-    assert str(caught.value).endswith("its certificate is not trusted: it is the certificate of an authority, not of a server")
+    assert str(caught.value).endswith(
+        "its certificate is not trusted: it is the certificate of an authority, not of a server"
+    )
     assert "CA:FALSE" in str(caught.value.hint)
 
 
@@ -303,5 +308,5 @@ def test_a_portal_in_front_of_tls(files: Path) -> None:
         front.always(portal)
         with pytest.raises(MLPlatformException) as caught:
             MLPlatform("a token", url=front.url, ca_bundle=files / "ca.pem").who_am_i()
-    assert "a proxy which opens TLS" in str(caught.value.hint)
+    assert "a proxy that inspects TLS" in str(caught.value.hint)
     assert front.requests == 0

@@ -39,7 +39,7 @@ use crate::{
 /// Raises
 /// ------
 /// BadRequestException
-///     The text is no YAML, or no mapping; the message names the line. Also a ``ValueError``.
+///     The text is not YAML, or not a mapping; the message names the line. Also a ``ValueError``.
 ///
 /// Attributes
 /// ----------
@@ -91,7 +91,7 @@ impl Manifest {
     /// Parameters
     /// ----------
     /// job_name : str, optional
-    ///     The job's name. Default: a new one, ``spark-job-`` and eight letters and digits.
+    ///     The job's name. Default: a generated one, ``spark-job-`` and eight hexadecimal digits.
     ///
     /// Returns
     /// -------
@@ -117,7 +117,7 @@ impl Manifest {
     /// Raises
     /// ------
     /// BadRequestException
-    ///     It is no YAML, or no mapping; the message names the line. Also a ``ValueError``.
+    ///     It is not YAML, or not a mapping; the message names the line. Also a ``ValueError``.
     /// OSError
     ///     The file cannot be read (``FileNotFoundError``, ``PermissionError``, …).
     #[staticmethod]

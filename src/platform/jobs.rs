@@ -1,4 +1,4 @@
-//! The methods about Spark jobs.
+//! Methods for Spark jobs.
 
 use std::{
     path::Path,
@@ -27,17 +27,17 @@ use crate::{
 impl MLPlatform {
     /// Submit a Spark job.
     ///
-    /// It starts when the cluster has room for it, in the order of submitting. A repeated request after a lost answer
-    /// does not run it twice.
+    /// It starts when the cluster has capacity, in the order of submission. A request repeated after a lost answer does not
+    /// run it twice.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     The cluster's ``id``, as ``get_clusters()`` lists it. A suspended cluster is woken up.
+    ///     The cluster's ``id``, as ``get_clusters()`` returns it. A suspended cluster is woken up.
     /// manifest : Manifest
-    ///     What to run: ``get_default_manifest()`` gives one to begin with.
+    ///     The job's manifest; ``get_default_manifest()`` returns one to start from.
     /// pycode_file_path : str or os.PathLike, optional
-    ///     A program on this machine; it travels with the job and becomes its main program. At most 10 MiB.
+    ///     A program file on this machine; it is sent with the request and becomes the main program. At most 10 MiB.
     ///     Default: the manifest's ``main_app_file``.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
@@ -55,7 +55,7 @@ impl MLPlatform {
     /// ConflictException
     ///     The cluster has a job of that name; or the platform cannot run jobs (the message says why).
     /// BadRequestException
-    ///     The manifest, or a file or secret that it names, is not what can be run. Also a ``ValueError``.
+    ///     The manifest is invalid, or a file or secret that it names does not exist. Also a ``ValueError``.
     /// NotFoundException
     ///     There is no such cluster.
     ///
@@ -64,7 +64,7 @@ impl MLPlatform {
     /// >>> manifest = mlp.get_default_manifest(cluster.id, "pi-1")
     /// >>> print(mlp.spark_submit_job(cluster.id, manifest, "calculate-pi.py"))
     #[pyo3(signature = (cluster_id, manifest, pycode_file_path=None, *, timeout=None, progress=None, **kwargs))]
-    #[allow(clippy::too_many_arguments, reason = "the reference's signature, and two of ours")]
+    #[allow(clippy::too_many_arguments, reason = "the reference's signature and two more")]
     fn spark_submit_job(
         slf: &Bound<'_, Self>,
         cluster_id: Text<'_>,
@@ -105,7 +105,7 @@ impl MLPlatform {
         )
     }
 
-    /// The jobs of a cluster, in the order of submitting.
+    /// The jobs of a cluster, in the order of submission.
     ///
     /// Parameters
     /// ----------
@@ -117,7 +117,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sSparkJobsInfoList
-    ///     Iterable, with ``len()`` and indexes; prints one job a line.
+    ///     Iterable, with ``len()`` and indexes; printed, it is one job a line.
     ///
     /// Raises
     /// ------
@@ -146,7 +146,7 @@ impl MLPlatform {
         )
     }
 
-    /// A job and its driver. It may be asked right after the submit: what is not there yet is ``None``.
+    /// A job and its driver, also right after the submit: unknown fields are ``None``.
     ///
     /// Parameters
     /// ----------
@@ -160,7 +160,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sSparkJobInfoDetail
-    ///     State, and that of the driver's pod.
+    ///     The state of the job and of the driver's pod.
     ///
     /// Raises
     /// ------
@@ -187,9 +187,8 @@ impl MLPlatform {
         )
     }
 
-    /// The log of a job: all that it wrote so far, of all its runs. It outlives the job's deleting. At most 512 MiB are
-    /// held in memory: of a longer one, read the end with ``tail``, go through its lines with ``follow``, or save it with
-    /// ``save_spark_job_logs``.
+    /// The log of a job, of all its runs. It is kept when the job is deleted. At most 512 MiB are held in memory: of a longer
+    /// log, read the end with ``tail``, iterate over the lines with ``follow``, or save it with ``save_spark_job_logs``.
     ///
     /// Parameters
     /// ----------
@@ -198,35 +197,35 @@ impl MLPlatform {
     /// job_name : str
     ///     The job's name.
     /// tail : int, optional
-    ///     Only so many lines at the end. Default: all.
+    ///     Only this number of lines at the end. Default: all.
     /// wait : float, optional
-    ///     Seconds for which the job's end is waited for; then what is there is returned. ``0``: what is there now.
-    ///     Default: until the job has ended or is a minute old, so that a notebook that is run from top to bottom shows
-    ///     a short job's result.
+    ///     Seconds to wait for the end of the job before the log is returned; ``0``: do not wait. Default: until the job has
+    ///     ended or is a minute old, so that a notebook that runs all cells shows the result of a short job.
     /// follow : bool, optional
-    ///     Return an iterator of the lines instead, which goes on while the job writes and ends when it has ended. It may
-    ///     be asked for right after the submit, goes on where it was when a connection breaks, and bears a platform that
-    ///     does not answer for up to ten minutes. Not together with ``wait``. Default: ``False``.
+    ///     Return an iterator over the lines instead, which continues until the job has ended. It works right after the
+    ///     submit, resumes after a broken connection, and retries for ten minutes while the platform does not answer. Not
+    ///     together with ``wait``. Default: ``False``.
     /// timeout : float, optional
-    ///     Seconds for this call, the wait included. Default: that of the object; with ``follow``, seconds for all of it,
-    ///     and none by default.
+    ///     Seconds for this call, the wait included. Default: that of the object. With ``follow``: seconds for the whole
+    ///     iteration; default: none.
     ///
     /// Returns
     /// -------
     /// K8sSparkJobLogs
-    ///     ``print()`` shows the text, ``.logs`` is it. Where it is empty although the job was waited for, a
-    ///     ``UserWarning`` says what the job is doing.
+    ///     ``print()`` shows the text, ``.logs`` is the text. If it is still empty after the default wait, a ``UserWarning``
+    ///     says what the job is doing.
     /// SparkJobLogLines
-    ///     With ``follow``: an iterator of ``str``, each a line with its end. Of an ``AsyncMLPlatform``: an asynchronous one.
+    ///     With ``follow``: an iterator of ``str``, each a line with its line ending; an asynchronous one for an
+    ///     ``AsyncMLPlatform``.
     ///
     /// Raises
     /// ------
     /// NotFoundException
     ///     There is no such cluster, or never was such a job.
     /// UnexpectedAnswerException
-    ///     The log, or the part that was asked for, is longer than 512 MiB.
+    ///     The log, or the requested part, is longer than 512 MiB.
     #[pyo3(signature = (cluster_id, job_name, *, tail=None, wait=None, follow=false, timeout=None, **kwargs))]
-    #[allow(clippy::too_many_arguments, reason = "the reference's signature, and three of ours")]
+    #[allow(clippy::too_many_arguments, reason = "the reference's signature and three more")]
     fn spark_job_logs(
         &self,
         py: Python<'_>,
@@ -247,7 +246,7 @@ impl MLPlatform {
         let timeout = arguments::timeout(py, timeout)?;
         if follow {
             if wait.is_some() {
-                return Err(arguments::bad(py, "wait", "a log that is followed is waited for anyway: leave it out"));
+                return Err(arguments::bad(py, "wait", "a followed log waits for the end of the job anyway: omit it"));
             }
             let stream = LogStream::new(self.client(py)?, &cluster_id, &job_name, tail, true, timeout);
             return SparkJobLogLines::new(stream.map_err(|error| errors::raise(py, &error))?).into_py_any(py);
@@ -264,10 +263,10 @@ impl MLPlatform {
         )
     }
 
-    /// Save a job's log to a file, piece by piece, whatever its length.
+    /// Save a job's log of any length to a file, in constant memory.
     ///
-    /// What is in the file already is continued: a save that was broken off, or one of a job that has written more since.
-    /// That it is the begin of this log is seen by its last 64 KiB.
+    /// An existing copy is continued: after an interruption, or when the job has written more. Its last 64 KiB are compared
+    /// with the log.
     ///
     /// Parameters
     /// ----------
@@ -276,9 +275,9 @@ impl MLPlatform {
     /// job_name : str
     ///     The job's name.
     /// path : str or os.PathLike
-    ///     The file; made when it does not exist.
+    ///     The file; created if it does not exist.
     /// follow : bool, optional
-    ///     Go on while the job writes, until it has ended. Default: ``False``, what there is now.
+    ///     Continue until the job has ended. Default: ``False``, only the current log.
     /// timeout : float, optional
     ///     Seconds for the whole operation. Default: none; while the platform does not answer, it is retried for ten
     ///     minutes.
@@ -289,12 +288,12 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// int
-    ///     The number of bytes that the file has.
+    ///     The size of the file in bytes.
     ///
     /// Raises
     /// ------
     /// BadRequestException
-    ///     What is in the file is not the begin of this log, or somebody else writes to it. Also a ``ValueError``.
+    ///     The content of the file is not the beginning of this log, or another process writes to it. Also a ``ValueError``.
     /// NotFoundException
     ///     There is no such cluster, or never was such a job.
     /// OSError
@@ -323,11 +322,13 @@ impl MLPlatform {
         let path = path.read(py, "path")?;
         let timeout = arguments::timeout(py, timeout)?;
         let file = files::open_to_continue(&path).map_err(|problem| match problem.kind() {
-            std::io::ErrorKind::WouldBlock => {
-                arguments::bad(py, "path", format!("'{}' is being written by another: wait for it", path.display()))
-            }
+            std::io::ErrorKind::WouldBlock => arguments::bad(
+                py,
+                "path",
+                format!("'{}' is being written by another process: wait for it", path.display()),
+            ),
             std::io::ErrorKind::InvalidInput => {
-                arguments::bad(py, "path", format!("'{}' is no file: name one", path.display()))
+                arguments::bad(py, "path", format!("'{}' is not a regular file: name one", path.display()))
             }
             _ => files::raise(&path, &problem),
         })?;
@@ -356,7 +357,7 @@ impl MLPlatform {
         )
     }
 
-    /// A job as Kubernetes' operator would show it: what was submitted, its state and its events.
+    /// A job as the Kubernetes operator would show it: its manifest, its state and its events.
     ///
     /// Parameters
     /// ----------
@@ -370,7 +371,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sSparkApplication
-    ///     Prints as YAML. Secrets are named in it and never shown.
+    ///     Printed as YAML. It contains names of secrets, never their values.
     ///
     /// Raises
     /// ------
@@ -397,7 +398,7 @@ impl MLPlatform {
         )
     }
 
-    /// End and delete a job. When this returns, no process of it runs any more; its name is free, its log is kept.
+    /// End and delete a job. Afterwards none of its processes runs; its name is free, its log is kept.
     ///
     /// Parameters
     /// ----------

@@ -1,4 +1,4 @@
-//! `mlplatform_client.serializers.spark_proxy`, its lists.
+//! Lists of `mlplatform_client.serializers.spark_proxy`.
 
 use mlplatform_client::protocol::JobEvent;
 use pyo3::{
@@ -13,7 +13,7 @@ use pyo3::{
 use super::spark_jobs::K8sSparkEvent;
 use crate::{exit, notebook};
 
-/// What a method returns as a list: one that a notebook shows as a table.
+/// A returned list, which a notebook shows as a table.
 pub(crate) fn list<T, V: PyClass + Into<PyClassInitializer<V>>>(
     py: Python<'_>,
     items: Vec<T>,
@@ -138,7 +138,7 @@ macro_rules! list {
 }
 
 list! {
-    /// The jobs of a cluster, in the order of their submitting: iterable, with ``len()`` and indexes.
+    /// The jobs of a cluster, in the order of submission: iterable, with ``len()`` and indexes.
     ///
     /// Printed, it is one ``K8sSparkJobInfo`` a line.
     K8sSparkJobsInfoList

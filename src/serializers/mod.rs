@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::times;
 
-/// Before the first wait: see `exit`.
+/// Imports the classes before the first wait: see `exit`.
 pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
     times::prepare(py)?;
     lists::info_list_class(py)?;

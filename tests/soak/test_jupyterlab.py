@@ -81,7 +81,7 @@ TABLES = {
     "jobs": ["1 job", "pi-1", "COMPLETED"],
     "wait": ["K8sSparkJobInfo", "pi-1", "COMPLETED"],
     "events": ["events", "pi-1", "NORMAL"],
-    "audit": ["5 entries of the audit", "create_register_token", "done"],
+    "audit": ["5 audit entries", "create_register_token", "done"],
 }
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
