@@ -136,9 +136,9 @@ pub(crate) fn json<T: DeserializeOwned>(name: &str, value: &Bound<'_, PyDict>) -
     // JSON allows an escape of a lone surrogate, but no parser can decode it.
     options.set_item("ensure_ascii", false)?;
     let text = py.import("json")?.call_method("dumps", (value,), Some(&options))?;
-    let text: String = text
-        .extract()
-        .map_err(|_| bad(py, name, "a text in it contains a lone surrogate, which cannot be sent: remove it"))?;
+    let text: String = text.extract().map_err(|_| {
+        bad(py, name, "a text in it contains half of a surrogate pair, which cannot be sent: remove it")
+    })?;
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|problem| {
         let problem = format!("{}: {}", problem.path(), problem.inner());
         errors::raise(py, &Error::argument(name, problem.trim_start_matches(".: ")))

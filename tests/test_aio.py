@@ -282,10 +282,10 @@ def test_what_belongs_to_a_call_is_used_once() -> None:
     call: Any = AwaitedPlatform("a token", url="http://127.0.0.1:9").who_am_i()
     completions = Completions()
     call.begin(completions, 7)
-    with pytest.raises(RuntimeError, match="begun before"):
+    with pytest.raises(RuntimeError, match="already started"):
         call.begin(completions, 8)
     call.abort()
-    with pytest.raises(Exception, match="died"):
+    with pytest.raises(Exception, match="task of the call was lost"):
         call.result()
     with pytest.raises(RuntimeError, match="taken before"):
         call.result()

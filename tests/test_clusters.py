@@ -194,7 +194,7 @@ def test_an_unknown_cluster(admin: MLPlatform) -> None:
         with pytest.raises(NotFoundException, match="get_clusters lists those there are"):
             call()
     for nothing in ("", " ", ".", ".."):
-        with pytest.raises(BadRequestException, match=r"cluster_id: .* is not an id"):
+        with pytest.raises(BadRequestException, match=r"cluster_id: .* is not a cluster id"):
             admin.get_cluster_info(nothing)
 
 

@@ -60,7 +60,7 @@ def test_by_a_call_that_tells_of_its_progress_too(moved_platform: LocalPlatform,
     clock.advance(20 * DAY)
     mlp = MLPlatform(token, url=moved_platform.url)
     (cluster,) = MLPlatform(moved_platform.admin_token, url=moved_platform.url).get_clusters()
-    with pytest.warns(UserWarning, match="the access token 'waits' ends in"), pytest.raises(NotFoundException):
+    with pytest.warns(UserWarning, match="the access token 'waits' expires in"), pytest.raises(NotFoundException):
         mlp.wait_for_spark_job(cluster.id, "none", on_update=print)
 
 
