@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -159,15 +160,15 @@ def test_an_orphan_ends_although_the_server_was_killed(start: Callable[[], Runs]
 
 
 def test_processes_that_fork_without_end_are_ended(start: Callable[[], Runs], job_user: str, means: str) -> None:
-    """Each starts its successor and is gone: whoever is found is not there any more when it is ended. A hundred chains
-    of them; one that outlived the test would end with its file."""
+    """Each starts its successor and is gone: whoever is found is not there any more when it is ended. Twenty
+    chains of them, of which the machine has room for others; one that outlived the test would end with its file."""
     runs = start()
     name = f"hop-{next(_numbers)}"
     fuel = runs.folder / name
     fuel.touch()
     fuel.chmod(0o644)
     hop = f"hop() {{ : {name}; [ -e {fuel} ] && hop & }}\n"
-    runs.submit("bomb", f"{hop}n=0; while [ $n -lt 100 ]; do hop; n=$((n+1)); done; echo lit; sleep 600\n")
+    runs.submit("bomb", f"{hop}n=0; while [ $n -lt 20 ]; do hop; n=$((n+1)); done; echo lit; sleep 600\n")
     try:
         until(lambda: "lit" in runs.log("bomb"))
         runs.mlp.spark_delete_job(runs.cluster, "bomb", timeout=60)
@@ -175,6 +176,22 @@ def test_processes_that_fork_without_end_are_ended(start: Callable[[], Runs], jo
         assert not processes(str(runs.folder / "data" / "buckets"))
     finally:
         fuel.unlink()
+
+
+@ROOT_ONLY
+def test_a_job_has_a_part_of_the_machine_s_processes(
+    start: Callable[[], Runs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of threads and zombies, too: the kernel counts them all."""
+    monkeypatch.setenv("MLP_SERVER_JOB_USER", "nobody")
+    runs = start()
+    runs.submit("limited", "grep processes /proc/self/limits; ulimit -p unlimited && echo raised\n")
+    runs.ended("limited")
+    quarter = int(Path("/proc/sys/kernel/pid_max").read_text()) // 4
+    own = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    limit = quarter if own == resource.RLIM_INFINITY else min(quarter, own)
+    assert runs.log("limited").split()[2:4] == [str(limit), str(limit)]
+    assert "raised" not in runs.log("limited")
 
 
 def test_a_job_that_stops_its_parent_is_deleted_all_the_same(start: Callable[[], Runs]) -> None:

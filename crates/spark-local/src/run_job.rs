@@ -22,7 +22,10 @@ use mlplatform_runner::termination::Termination;
 use rustix::{
     fs::{Gid, Mode, Uid, fchown},
     io::Errno,
-    process::{WaitOptions, WaitStatus, getpid, set_child_subreaper, setsid, umask, wait},
+    process::{
+        Resource, Rlimit, WaitOptions, WaitStatus, getpid, getrlimit, set_child_subreaper, setrlimit, setsid, umask,
+        wait,
+    },
     thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
 };
 use serde::{Deserialize, Serialize};
@@ -54,6 +57,10 @@ const LARGEST_PIPE: usize = 1 << 20;
 /// Of a job, in a thousand of the machine's memory: so much more it seems to take.
 const OOM_SCORE: &str = "500";
 const OWN_OOM_SCORE: &str = "/proc/self/oom_score_adj";
+/// A job that starts processes without end takes no more than this part of what the machine can have: the platform, which
+/// is another user, always finds room for its own.
+const PART_OF_PROCESSES: u64 = 4;
+const MOST_PROCESSES: &str = "/proc/sys/kernel/pid_max";
 /// What programs expect: others may read what they make.
 const UMASK: u32 = 0o022;
 /// Of a job with ids of its own: later runs on its cluster may write what it makes in the bucket, and nobody else reads it.
@@ -277,6 +284,7 @@ fn start_as(launch: &LaunchSpec, output: &PipeWriter) -> io::Result<Child> {
     // A group of its own, in our session.
     command.process_group(0);
     let Some(credentials) = launch.credentials else { return command.spawn() };
+    limit_processes()?;
     let (user, group) = (Uid::from_raw(credentials.uid), Gid::from_raw(credentials.gid));
     // For programs that open /dev/stdout.
     fchown(output, Some(user), Some(group))?;
@@ -294,6 +302,15 @@ fn start_as(launch: &LaunchSpec, output: &PipeWriter) -> io::Result<Child> {
         command.spawn()
     });
     started.join().map_err(|_| io::Error::other("its thread panicked"))?
+}
+
+/// Limits the processes and threads of the job's user, zombies included (`RLIMIT_NPROC`). This process has the limit, too,
+/// which the kernel does not apply to root.
+fn limit_processes() -> io::Result<()> {
+    let most = fs::read_to_string(MOST_PROCESSES)?.trim().parse::<u64>().map_err(io::Error::other)? / PART_OF_PROCESSES;
+    let before = getrlimit(Resource::Nproc);
+    let limit = before.maximum.map_or(most, |maximum| maximum.min(most));
+    Ok(setrlimit(Resource::Nproc, Rlimit { current: Some(limit), maximum: Some(limit) })?)
 }
 
 fn ended(status: Option<WaitStatus>) -> Termination {
