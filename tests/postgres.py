@@ -47,21 +47,29 @@ def programs() -> Path:
 
 
 class Cluster:
-    """A running PostgreSQL. `locale`, `encoding` and `settings` are those of initdb and postgresql.conf."""
+    """A running PostgreSQL. `locale`, `encoding` and `settings` are those of initdb and postgresql.conf; `certificate`
+    names the files of a certificate and its key, for TLS."""
 
     def __init__(
-        self, *, locale: str = "C.UTF-8", encoding: str = "UTF8", settings: tuple[str, ...] = (), folder: Path | None = None
+        self,
+        *,
+        locale: str = "C.UTF-8",
+        encoding: str = "UTF8",
+        settings: tuple[str, ...] = (),
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self.programs = programs()
-        # A socket's path has to be short. `folder`: of another file system, for instance; it is not removed.
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="mlp-pg-"))
-        self.removes = folder is None
+        # A socket's path has to be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="mlp-pg-"))
         self.settings = settings
         self.password = secrets.token_hex(8)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         try:
             self._make(locale, encoding)
+            if certificate:
+                names = [self._own(name, path.read_text()) for name, path in zip(("cert.pem", "key.pem"), certificate)]
+                self.settings += ("ssl=on", f"ssl_cert_file={names[0]}", f"ssl_key_file={names[1]}")
             self.start()
         except BaseException:
             self.stop()
@@ -103,14 +111,19 @@ class Cluster:
             raise CannotStart(f"{program} failed:\n{done.stdout}")
         return str(done.stdout)
 
+    def _own(self, name: str, text: str) -> Path:
+        """A file that only PostgreSQL may read."""
+        path = self.folder / name
+        path.touch(0o600)
+        path.write_text(text)
+        if os.geteuid() == 0:
+            shutil.chown(path, "nobody", "nogroup")
+        return path
+
     def _make(self, locale: str, encoding: str) -> None:
         if os.geteuid() == 0:
             shutil.chown(self.folder, "nobody", "nogroup")
-        password = self.folder / "password"
-        password.touch(0o600)
-        password.write_text(self.password + "\n")
-        if os.geteuid() == 0:
-            shutil.chown(password, "nobody", "nogroup")
+        password = self._own("password", self.password + "\n")
         self._run(
             "initdb",
             f"--pgdata={self.data}",
@@ -167,8 +180,7 @@ class Cluster:
     def stop(self) -> None:
         """Ends it, and removes what it has written."""
         self.end(signal.SIGQUIT)
-        if self.removes:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def sql(self, statement: str, database: str = "postgres") -> str:
         """What psql answers to a statement."""
@@ -214,14 +226,17 @@ def main() -> int:
     parser.add_argument("--locale", default="C.UTF-8")
     parser.add_argument("--encoding", default="UTF8")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of postgresql.conf")
-    parser.add_argument("--folder", type=Path, help="where, if not in a temporary folder; it stays")
+    parser.add_argument("--certificate", nargs=2, type=Path, metavar=("CERT", "KEY"), help="speaks TLS with these files")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     # Whoever ends us with a signal wants the cluster gone, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         cluster = Cluster(
-            locale=arguments.locale, encoding=arguments.encoding, settings=tuple(arguments.set), folder=arguments.folder
+            locale=arguments.locale,
+            encoding=arguments.encoding,
+            settings=tuple(arguments.set),
+            certificate=arguments.certificate,
         )
     except CannotStart as error:
         print(error, file=sys.stderr)

@@ -273,3 +273,36 @@ async fn a_database_that_restarts_is_used_again() {
     }
     store.close().await;
 }
+
+/// A certificate for a name, and its key, in a folder.
+fn certificate(name: &str) -> tempfile::TempDir {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    folder
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_whom_the_certificate_names() {
+    let ours = certificate("localhost");
+    let file = |folder: &tempfile::TempDir, name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let postgres = Postgres::start(&["--certificate", &file(&ours, "cert.pem"), &file(&ours, "key.pem")]);
+    let url = postgres.database().await;
+    let by_name = url.replace("127.0.0.1", "localhost");
+    let checked = |url: &str, root: &tempfile::TempDir| {
+        format!("{url}?sslmode=verify-full&sslrootcert={}", file(root, "cert.pem"))
+    };
+    let store = open(&checked(&by_name, &ours)).await.unwrap();
+    let encrypted = "SELECT count(*) FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl";
+    assert_eq!(count(&store, encrypted).await, 1);
+    store.close().await;
+    let error = refusal(&checked(&url, &ours)).await;
+    assert!(error.contains("certificate") && error.contains("127.0.0.1"), "another name: {error}");
+    let error = refusal(&checked(&by_name, &certificate("localhost"))).await;
+    assert!(error.contains("invalid peer certificate"), "another authority: {error}");
+    // One that does not speak TLS is not spoken to without it.
+    let plain = format!("{}?sslmode=verify-full", testing::database().await);
+    let error = refusal(&plain).await;
+    assert!(error.contains("does not support TLS"), "{error}");
+}
