@@ -1,6 +1,6 @@
 """A PostgreSQL for tests: a cluster of its own in a temporary folder, unprivileged, on loopback, removed at the end.
 
-    python tests/postgres.py COMMAND ...   runs the command with MLP_TEST_POSTGRES naming one cluster for all its processes
+    python tests/postgres.py COMMAND ...   runs the command; MLP_TEST_POSTGRES names one cluster for all its processes
     python tests/postgres.py               prints the URL, obeys lines on its standard input, ends with it
 
 In pytest: `with Cluster() as cluster: cluster.create_database()`. Rust tests use the second form
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -25,6 +27,8 @@ from types import TracebackType
 
 VARIABLE = "MLP_TEST_POSTGRES"
 USER = "mlplatform"
+# Debian, and what has `postgresql` of Homebrew or of PostgreSQL's own packages, has them outside PATH.
+FOLDERS = ("/usr/lib/postgresql/*/bin", "/opt/homebrew/opt/postgresql*/bin", "/usr/pgsql-*/bin")
 
 
 class CannotStart(Exception):
@@ -32,11 +36,14 @@ class CannotStart(Exception):
 
 
 def programs() -> Path:
-    """The folder of PostgreSQL's programs: Debian does not have them in PATH."""
-    folders = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)]
+    """The folder of PostgreSQL's programs; of several versions the newest."""
+
+    def version(folder: Path) -> list[int]:
+        return [int(number) for number in re.findall(r"\d+", str(folder))]
+
+    folders = sorted((Path(one) for pattern in FOLDERS for one in glob.glob(pattern)), key=version, reverse=True)
     found = shutil.which("initdb")
     folders += [Path(found).resolve().parent] if found else []
-    folders += [Path("/opt/homebrew/opt/postgresql/bin"), Path("/usr/local/opt/postgresql/bin"), Path("/usr/pgsql/bin")]
     for folder in folders:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
@@ -210,7 +217,9 @@ class Cluster:
     def __enter__(self) -> Cluster:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 
@@ -226,7 +235,9 @@ def main() -> int:
     parser.add_argument("--locale", default="C.UTF-8")
     parser.add_argument("--encoding", default="UTF8")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of postgresql.conf")
-    parser.add_argument("--certificate", nargs=2, type=Path, metavar=("CERT", "KEY"), help="speaks TLS with these files")
+    parser.add_argument(
+        "--certificate", nargs=2, type=Path, metavar=("CERT", "KEY"), help="speaks TLS with these files"
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     # Whoever ends us with a signal wants the cluster gone, too.
@@ -243,7 +254,9 @@ def main() -> int:
         return 1
     with cluster:
         if arguments.command:
-            return subprocess.run(arguments.command, env={**os.environ, VARIABLE: cluster.url()}, check=False).returncode
+            return subprocess.run(
+                arguments.command, env={**os.environ, VARIABLE: cluster.url()}, check=False
+            ).returncode
         print(cluster.url(), flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             for line in sys.stdin:

@@ -13,6 +13,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::Failure;
+
 /// The one channel; topics are its payloads.
 pub(crate) const CHANNEL: &str = "mlplatform";
 /// How late a commit is heard of at the latest.
@@ -76,22 +78,26 @@ pub(crate) fn listen(options: PgConnectOptions, topics: Topics) -> Listening {
     // Idle for ever, which the timeouts of a session do not mean.
     let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_lazy_with(options);
     Listening(tokio::spawn(async move {
+        let mut warned = false;
         loop {
-            if let Err(error) = listen_once(&pool, &topics).await {
-                tracing::warn!(
-                    "commits of other servers are seen up to a second late: {}",
-                    crate::Failure::from(error)
-                );
+            let mut heard = false;
+            if let Err(error) = listen_once(&pool, &topics, &mut heard).await {
+                // Once, until it has worked again.
+                if heard || !warned {
+                    tracing::warn!("commits of other servers are seen up to a second late: {}", Failure::from(error));
+                }
+                warned = true;
             }
             sleep(POLL).await;
         }
     }))
 }
 
-async fn listen_once(pool: &PgPool, topics: &Topics) -> Result<(), sqlx::Error> {
+async fn listen_once(pool: &PgPool, topics: &Topics, listens: &mut bool) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
+    *listens = true;
     loop {
         // What was told before, or while the connection was lost.
         topics.tell_all();
