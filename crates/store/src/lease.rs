@@ -6,7 +6,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout_at},
+};
 
 use crate::{Failure, Mode, Store, either, query};
 
@@ -116,21 +120,33 @@ impl Store {
 }
 
 async fn keep(store: Store, name: &'static str, holder: String, terms: Terms, held: watch::Sender<Option<Lease>>) {
+    // Counted from before each renewal was asked for: never later than the end that the database has written.
+    let mut until = Instant::now();
     loop {
-        // The end that the database has written is later than this one: by that time at the latest we have stopped.
         let asked = Instant::now();
-        let mut taking = std::pin::pin!(store.take_lease(name, &holder, terms.length));
-        let end = asked + terms.length;
-        match tokio::time::timeout_at(end, &mut taking).await {
+        // What is not renewed by its end is not held; who has none may wait as long as one lasts.
+        let patience = if held.borrow().is_some() { until } else { asked + terms.length };
+        let problem = match timeout_at(patience, store.take_lease(name, &holder, terms.length)).await {
             Ok(Ok(lease)) => {
-                if *held.borrow() != lease {
-                    held.send_replace(lease);
-                }
+                until = asked + terms.length;
+                held.send_if_modified(|known| {
+                    let changed = *known != lease;
+                    *known = lease;
+                    changed
+                });
+                None
             }
-            Ok(Err(error)) => tracing::warn!("the lease '{name}' could not be renewed: {error}"),
-            Err(_) => tracing::warn!("the lease '{name}' could not be renewed in time"),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("no answer in time".to_owned()),
+        };
+        if let Some(problem) = problem {
+            tracing::warn!("the lease '{name}' could not be taken or renewed: {problem}");
+            if Instant::now() + terms.renewal >= until {
+                // The next try would come too late.
+                held.send_if_modified(|known| known.take().is_some());
+            }
         }
-        tokio::time::sleep_until(asked + terms.renewal).await;
+        sleep_until(asked + terms.renewal).await;
     }
 }
 

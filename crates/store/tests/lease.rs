@@ -144,6 +144,24 @@ async fn a_keeper_renews_it_and_the_next_takes_over() {
     wait_for(&store, "c", LONG).await;
 }
 
+/// Who cannot renew it knows that, without the database.
+#[tokio::test]
+async fn a_keeper_that_cannot_reach_the_database_holds_nothing() {
+    let mut postgres = testing::Postgres::start(&[]);
+    let url = postgres.database().await;
+    let terms = Terms { length: Duration::from_secs(4), renewal: Duration::from_secs(1) };
+    let store = Store::open_postgres(&url.parse().unwrap()).await.unwrap();
+    let mut keeper = store.keep_lease("supervisor", "a".to_owned(), terms);
+    timeout(terms.length, keeper.changed()).await.unwrap();
+    assert!(keeper.lease().is_some());
+    postgres.command("stop");
+    timeout(terms.length + terms.renewal, keeper.changed()).await.expect("it still takes the lease for its own");
+    assert_eq!(keeper.lease(), None);
+    postgres.command("start");
+    timeout(terms.length * 4, keeper.changed()).await.unwrap();
+    assert_eq!(keeper.lease().unwrap().holder(), "a");
+}
+
 /// Runs in a process of its own, which the tests below kill or stop: takes the lease, and holds a change open.
 #[test]
 #[ignore = "started by the tests of this file"]
@@ -166,7 +184,17 @@ fn holder() {
     });
 }
 
-fn start_holder(url: &str) -> (Child, impl Iterator<Item = String>) {
+/// Ended with the test, also when that fails while it is stopped.
+struct Holder(Child);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start_holder(url: &str) -> (Holder, impl Iterator<Item = String>) {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "holder", "--ignored", "--nocapture"])
         .env("MLP_TEST_HOLDER", url)
@@ -175,16 +203,15 @@ fn start_holder(url: &str) -> (Child, impl Iterator<Item = String>) {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line == "holds"));
-    (child, lines)
+    (Holder(child), lines)
 }
 
 #[tokio::test]
 async fn a_holder_that_is_killed_in_mid_change() {
     let url = testing::database().await;
     let store = Store::open_postgres(&url.parse().unwrap()).await.unwrap();
-    let (mut child, _) = start_holder(&url);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let (holder, _) = start_holder(&url);
+    drop(holder);
     let killed = Instant::now();
     drop(
         timeout(Duration::from_secs(2), store.begin(Mode::Exclusive))
@@ -203,8 +230,8 @@ async fn a_holder_that_is_killed_in_mid_change() {
 async fn a_holder_that_is_stopped_in_mid_change() {
     let url = testing::database().await;
     let store = Store::open_postgres(&url.parse().unwrap()).await.unwrap();
-    let (mut child, mut lines) = start_holder(&url);
-    let pid = Pid::from_child(&child);
+    let (mut holder, mut lines) = start_holder(&url);
+    let pid = Pid::from_child(&holder.0);
     kill_process(pid, Signal::STOP).unwrap();
     let stopped = Instant::now();
     let lease = wait_for(&store, "heir", Duration::from_secs(60)).await;
@@ -215,7 +242,7 @@ async fn a_holder_that_is_stopped_in_mid_change() {
     change.commit().await.unwrap();
     kill_process(pid, Signal::CONT).unwrap();
     assert!(lines.any(|line| line == "refused"), "it woke, and what it had begun is refused");
-    child.wait().unwrap();
+    holder.0.wait().unwrap();
     let labels = query("SELECT label FROM keys").scalars::<String>(&mut store.read().await.unwrap()).await.unwrap();
     assert_eq!(labels, ["of the heir"]);
 }

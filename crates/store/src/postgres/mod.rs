@@ -97,7 +97,9 @@ pub(crate) async fn open_as_it_is(options: &PgConnectOptions) -> Result<Pools, O
 }
 
 fn pools(options: &PgConnectOptions) -> Pools {
-    let pool = |most| {
+    // The same promise as that of SQLite's readers.
+    let read_only = options.clone().options([("default_transaction_read_only", "on")]);
+    let pool = |most, options: &PgConnectOptions| {
         PgPoolOptions::new()
             .max_connections(most)
             .acquire_timeout(PATIENCE)
@@ -115,7 +117,11 @@ fn pools(options: &PgConnectOptions) -> Pools {
             })
             .connect_lazy_with(options.clone())
     };
-    Pools { exclusive: pool(EXCLUSIVE), concurrent: pool(CONCURRENT), readers: pool(READERS) }
+    Pools {
+        exclusive: pool(EXCLUSIVE, options),
+        concurrent: pool(CONCURRENT, options),
+        readers: pool(READERS, &read_only),
+    }
 }
 
 impl Pools {
