@@ -18,6 +18,8 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 unexport CONDA_PREFIX
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Most tests wait for something most of the time: four processes keep two cores busy. Each has a platform of its own.
+PYTEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 # pyo3 is compiled anew whenever these change. maturin would set them for its own calls of cargo only, so that each
 # `maturin develop` and each `cargo clippy` undid the other's work. The file says what maturin's would say for abi3.
 export PYO3_CONFIG_FILE := $(CURDIR)/packaging/pyo3-abi3.txt
@@ -26,7 +28,7 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 CARGO_FILES := Cargo.toml Cargo.lock rust-toolchain.toml
 PROTOCOL_FILES := $(CARGO_FILES) $(shell find crates/protocol -type f)
 CLIENT_FILES := $(PROTOCOL_FILES) pyproject.toml $(shell find crates/client crates/cli src -type f)
-SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/platform crates/api crates/console crates/server -type f)
+SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/runner crates/platform crates/spark-local crates/api crates/console crates/server -type f)
 # What goes into the wheel beside the compiled module.
 PYTHON_FILES := README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
@@ -54,7 +56,7 @@ docs: $(VENV)/.client .cache/docs/.installed ## builds the documentation as a si
 
 .PHONY: quick
 quick: test-rust $(VENV)/.client $(VENV)/.server $(VENV)/.dev | chromium ## the inner loop: Rust tests, a debug build, the quick Python tests
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 .PHONY: test
 test: ## everything that CI runs: lint, all tests, the release packages and their tests
@@ -62,15 +64,16 @@ test: ## everything that CI runs: lint, all tests, the release packages and thei
 	$(MAKE) test-rust chromium
 	$(MAKE) wheel $(VENV)/.spark
 	@test -e $(VENV)/.spark || { echo "make: the tests of Spark need pyspark from the package registry: see above why it cannot be had" >&2; exit 1; }
-	$(BIN)/pytest
+	$(PYTEST)
 
 .PHONY: lint
-lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, types, stubs against the compiled module, licences
+lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, types, stubs against the compiled module, import cycles, licences
 	cargo fmt --all --check
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/stubtest mlplatform_client --mypy-config-file pyproject.toml --allowlist tests/stubtest.txt
+	$(BIN)/python tools/module_graph.py
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	$(CARGO_DENY) --workspace --locked check bans licenses sources
 

@@ -1,4 +1,4 @@
-//! What Python callers may write for an argument, and what they are told when it is something else.
+//! Conversion of Python arguments, with errors that name the argument.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn not_a_lifetime(name: &str, value: &Bound<'_, PyAny>) -> PyErr {
     ))
 }
 
-/// A moment: an aware `datetime`, RFC 3339 text, or a length of time before now as text or `timedelta`.
+/// A time: an aware `datetime`, RFC 3339 text, or a duration before now as text or `timedelta`.
 pub(crate) fn moment(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Timestamp> {
     let py = value.py();
     let text = if let Ok(given) = value.cast::<PyString>() {
@@ -50,13 +50,13 @@ pub(crate) fn moment(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Timestamp
         format!("{seconds}s")
     } else {
         return Err(PyTypeError::new_err(format!(
-            "{name} must be an aware datetime.datetime, a datetime.timedelta (so long ago) or a text"
+            "{name} must be an aware datetime.datetime, a datetime.timedelta (a duration before now) or a text"
         )));
     };
     audit::moment(&text, Timestamp::now()).map_err(|problem| bad(py, name, problem))
 }
 
-/// An argument that breaks a rule.
+/// The exception for an invalid argument.
 pub(crate) fn bad(py: Python<'_>, name: &str, problem: impl std::fmt::Display) -> PyErr {
     errors::raise(py, &Error::argument(name, problem))
 }
@@ -84,8 +84,8 @@ pub(crate) fn timeout(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<D
         .transpose()
 }
 
-/// A keyword that a method does not know is an error where a typing mistake could do harm: one in `refresh_ttl`
-/// would make a token that lives for ever.
+/// Refuses unknown keyword arguments where a typing mistake could do harm: one in `refresh_ttl` would create a token without
+/// an expiry.
 pub(crate) fn refuse_unknown(method: &str, known: &[&str], unknown: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
     let Some((key, _)) = unknown.and_then(|unknown| unknown.iter().next()) else { return Ok(()) };
     let close = key.py().import("difflib")?.call_method1("get_close_matches", (&key, known, 1, 0.5))?;
@@ -97,7 +97,7 @@ pub(crate) fn refuse_unknown(method: &str, known: &[&str], unknown: Option<&Boun
     Err(PyTypeError::new_err(format!("{method}() got an unexpected keyword argument '{key}'{nearest}")))
 }
 
-/// Everywhere else the reference ignores one: so it is here, but the caller sees it.
+/// Elsewhere the reference ignores unknown keyword arguments; this library does, too, with a warning.
 pub(crate) fn ignore_unknown(py: Python<'_>, method: &str, unknown: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
     for (key, _) in unknown.into_iter().flatten() {
         warn(py, &format!("{method}() ignores the keyword argument '{key}'"))?;
@@ -105,22 +105,22 @@ pub(crate) fn ignore_unknown(py: Python<'_>, method: &str, unknown: Option<&Boun
     Ok(())
 }
 
-/// A `UserWarning` at the line that called.
+/// A `UserWarning` at the caller's line.
 pub(crate) fn warn(py: Python<'_>, text: &str) -> PyResult<()> {
     let _inside = exit::enter(py);
-    // What is warned of may come from a platform, or hold what was pasted in the wrong place.
+    // The text may contain a token: from a platform, or pasted into the wrong place.
     let text = std::ffi::CString::new(token::mask(text).replace('\0', "\\0"))?;
     PyErr::warn(py, &py.get_type::<PyUserWarning>(), &text, if is_awaited(py) { 2 } else { 1 })
 }
 
-/// Whether the innermost Python code is that of the coroutine functions: whoever awaits them is who called.
+/// Whether the innermost Python frame is one of the coroutine functions; then the caller is the frame above.
 fn is_awaited(py: Python<'_>) -> bool {
     let frame = py.import("sys").and_then(|sys| sys.call_method0("_getframe"));
     let module = frame.and_then(|frame| frame.getattr("f_globals")?.get_item("__name__"));
     module.is_ok_and(|module| module.eq("mlplatform_client.aio").unwrap_or_default())
 }
 
-/// A whole number. One beyond 64 bits is as wrong as their largest, and is told so by the rule of its argument.
+/// An integer, clamped to 64 bits; the check of the argument refuses such values.
 pub(crate) fn whole_number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<i64> {
     if value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>() {
         return Ok(value.extract().unwrap_or(i64::MAX));
@@ -129,15 +129,15 @@ pub(crate) fn whole_number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<i64
     Err(PyTypeError::new_err(format!("{name} must be a whole number, not {what}")))
 }
 
-/// A dictionary as what it says in JSON.
+/// A dictionary as JSON.
 pub(crate) fn json<T: DeserializeOwned>(name: &str, value: &Bound<'_, PyDict>) -> PyResult<T> {
     let py = value.py();
     let options = PyDict::new(py);
-    // A surrogate pair that is no pair would be an escape that JSON allows and nobody can read.
+    // JSON allows an escape of a lone surrogate, but no parser can decode it.
     options.set_item("ensure_ascii", false)?;
     let text = py.import("json")?.call_method("dumps", (value,), Some(&options))?;
     let text: String = text.extract().map_err(|_| {
-        bad(py, name, "a text in it holds half of a surrogate pair, which cannot be sent: give whole texts")
+        bad(py, name, "a text in it contains half of a surrogate pair, which cannot be sent: remove it")
     })?;
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&text)).map_err(|problem| {
         let problem = format!("{}: {}", problem.path(), problem.inner());
@@ -145,7 +145,7 @@ pub(crate) fn json<T: DeserializeOwned>(name: &str, value: &Bound<'_, PyDict>) -
     })
 }
 
-/// A list of texts. A text alone is a list of letters to Python, and never meant.
+/// A list of texts. A single text is refused: Python would iterate over its characters.
 pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     let wrong = |value: &Bound<'_, PyAny>| {
         let what = value.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
@@ -163,7 +163,7 @@ pub(crate) fn texts(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<String
     items.enumerate().map(read).collect()
 }
 
-/// A manifest, or a dictionary of the same form.
+/// A manifest, or a dictionary with the same structure.
 pub(crate) fn manifest(name: &str, value: &Bound<'_, PyAny>) -> PyResult<serde_json::Value> {
     if let Ok(dictionary) = value.cast::<PyDict>() {
         return json(name, dictionary);
@@ -178,17 +178,20 @@ pub(crate) fn manifest(name: &str, value: &Bound<'_, PyAny>) -> PyResult<serde_j
     yaml::read(&text).map(|node| node.to_json()).map_err(|error| problem(error.to_string()))
 }
 
-/// A whole number from 0.
+/// A non-negative integer.
 pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let number = whole_number(name, value)?;
     u64::try_from(number).map_err(|_| {
-        errors::raise(value.py(), &Error::argument(name, format!("{number} is below 0: give a number from 0")))
+        errors::raise(value.py(), &Error::argument(name, format!("{number} is negative: the minimum is 0")))
     })
 }
 
-/// `wait=`, in seconds: as `timeout=`, and 0 is a wait, too.
+/// `wait=` in seconds: like `timeout=`, but 0 is allowed.
 pub(crate) fn wait(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(seconds).map_err(|_| {
-        errors::raise(py, &Error::argument("wait", format!("{seconds} is no number of seconds: give 0 or more")))
+        errors::raise(
+            py,
+            &Error::argument("wait", format!("{seconds} is not a valid number of seconds: give 0 or more")),
+        )
     })
 }

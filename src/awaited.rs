@@ -1,9 +1,9 @@
-//! Calls that Python awaits: how one is begun, how an event loop learns that it has ended, and how it is given up.
+//! Calls for asyncio: start, completion on the event loop, cancellation.
 //!
 //! A method of [`AwaitedPlatform`](crate::platform::AwaitedPlatform) checks its arguments and returns a [`Call`].
-//! `mlplatform_client.aio` begins it with the [`Completions`] of the running loop, and awaits. When the call ends, its
-//! number is queued there and, if the queue was empty, one byte is written to a socket that the loop watches: the loop is
-//! woken once for a batch. So no thread of the runtime ever enters Python, whatever becomes of the loop or the interpreter.
+//! `mlplatform_client.aio` starts it with the [`Completions`] of the running loop, and awaits it. When the call ends, its
+//! number is queued there and, if the queue was empty, one byte is written to a socket that the loop watches: the loop wakes
+//! up once for a batch. So no thread of the runtime ever enters Python, even if the loop is closed or the interpreter exits.
 
 use std::{
     future::Future,
@@ -31,45 +31,45 @@ use crate::{exit, runtime};
 type Show = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 type Updates = Box<dyn FnMut(Python<'_>) -> PyResult<Option<Py<PyAny>>> + Send>;
 
-/// Wakes the loop of a call before its end: there is an update.
+/// Wakes the loop of a call because there is an update.
 #[derive(Clone, Default)]
-pub(crate) struct Bell(Arc<OnceLock<Post>>);
+pub(crate) struct Notifier(Arc<OnceLock<Post>>);
 
-impl Bell {
-    pub(crate) fn ring(&self) {
+impl Notifier {
+    pub(crate) fn notify(&self) {
         if let Some(post) = self.0.get() {
             post.queue.post(post.number);
         }
     }
 }
 
-/// A call that was asked for and is awaited.
+/// A call to be awaited.
 #[pyclass(frozen, module = "mlplatform_client._native")]
 pub(crate) struct Call {
     state: Mutex<State>,
-    /// A forked child must not touch what belongs to the parent's runtime.
+    /// The process: a forked child must not use the parent's runtime.
     process: u32,
     over: Arc<AtomicBool>,
-    /// What is called with each update, or ``None``.
+    /// The function to call with each update, or ``None``.
     #[pyo3(get)]
     on_update: Option<Py<PyAny>>,
-    bell: Bell,
+    notifier: Notifier,
 }
 
 #[derive(Default)]
 struct State {
-    /// Until it is begun.
+    /// Present until the call is started.
     future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// From then on.
+    /// Present once the call is started.
     task: Option<AbortHandle>,
-    /// Until it is taken.
+    /// Present until the result is taken.
     result: Option<Show>,
-    /// What has come meanwhile.
+    /// Pending updates.
     updates: Option<Updates>,
 }
 
 impl Call {
-    /// `show` makes Python's value of what comes. It stays on Python's side: what the runtime holds knows no Python.
+    /// `show` converts the result for Python. It is not part of the task, which must not hold Python objects.
     pub(crate) fn new<T: Send + 'static>(
         answer: impl Future<Output = Result<T, Error>> + Send + 'static,
         show: impl FnOnce(Python<'_>, Result<T, Error>) -> PyResult<Py<PyAny>> + Send + 'static,
@@ -84,29 +84,29 @@ impl Call {
         };
         let result = move |py: Python<'_>| {
             let result = locked(&slot).take();
-            show(py, result.unwrap_or_else(|| Err(Error::internal("the call's task died"))))
+            show(py, result.unwrap_or_else(|| Err(Error::internal("the task of the call was lost"))))
         };
         let state = State { future: Some(Box::pin(future)), task: None, result: Some(Box::new(result)), updates: None };
         let (state, process) = (Mutex::new(state), process::id());
-        Self { state, process, over, on_update: None, bell: Bell::default() }
+        Self { state, process, over, on_update: None, notifier: Notifier::default() }
     }
 
-    /// With updates on its way, each of which was announced by the bell.
-    pub(crate) fn telling<U: Send + 'static>(
+    /// Adds updates, each of which the notifier announces.
+    pub(crate) fn with_updates<U: Send + 'static>(
         mut self,
-        bell: Bell,
+        notifier: Notifier,
         mut updates: UnboundedReceiver<U>,
         on_update: Py<PyAny>,
         show: impl Fn(Python<'_>, U) -> PyResult<Py<PyAny>> + Send + 'static,
     ) -> Self {
         let next = move |py: Python<'_>| updates.try_recv().ok().map(|update| show(py, update)).transpose();
         locked(&self.state).updates = Some(Box::new(next));
-        (self.on_update, self.bell) = (Some(on_update), bell);
+        (self.on_update, self.notifier) = (Some(on_update), notifier);
         self
     }
 }
 
-/// Tells that the task has ended, however it did.
+/// Announces the end of the task, also after a panic or cancellation.
 struct Ended(Arc<AtomicBool>);
 
 impl Drop for Ended {
@@ -117,13 +117,13 @@ impl Drop for Ended {
 
 #[pymethods]
 impl Call {
-    /// Send it. When it has ended, the number is among what ``completions`` gives.
+    /// Start the call. When it has ended, ``completions`` returns its number.
     fn begin(&self, py: Python<'_>, completions: &Completions, number: u64) -> PyResult<()> {
         let _inside = exit::enter(py);
         let future = locked(&self.state).future.take();
-        let future = future.filter(|_| self.process == process::id()).ok_or_else(|| again("it was begun before"))?;
+        let future = future.filter(|_| self.process == process::id()).ok_or_else(|| again("it was already started"))?;
         let post = || Post { queue: Arc::clone(&completions.queue), number };
-        let _: Result<(), Post> = self.bell.0.set(post());
+        let _: Result<(), Post> = self.notifier.0.set(post());
         let post = PostOnDrop(post());
         let task = runtime::spawn(py, async move {
             let _post = post;
@@ -133,11 +133,11 @@ impl Call {
         Ok(())
     }
 
-    /// What came of it, once it has ended: the value, or the exception is raised.
+    /// Return the value of an ended call, or raise its exception.
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let _inside = exit::enter(py);
         let result = locked(&self.state).result.take();
-        result.ok_or_else(|| again("its result was taken before"))?(py)
+        result.ok_or_else(|| again("its result was already taken"))?(py)
     }
 
     /// Whether it has ended.
@@ -145,7 +145,7 @@ impl Call {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// The next update, if one has come.
+    /// The next pending update, or ``None``.
     fn update(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let _inside = exit::enter(py);
         let Some(mut updates) = locked(&self.state).updates.take() else { return Ok(None) };
@@ -154,7 +154,7 @@ impl Call {
         next
     }
 
-    /// Give it up: the request ends. Does nothing to a call that has ended.
+    /// Cancel the call and its request. No effect on an ended call.
     fn abort(&self) {
         if self.process == process::id() {
             let mut state = locked(&self.state);
@@ -167,7 +167,7 @@ impl Call {
 }
 
 fn again(what: &str) -> PyErr {
-    PyRuntimeError::new_err(format!("this Call is of no use any more: {what}"))
+    PyRuntimeError::new_err(format!("this Call cannot be used any more: {what}"))
 }
 
 impl Drop for Call {
@@ -180,7 +180,7 @@ impl Drop for Call {
     }
 }
 
-/// The numbers of calls that have ended, for one event loop.
+/// The numbers of ended calls, for one event loop.
 #[pyclass(frozen, module = "mlplatform_client._native")]
 pub(crate) struct Completions {
     queue: Arc<Queue>,
@@ -197,7 +197,7 @@ impl Queue {
         let mut ended = locked(&self.ended);
         ended.push(number);
         if ended.len() == 1 {
-            // Never more than two bytes wait. If nobody reads them any more, nobody waits for the call.
+            // At most two bytes are pending. An error means that the loop is gone.
             let _ = (&self.writer).write(&[0]);
         }
     }
@@ -208,7 +208,7 @@ struct Post {
     number: u64,
 }
 
-/// Queues the number when the task ends, however it does.
+/// Queues the number when the task ends.
 struct PostOnDrop(Post);
 
 impl Drop for PostOnDrop {
@@ -227,21 +227,21 @@ impl Completions {
         Ok(Self { queue: Arc::new(Queue { ended: Mutex::default(), writer }), reader })
     }
 
-    /// The socket that can be read when calls have ended.
+    /// The socket that becomes readable when calls have ended.
     #[cfg(unix)]
     fn fileno(&self) -> i32 {
         std::os::fd::AsRawFd::as_raw_fd(&self.reader)
     }
 
-    /// The socket that can be read when calls have ended.
+    /// The socket that becomes readable when calls have ended.
     #[cfg(windows)]
     fn fileno(&self) -> u64 {
         std::os::windows::io::AsRawSocket::as_raw_socket(&self.reader)
     }
 
-    /// Those that have ended since the last time.
+    /// The numbers of calls that have ended since the last time.
     fn take(&self) -> Vec<u64> {
-        // The bytes first: one that is written after this finds the queue empty, or its number is taken now.
+        // Read the bytes first: a byte written later belongs to a number that is taken now, or to an empty queue.
         let mut bytes = [0; 16];
         while matches!((&self.reader).read(&mut bytes), Ok(1..)) {}
         mem::take(&mut *locked(&self.queue.ended))
@@ -253,7 +253,7 @@ fn pair() -> io::Result<(Stream, Stream)> {
     Stream::pair()
 }
 
-/// As Python's `socket.socketpair` does where the system has none.
+/// Like Python's `socket.socketpair` on systems without one.
 #[cfg(not(unix))]
 fn pair() -> io::Result<(Stream, Stream)> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;

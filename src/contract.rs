@@ -1,8 +1,8 @@
-//! The contract's tables for Python: what documentation, tests and the Python classes are held against.
+//! The tables of the protocol for Python: tests compare documentation and Python classes with them.
 
 use mlplatform_client::{
-    config::SETTINGS,
     protocol::{ErrorCode, ROUTES, RegisterTokenState, Role, token},
+    settings::SETTINGS,
 };
 use pyo3::{prelude::*, types::PyDict};
 

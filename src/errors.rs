@@ -1,4 +1,4 @@
-//! The client's errors become the exceptions of `mlplatform_client.core.exceptions`, which are written in Python.
+//! Conversion of the client's errors to the exceptions of `mlplatform_client.core.exceptions`.
 
 use mlplatform_client::{Error, Kind};
 use pyo3::{
@@ -9,13 +9,13 @@ use pyo3::{
 
 use crate::exit;
 
-/// The exception for an error. Which class it is, Python decides: `from_native` has the table.
+/// The exception for an error. `from_native` in Python selects the class.
 pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     let _inside = exit::enter(py);
     build(py, error).unwrap_or_else(|problem| problem)
 }
 
-/// Before the first wait: see `exit`.
+/// Imports the classes before the first wait: see `exit`.
 pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
     from_native(py).map(drop)
 }

@@ -1,20 +1,20 @@
-//! The interpreter's end, and who may still be in the interpreter when it comes.
+//! Safe interpreter shutdown while other threads are in this extension.
 //!
 //! Once finalization has begun, CPython before 3.14 ends each other thread with `pthread_exit` as soon as it asks for
-//! the GIL: at the end of a wait, or in the middle of Python code. That unwinds the thread's stack by force, and to
-//! unwind frames of Rust is an abort, or worse. So no thread that may be ended has a frame of ours on its stack:
+//! the GIL: at the end of a wait, or in the middle of Python code. That unwinds the thread's stack by force, and unwinding
+//! frames of Rust aborts the process, or worse. So no such thread may have a frame of this crate on its stack:
 //!
-//! * A method in which Python code may run begins with [`enter`]: until it returns its thread is counted as inside.
+//! * A method in which Python code may run begins with [`enter`]: until it returns, its thread counts as inside.
 //! * A wait happens in [`Inside::detached`], the only place where this crate releases the GIL: meanwhile the thread is
 //!   outside, and it asks to be inside again before it asks for the GIL.
-//! * A hook of `atexit` closes the gate: who is outside stays there for good, and the interpreter ends when nobody is
-//!   inside any more, or after [`PATIENCE`].
+//! * A hook of `atexit` closes the gate: threads outside block forever, and the interpreter exits when no thread is
+//!   inside any more, or after [`EXIT_TIMEOUT`].
 //!
 //! The hook belongs to `atexit`, not to `threading`: from 3.9 to 3.13 CPython joins the threads that are no daemons,
-//! those of `concurrent.futures` among them, then calls `atexit`, then begins finalization. So executors get their
-//! answers, and no thread is ended before the hook was called. `atexit` calls the oldest hook last. Ours is registered
-//! at import, so nearly all others are called before it; one that is older, and waits for a daemon thread's call, waits
-//! in vain.
+//! those of `concurrent.futures` among them, then calls `atexit`, then begins finalization. So calls of executors
+//! finish, and no thread is ended before the hook was called. `atexit` calls the oldest hook last. Ours is registered
+//! at import, so nearly all others are called before it; an older one cannot
+//! wait for a daemon thread's call.
 //!
 //! The thread that ends the interpreter is never ended itself: its calls (other hooks, `__del__`) go on as before.
 //!
@@ -35,29 +35,29 @@ use pyo3::{
     types::{PyCFunction, PyDict, PyTuple},
 };
 
-/// How long the end waits for threads that are inside: they need milliseconds, unless user's code
-/// (`warnings.showwarning`, a stream that nobody reads) holds them.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the exit waits for threads inside. They need milliseconds, unless user code (`warnings.showwarning`, a blocked
+/// stream) holds them.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(1);
 
-/// The process' id, whether the gate is closed, and how many threads are inside: one word, so that there is no moment
-/// between asking and being counted. A forked child has the parent's word and none of its threads: it begins anew.
+/// The process' id, whether the gate is closed, and how many threads are inside: one atomic word, so that
+/// check and count are one step. A forked child has the parent's word and none of its threads: it begins anew.
 static GATE: AtomicU64 = AtomicU64::new(0);
 const PROCESS: u64 = !0 << 32;
 const CLOSED: u64 = 1 << 31;
 const THREADS: u64 = CLOSED - 1;
 
 thread_local! {
-    /// How many of this thread's frames have entered.
+    /// The nesting depth of this thread.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
     /// Whether this thread ends the interpreter.
     static ENDS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// This thread is inside until this is dropped.
+/// Keeps this thread inside until it is dropped.
 pub(crate) struct Inside<'py>(Python<'py>);
 
-/// Lets this thread in; once the interpreter ends, it does not return.
+/// Enters; does not return once the interpreter exits.
 pub(crate) fn enter(py: Python<'_>) -> Inside<'_> {
     if DEPTH.get() == 0 && !ENDS.get() && !step_in() {
         #[expect(clippy::disallowed_methods, reason = "it does not come back")]
@@ -72,9 +72,9 @@ impl<'py> Inside<'py> {
         self.0
     }
 
-    /// Does something without the GIL. If the interpreter ends meanwhile, it does not return.
+    /// Runs a closure without the GIL. Does not return if the interpreter exits meanwhile.
     pub(crate) fn detached<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        #[expect(clippy::disallowed_methods, reason = "this is the place")]
+        #[expect(clippy::disallowed_methods, reason = "the only permitted place")]
         self.0.detach(|| {
             let _outside = Outside::new();
             work()
@@ -91,7 +91,7 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// This thread has frames inside and waits; it is let in again when this is dropped.
+/// Marks this thread as outside during a wait; dropping it enters again.
 struct Outside;
 
 impl Outside {
@@ -122,12 +122,12 @@ fn step_in() -> bool {
 
 fn step_out() {
     let own = own_state();
-    // A child that was forked inside was never counted in its own word.
+    // A child forked while inside is not counted in its own word.
     let counted = |state| (own(state) & THREADS != 0).then(|| own(state) - 1);
     let _: Result<u64, u64> = GATE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, counted);
 }
 
-/// The word, or the one with which this process begins if it is the parent's.
+/// The word, or the initial one if it is still that of the parent process.
 fn own_state() -> impl Fn(u64) -> u64 {
     let process = u64::from(process::id()) << 32;
     move |state| if state & PROCESS == process { state } else { process }
@@ -139,7 +139,7 @@ fn stay_away() -> ! {
     }
 }
 
-/// Lets the end of the interpreter close the gate.
+/// Registers the hook that closes the gate.
 pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
     /// The interpreter that has the package, known by its module `sys`.
     static OWNER: AtomicUsize = AtomicUsize::new(0);
@@ -165,10 +165,10 @@ fn close(py: Python<'_>) {
     let _: Result<u64, u64> = GATE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, closed);
     let somebody_inside = || GATE.load(Ordering::SeqCst) & THREADS != 0;
     if somebody_inside() {
-        // They need the GIL to get out.
-        #[expect(clippy::disallowed_methods, reason = "the thread that ends the interpreter comes back")]
+        // The threads need the GIL to leave.
+        #[expect(clippy::disallowed_methods, reason = "the exiting thread returns")]
         py.detach(|| {
-            let end = Instant::now() + PATIENCE;
+            let end = Instant::now() + EXIT_TIMEOUT;
             while somebody_inside() && Instant::now() < end {
                 thread::sleep(POLL);
             }

@@ -1,4 +1,4 @@
-//! Files that users name: read whole, replaced at one stroke. Errors are Python's own (`FileNotFoundError`, …).
+//! Reading and atomic writing of user files. Errors are Python's own (`FileNotFoundError`, …).
 
 use std::{
     ffi::OsString,
@@ -11,16 +11,15 @@ use std::{
 use mlplatform_client::protocol::yaml::MAX_BYTES;
 use pyo3::{exceptions::PyOSError, prelude::*};
 
-/// The file's bytes: no more than a document may have, and one, by which it is known to be too large.
+/// The file's bytes, at most one more than the limit of a document, so that a larger file is detected.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Opens a file to write behind what is in it, or makes it; nobody else may do so meanwhile. A directory, a pipe or a
-/// terminal is no such file ([`io::ErrorKind::InvalidInput`]); of another who writes, the kind is
-/// [`io::ErrorKind::WouldBlock`].
+/// Opens or creates a file to append to it, with an exclusive lock. The error for a pipe or a terminal is
+/// [`io::ErrorKind::InvalidInput`], for a locked file [`io::ErrorKind::WouldBlock`].
 pub(crate) fn open_to_continue(path: &Path) -> io::Result<fs::File> {
     if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -29,13 +28,13 @@ pub(crate) fn open_to_continue(path: &Path) -> io::Result<fs::File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-        // Of a file system without locks, nothing is known, and nothing is asked.
+        // The file system has no locks.
         Err(fs::TryLockError::Error(_)) => Ok(file),
     }
 }
 
-/// Replaces the file, or makes it. Whoever reads it meanwhile, and whatever happens to this process, sees the old
-/// content or the new one. A link is followed; what is no file (a pipe, a terminal) is written to.
+/// Replaces or creates a file atomically: readers see the old or the new content, also after a crash. A link is followed; a
+/// pipe or a terminal is written to.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let there = fs::metadata(&target).ok();
@@ -58,13 +57,13 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         fs::rename(&beside, &target)
     })();
     if written.is_err() {
-        // The reason is told already; that the remains cannot be removed either is no second one.
+        // The first error is the one to report.
         let _ = fs::remove_file(&beside);
     }
     written
 }
 
-/// Python's exception for that: its class follows from the number.
+/// Python's exception for the error; its class follows from the number.
 pub(crate) fn raise(path: &Path, problem: &io::Error) -> PyErr {
     match problem.raw_os_error() {
         Some(number) => {

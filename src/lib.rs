@@ -1,4 +1,4 @@
-//! The Python face of the client: a table of contents. There is no HTTP and no policy here.
+//! The Python extension: the list of exported names. HTTP and policy are in `crates/client`.
 
 mod arguments;
 mod awaited;
@@ -15,6 +15,7 @@ mod platform;
 mod runtime;
 mod serializers;
 mod text;
+mod times;
 mod values;
 
 use pyo3::prelude::*;
@@ -55,10 +56,11 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::notebook::register(module)?;
         crate::exit::register(module.py())
     }
 
     #[pymodule_export]
-    #[allow(non_upper_case_globals, reason = "Python's name for it")]
+    #[allow(non_upper_case_globals, reason = "the name is Python's convention")]
     const __version__: &str = mlplatform_client::VERSION;
 }

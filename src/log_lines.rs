@@ -1,4 +1,4 @@
-//! The lines of a log, as they come.
+//! Iterator over the lines of a followed log.
 
 use std::{
     mem, process,
@@ -21,12 +21,12 @@ use crate::{
     runtime,
 };
 
-/// The lines of a job's log, given as they are written: an iterator that ends when the job has ended and its last line was
-/// given. A line has its end with it, as lines of files have: ``print(line, end="")``. Bytes that are no UTF-8 are shown as
-/// ``\xNN``; a line that is longer than 1 MiB comes in pieces.
+/// The lines of a job's log as they are written: an iterator that ends after the last line of an ended job. Lines keep their
+/// line ending, as lines of files do: ``print(line, end="")``. Bytes that are not UTF-8 are shown as ``\xNN``; a line longer
+/// than 1 MiB is split.
 ///
-/// It goes on where it was when a connection breaks or the platform is started again. Nothing is asked for before the first
-/// line is. It is of use in one process; of an ``AsyncMLPlatform`` it is an asynchronous iterator.
+/// It resumes after a broken connection or a restart of the platform. The first request is sent when the first line is read.
+/// It cannot be used in a forked child. ``AsyncMLPlatform`` returns an asynchronous iterator instead.
 #[pyclass(frozen, weakref, module = "mlplatform_client._native")]
 pub(crate) struct SparkJobLogLines {
     shared: Mutex<Option<Shared>>,
@@ -45,10 +45,10 @@ impl SparkJobLogLines {
         Self { shared: Mutex::new(Some(shared)), process: process::id() }
     }
 
-    /// `None`: it was closed.
+    /// `None`: closed.
     fn shared(&self, py: Python<'_>) -> PyResult<Option<Shared>> {
         if self.process != process::id() {
-            let error = Error::closed("this log is followed by the process that was forked: follow it anew here");
+            let error = Error::closed("this iterator belongs to the parent process: follow the log again here");
             return Err(errors::raise(py, &error));
         }
         Ok(locked(&self.shared).clone())
@@ -74,17 +74,17 @@ impl SparkJobLogLines {
         }
     }
 
-    /// A line, if one has come: for whoever awaits.
+    /// A buffered line, or ``None``; for the asynchronous iterator.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
         self.ready(&exit::enter(py))
     }
 
-    /// Whether there are no more lines: for whoever awaits.
+    /// Whether there are no more lines; for the asynchronous iterator.
     fn is_over(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.shared(py)?.is_none_or(|shared| locked(&shared.lines).is_over()))
     }
 
-    /// A call that ends when something has come: for whoever awaits.
+    /// A call that ends when bytes have arrived; for the asynchronous iterator.
     fn fetch(&self, py: Python<'_>) -> PyResult<Call> {
         let _inside = exit::enter(py);
         let shared = self.shared(py)?;
@@ -97,7 +97,7 @@ impl SparkJobLogLines {
         Ok(Call::new(fetched, |py, result| result.map(|()| py.None()).map_err(|error| errors::raise(py, &error))))
     }
 
-    /// Give it up: there are no more lines, and no request stays behind. May be called twice.
+    /// End the iteration and its request. May be called twice.
     fn close(&self) {
         if self.process == process::id() {
             drop(locked(&self.shared).take());
@@ -115,7 +115,7 @@ impl SparkJobLogLines {
             return Ok(Some(PyString::new(py, text)));
         }
         let line = PyBytes::new(py, line);
-        // It may run Python code, which may come back here.
+        // It may run Python code, which may call this method.
         drop(lines);
         Ok(Some(line.call_method1("decode", ("utf-8", "backslashreplace"))?.cast_into()?))
     }
@@ -129,12 +129,12 @@ impl Drop for SparkJobLogLines {
     }
 }
 
-/// Waits for more. When this is dropped, its request ends, and the next one goes on where it was.
+/// Waits for more bytes. Dropping it cancels the request; the next one continues at the same offset.
 async fn fetch(shared: Shared) -> Result<(), Error> {
     let mut stream = shared.stream.lock().await;
     let next = stream.next().await;
     if next.is_err() {
-        stream.rest();
+        stream.cancel_request();
     }
     locked(&shared.lines).push(next?);
     Ok(())

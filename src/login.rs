@@ -1,4 +1,4 @@
-//! What `mlplatform_client.login` is made of: everything but the question.
+//! `mlplatform_client.login` without the prompt.
 
 use mlplatform_client::{
     Given,
@@ -15,7 +15,7 @@ use crate::{
     text::{FilePath, Text},
 };
 
-/// Where a token will be checked and kept; making one writes nothing.
+/// The platform to check a token with, and the profile to store it in. Creating it writes nothing.
 #[pyclass(frozen, module = "mlplatform_client._native")]
 pub(crate) struct Login(mlplatform_client::login::Login);
 
@@ -48,7 +48,7 @@ impl Login {
         self.0.profile()
     }
 
-    /// The access token and what became of it, as a `dict`.
+    /// The access token with its state, as a `dict`.
     fn finish<'py>(slf: Py<Self>, py: Python<'py>, token: Text<'_>) -> PyResult<Bound<'py, PyDict>> {
         let inside = enter(py);
         platform::prepare(py);

@@ -1,37 +1,28 @@
-//! What a notebook shows by itself: short `repr`s, and tables in HTML.
+//! Notebook display: short `repr`s and HTML tables.
 //!
-//! Other users chose most of what stands in a table. So all of it is escaped, and there is no script, no style sheet and
-//! nothing that is loaded; links lead to http and https alone. Colours are JupyterLab's variables, with fallbacks that can be
-//! seen on white and on black; no colour says what a word beside it does not. What is shown is bounded, however long the
-//! list or a text in it: a notebook keeps its outputs.
+//! Most text in a table was chosen by other users. So all of it is escaped, and there is no script, no style sheet and nothing
+//! that is loaded; links lead only to http and https. Colours are JupyterLab's variables, with fallbacks that are readable on
+//! white and on black; every coloured state is also written as a word. The output is bounded, because a notebook stores it.
 
 use std::fmt::Write;
 
 use mlplatform_client::protocol::token;
 use pyo3::{
     prelude::*,
+    sync::PyOnceLock,
     types::{PyDict, PyInt, PyList, PySlice, PyString},
 };
 
-use crate::{
-    exit,
-    serializers::{
-        audit::MLPAuditEntry,
-        auth::{MLPRegisterTokenInfo, MLPTokenInfo},
-        datetime_class,
-        spark_jobs::{K8sSparkEvent, K8sSparkJobInfo, K8sSparkJobInfoDetail},
-        spark_proxy::K8sClusterInfo,
-    },
-};
+use crate::{exit, times::datetime_class};
 
-/// Of a longer list so many rows are shown: half of them from its beginning, half from its end.
+/// The most rows of a list: half from its beginning, half from its end.
 const ROWS: usize = 100;
-/// Characters that are shown of a longer text: in a cell, and in a `repr`.
+/// The most characters of a text in a cell, and in a `repr`.
 const CELL: usize = 300;
 const FIELD: usize = 80;
-/// What is no longer, as a name or an id, stays on one line.
+/// Texts up to this length (names, ids) are not wrapped.
 const NAME: usize = 24;
-/// A longer address is not a link.
+/// The longest address of a link.
 const ADDRESS: usize = 2048;
 
 const GOOD: &str = "var(--jp-success-color1,#2e9e4f)";
@@ -39,10 +30,10 @@ const BUSY: &str = "var(--jp-info-color1,#0288d1)";
 const BAD: &str = "var(--jp-error-color1,#e53935)";
 const OVER: &str = "var(--jp-ui-font-color3,#888888)";
 
-/// How the objects of a class are shown.
-struct Face {
+/// The display of a class.
+struct View {
     class: &'static str,
-    /// What one and what several of them are called.
+    /// The noun in singular and plural.
     one: &'static str,
     many: &'static str,
     /// The fields that are in the `repr`.
@@ -54,7 +45,7 @@ struct Column {
     heading: &'static str,
     /// The first of these fields that is not `None`.
     fields: &'static [&'static str],
-    /// The field with the address that the text leads to.
+    /// The field with the address to link to.
     link: Option<&'static str>,
 }
 
@@ -62,8 +53,8 @@ const fn column(heading: &'static str, fields: &'static [&'static str]) -> Colum
     Column { heading, fields, link: None }
 }
 
-const FACES: &[Face] = &[
-    Face {
+const VIEWS: &[View] = &[
+    View {
         class: "MLPTokenInfo",
         one: "access token",
         many: "access tokens",
@@ -79,7 +70,7 @@ const FACES: &[Face] = &[
             column("Id", &["id"]),
         ],
     },
-    Face {
+    View {
         class: "MLPRegisterTokenInfo",
         one: "registration token",
         many: "registration tokens",
@@ -88,8 +79,8 @@ const FACES: &[Face] = &[
             column("For", &["client_name"]),
             column("Role", &["type"]),
             column("State", &["state"]),
-            column("To be redeemed before", &["exp"]),
-            column("Access token lives", &["refresh_ttl"]),
+            column("Redeem before", &["exp"]),
+            column("Lifetime", &["refresh_ttl"]),
             column("Issuer", &["issuer_name"]),
             column("Redeemed", &["redeemed_at"]),
             column("From", &["redeemed_address"]),
@@ -98,7 +89,7 @@ const FACES: &[Face] = &[
             column("Id", &["id"]),
         ],
     },
-    Face {
+    View {
         class: "K8sClusterInfo",
         one: "cluster",
         many: "clusters",
@@ -115,7 +106,7 @@ const FACES: &[Face] = &[
             column("Id", &["id"]),
         ],
     },
-    Face {
+    View {
         class: "K8sSparkJobInfo",
         one: "job",
         many: "jobs",
@@ -126,7 +117,7 @@ const FACES: &[Face] = &[
             column("Submitted", &["created_at"]),
         ],
     },
-    Face {
+    View {
         class: "K8sSparkJobInfoDetail",
         one: "job",
         many: "jobs",
@@ -139,7 +130,7 @@ const FACES: &[Face] = &[
             column("Reason", &["pod_state_reason", "pod_status_reason"]),
         ],
     },
-    Face {
+    View {
         class: "K8sSparkEvent",
         one: "event",
         many: "events",
@@ -152,10 +143,10 @@ const FACES: &[Face] = &[
             column("Message", &["message"]),
         ],
     },
-    Face {
+    View {
         class: "MLPAuditEntry",
-        one: "entry of the audit",
-        many: "entries of the audit",
+        one: "audit entry",
+        many: "audit entries",
         short: &["seq", "at", "actor_name", "action", "outcome", "subject_name"],
         columns: &[
             column("No.", &["seq"]),
@@ -171,32 +162,38 @@ const FACES: &[Face] = &[
     },
 ];
 
-fn face_named(class: &str) -> Option<&'static Face> {
-    FACES.iter().find(|face| face.class == class)
+fn view_named(class: &str) -> Option<&'static View> {
+    VIEWS.iter().find(|view| view.class == class)
 }
 
-/// Of an object of ours; one of somebody else's that has such a name has none.
-fn face(item: &Bound<'_, PyAny>) -> Option<&'static Face> {
-    let ours = item.is_instance_of::<MLPTokenInfo>()
-        || item.is_instance_of::<MLPRegisterTokenInfo>()
-        || item.is_instance_of::<K8sClusterInfo>()
-        || item.is_instance_of::<K8sSparkJobInfo>()
-        || item.is_instance_of::<K8sSparkJobInfoDetail>()
-        || item.is_instance_of::<K8sSparkEvent>()
-        || item.is_instance_of::<MLPAuditEntry>();
-    ours.then(|| item.get_type().name().ok()).flatten().and_then(|name| face_named(&name.to_string_lossy()))
+/// The classes of [`VIEWS`], in that order.
+static CLASSES: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
+
+/// Takes the classes from the module that exports them. None of them can be subclassed.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let classes = VIEWS.iter().map(|view| module.getattr(view.class).map(Bound::unbind));
+    let classes = classes.collect::<PyResult<Vec<_>>>()?;
+    CLASSES.get_or_init(module.py(), || classes);
+    Ok(())
 }
 
-/// `repr` of a value: the fields that tell it from others, or all of them; long texts are cut.
+/// The view of an object's class. The class itself counts, not its name.
+fn view(item: &Bound<'_, PyAny>) -> Option<&'static View> {
+    let class = item.get_type();
+    let at = CLASSES.get(item.py())?.iter().position(|known| class.is(known))?;
+    VIEWS.get(at)
+}
+
+/// `repr` of a value: its identifying fields, or all of them; long texts are shortened.
 pub(crate) fn short_repr(item: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<String> {
     let class = item.get_type().name()?.to_string();
-    let face = face_named(&class);
+    let view = view_named(&class);
     let mut shown = Vec::with_capacity(fields.len());
-    for field in face.map_or(fields, |face| face.short) {
+    for field in view.map_or(fields, |view| view.short) {
         let field = field.trim_start_matches("r#");
         shown.push(format!("{field}={}", short(&item.getattr(field)?)?));
     }
-    Ok(match face {
+    Ok(match view {
         Some(_) => format!("<{class} {}>", shown.join(" ")),
         None => format!("{class}({})", shown.join(", ")),
     })
@@ -208,7 +205,7 @@ fn short(value: &Bound<'_, PyAny>) -> PyResult<String> {
         return Ok(value.str()?.to_string_lossy().into_owned());
     }
     if let Ok(text) = value.cast::<PyString>() {
-        // Cut before it is quoted: it may be a log. `str()` of it: an enumeration's member is its text.
+        // Shortened before it is quoted, because it may be a log. `str()`, because it may be an enumeration member.
         let head = text.str()?.as_any().get_item(PySlice::new(py, 0, isize::try_from(FIELD).unwrap_or(0), 1))?;
         let cut = if text.len()? > FIELD { "…" } else { "" };
         return Ok(format!("{}{cut}", token::mask(&head.repr()?.to_string_lossy())));
@@ -223,7 +220,7 @@ fn cut(text: &str, length: usize) -> String {
     }
 }
 
-/// The rows of a list that are shown, and how many are left out between them.
+/// The displayed rows of a list, and the number of rows left out between them.
 struct Shown<'py> {
     first: Vec<Bound<'py, PyAny>>,
     left_out: usize,
@@ -249,7 +246,7 @@ impl<'py> Shown<'py> {
     }
 }
 
-/// What a notebook keeps of a list as text: one item a line, as many as the table has rows.
+/// A list as plain text: one item a line, with as many lines as the table has rows.
 pub(crate) fn plain(items: &Bound<'_, PyList>) -> PyResult<String> {
     let shown = Shown::of(items);
     let mut lines = Vec::with_capacity(ROWS + 1);
@@ -265,28 +262,28 @@ pub(crate) fn plain(items: &Bound<'_, PyList>) -> PyResult<String> {
     Ok(format!("[{}]", lines.join(",\n ")))
 }
 
-/// A list as a table; `None` where it is empty, or holds anything but objects of one class of ours.
+/// A list as a table; `None` if it is empty, or not all items are of one class with a view.
 #[pyfunction]
 pub(crate) fn table(items: &Bound<'_, PyList>) -> PyResult<Option<String>> {
     let _inside = exit::enter(items.py());
     let shown = Shown::of(items);
-    let Some(face) = shown.rows().next().and_then(face) else { return Ok(None) };
+    let Some(view) = shown.rows().next().and_then(view) else { return Ok(None) };
     let mut rows = Vec::with_capacity(ROWS);
     for item in shown.rows() {
-        if self::face(item).is_none_or(|other| other.class != face.class) {
+        if self::view(item).is_none_or(|other| other.class != view.class) {
             return Ok(None);
         }
-        let cells = face.columns.iter().map(|column| column.cell(item));
+        let cells = view.columns.iter().map(|column| column.cell(item));
         rows.push(cells.collect::<PyResult<Vec<_>>>()?);
     }
-    // A column in which nothing stands is left out.
+    // Empty columns are left out.
     let used: Vec<bool> =
-        (0..face.columns.len()).map(|at| rows.iter().any(|row| row.get(at).is_some_and(Option::is_some))).collect();
+        (0..view.columns.len()).map(|at| rows.iter().any(|row| row.get(at).is_some_and(Option::is_some))).collect();
     let columns = used.iter().filter(|used| **used).count();
     let count = shown.first.len() + shown.left_out + shown.last.len();
-    let mut html = Html::begin(&format!("{count} {}", if count == 1 { face.one } else { face.many }));
+    let mut html = Html::begin(&format!("{count} {}", if count == 1 { view.one } else { view.many }));
     html.raw("<thead><tr>");
-    for (column, _) in face.columns.iter().zip(&used).filter(|(_, used)| **used) {
+    for (column, _) in view.columns.iter().zip(&used).filter(|(_, used)| **used) {
         html.raw("<th scope=\"col\" style=\"text-align:left\">").text(column.heading).raw("</th>");
     }
     html.raw("</tr></thead><tbody>");
@@ -301,14 +298,14 @@ pub(crate) fn table(items: &Bound<'_, PyList>) -> PyResult<Option<String>> {
         html.raw("</tr>");
     }
     if shown.left_out > 0 {
-        let note = format!("{} of {count} are shown: slice the list, or loop over it, for the others", rows.len());
+        let note = format!("{} of {count} are shown: slice the list or iterate over it to see the others", rows.len());
         html.note(columns, &note);
     }
     html.raw("</tbody>");
     Ok(Some(html.end()))
 }
 
-/// All that a frontend may choose from for a list, as `_repr_mimebundle_` gives it.
+/// The representations of a list, for `_repr_mimebundle_`.
 #[pyfunction]
 pub(crate) fn mimebundle<'py>(items: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyDict>> {
     let _inside = exit::enter(items.py());
@@ -320,10 +317,10 @@ pub(crate) fn mimebundle<'py>(items: &Bound<'py, PyList>) -> PyResult<Bound<'py,
     Ok(bundle)
 }
 
-/// One object, a field a row; `None` for a class without a face.
+/// One object as a table, one field a row; `None` for a class without a view.
 pub(crate) fn card(item: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<Option<String>> {
-    let Some(face) = face(item) else { return Ok(None) };
-    let mut html = Html::begin(face.class);
+    let Some(view) = view(item) else { return Ok(None) };
+    let mut html = Html::begin(view.class);
     html.raw("<tbody>");
     for field in fields.iter().map(|field| field.trim_start_matches("r#")) {
         html.raw("<tr><th scope=\"row\" style=\"text-align:left\">").text(field).raw("</th>");
@@ -337,7 +334,7 @@ pub(crate) fn card(item: &Bound<'_, PyAny>, fields: &[&str]) -> PyResult<Option<
 
 impl Column {
     fn cell(&self, item: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
-        /// Fields whose 0 or `{}` says nothing.
+        /// Fields whose 0 or `{}` is shown as empty.
         const BLANK: [&str; 2] = ["replay_count", "detail"];
         let link = self.link.map(|field| item.getattr(field)).transpose()?;
         for field in self.fields {
@@ -353,12 +350,12 @@ impl Column {
     }
 }
 
-/// `<td>…</td>`; `None` where there is nothing to show.
+/// `<td>…</td>`; `None` if it is empty.
 fn cell(field: &str, value: &Bound<'_, PyAny>, link: Option<&Bound<'_, PyAny>>) -> PyResult<Option<String>> {
     const NEVER: [&str; 4] = ["exp", "refresh_ttl", "suspend_after_inactive_min", "delete_after_inactive_min"];
     let mut html = Html(String::new());
     if value.is_none() {
-        let never = if field == "refresh_ttl" { "for ever" } else { "never" };
+        let never = if field == "refresh_ttl" { "unlimited" } else { "never" };
         return Ok(NEVER
             .contains(&field)
             .then(|| html.raw("<td style=\"text-align:left\">").raw(never).raw("</td>").take()));
@@ -383,7 +380,7 @@ fn cell(field: &str, value: &Bound<'_, PyAny>, link: Option<&Bound<'_, PyAny>>) 
         None => String::new(),
     };
     if is_web_address(&address) {
-        // Padded, so that a finger can hit it.
+        // Padded, as a touch target.
         html.raw(
             "<a style=\"display:inline-block;padding:4px 0\" target=\"_blank\" rel=\"noopener noreferrer\" href=\"",
         );
@@ -395,19 +392,19 @@ fn cell(field: &str, value: &Bound<'_, PyAny>, link: Option<&Bound<'_, PyAny>>) 
     Ok(Some(html.raw("</td>").take()))
 }
 
-/// A time by the clock of the machine that the notebook's kernel runs on, and in UTC; `None`: it is no time.
+/// A time in the kernel's time zone and in UTC; `None`: not a time.
 fn local_time(field: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<(String, String)>> {
     let class = datetime_class(value.py())?;
     let time = if value.is_instance(class)? {
         value.clone()
     } else if field == "created_at" {
-        // A job's, which the reference has as text.
+        // The creation time of a job, which is text in the reference.
         let Ok(time) = class.call_method1("fromisoformat", (value,)) else { return Ok(None) };
         time
     } else {
         return Ok(None);
     };
-    // What neither the calendar nor the machine's table of zones knows is shown as it is.
+    // A time that cannot be converted is shown unchanged.
     let local = time.call_method0("astimezone").and_then(|local| local.call_method1("isoformat", (" ", "seconds")));
     Ok(local.ok().and_then(|local| Some((local.extract::<String>().ok()?, time.str().ok()?.extract::<String>().ok()?))))
 }
@@ -437,7 +434,7 @@ fn colour(field: &str, word: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a click may lead there. `javascript:` and the like may not.
+/// Whether the address may be a link: http and https only.
 fn is_web_address(address: &str) -> bool {
     let scheme = |scheme: &str| address.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
     (scheme("https://") || scheme("http://"))
@@ -445,7 +442,7 @@ fn is_web_address(address: &str) -> bool {
         && !address.chars().any(|c| c.is_whitespace() || is_hidden(c))
 }
 
-/// Characters that nobody sees, and that make others look like something else.
+/// Invisible characters that change how others look.
 fn is_hidden(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -456,7 +453,7 @@ struct Html(String);
 
 impl Html {
     fn begin(caption: &str) -> Self {
-        // JupyterLab would set what stands between two dollar signs as mathematics.
+        // Otherwise JupyterLab renders text between dollar signs as mathematics.
         let mut html = Self("<table class=\"tex2jax_ignore mathjax_ignore\">".to_owned());
         if !caption.is_empty() {
             html.raw("<caption style=\"text-align:left\">").text(caption).raw("</caption>");
@@ -464,14 +461,14 @@ impl Html {
         html
     }
 
-    /// Ours, as it is.
+    /// Appends HTML of this module, unescaped.
     fn raw(&mut self, html: &str) -> &mut Self {
         self.0.push_str(html);
         self
     }
 
-    /// Somebody's text: escaped for elements and for attributes in double quotes. It may be a token that was pasted in
-    /// the wrong place, which must not be kept in a notebook.
+    /// Appends a text, escaped for elements and for double-quoted attributes. Tokens in it are masked, because a notebook
+    /// stores its outputs.
     fn text(&mut self, text: &str) -> &mut Self {
         for c in token::mask(text).chars() {
             match c {

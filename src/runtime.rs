@@ -1,12 +1,12 @@
-//! Where Python waits for Rust: tokio, the GIL, fork, signals and the interpreter's end.
+//! The tokio runtime under Python: blocking calls, the GIL, fork, signals, interpreter exit.
 //!
 //! * **GIL.** It is released around every wait, and held whenever a [`ProcessLocal`] is touched.
-//! * **Signals.** Python only notes a signal; its handler runs when the main thread asks. So a wait is cut into
-//!   slices, and between them Python is asked. A handler that raises (Ctrl-C) ends the wait, and dropping the
-//!   task cancels the request.
-//! * **fork.** A child has the parent's memory but none of its threads: a runtime or a connection pool that it
-//!   inherits hangs. Whatever has threads or sockets behind it is kept in a [`ProcessLocal`], which a child
-//!   replaces; the parent's is leaked there, never dropped, because dropping it would wait for the missing threads.
+//! * **Signals.** Python only records a signal; its handler runs when the main thread checks. So a wait is divided into
+//!   slices, with a check between them. A handler that raises (Ctrl-C) ends the wait, and dropping the task cancels the
+//!   request.
+//! * **fork.** A child has the parent's memory but none of its threads: an inherited runtime or
+//!   connection pool hangs. Values with threads or sockets are kept in a [`ProcessLocal`], which a child replaces; the
+//!   parent's value is leaked there, because dropping it would wait for the missing threads.
 //! * **Exit.** The runtime is a static and is never shut down: requests of daemon threads end with the process.
 //!   No thread of the runtime ever enters Python, so none can be caught in its finalization; for Python's threads see
 //!   [`crate::exit`].
@@ -29,26 +29,25 @@ use tokio::{
 
 use crate::exit::Inside;
 
-/// How long a signal may wait: well under the 0.2 s after which a person presses Ctrl-C again.
+/// The longest delay of a signal: well below the 0.2 s after which people press Ctrl-C again.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
-/// One runs while the other blocks; requests are I/O, more would not make them faster.
+/// Two, so that one runs while the other blocks; more would not make I/O faster.
 const WORKERS: usize = 2;
 
 static RUNTIME: ProcessLocal<Runtime> = ProcessLocal::new();
 
-/// Waits for a future of the client, answering to signals. `Err`: what a signal's handler raised.
+/// Waits for a future and handles signals meanwhile. `Err`: an exception of a signal handler.
 pub(crate) fn block_on<T, F>(inside: &Inside<'_>, future: F) -> PyResult<Result<T, Error>>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
     let (_, mut none) = unbounded_channel::<()>();
-    block_on_telling(inside, future, &mut none, |_, ()| Ok(()))
+    block_on_with_updates(inside, future, &mut none, |_, ()| Ok(()))
 }
 
-/// The same, and meanwhile `tell` is called, on this thread, with what comes through the channel. What it raises ends the
-/// wait.
-pub(crate) fn block_on_telling<T, F, U: Send>(
+/// The same; `tell` is called on this thread with each update of the channel. An exception of it ends the wait.
+pub(crate) fn block_on_with_updates<T, F, U: Send>(
     inside: &Inside<'_>,
     future: F,
     updates: &mut UnboundedReceiver<U>,
@@ -88,7 +87,7 @@ where
     }
 }
 
-/// Begins a future that nobody waits for in Rust. Dropping the handle lets it go on.
+/// Starts a future in the background. Dropping the handle does not cancel it.
 pub(crate) fn spawn(
     py: Python<'_>,
     future: impl Future<Output = ()> + Send + 'static,
@@ -110,10 +109,9 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-/// A value with threads or sockets behind it, made at its first use in each process.
+/// A value with threads or sockets, created at its first use in each process.
 ///
-/// Every access asks for the GIL, and nothing under the lock releases it: a thread cannot hold the lock at the
-/// moment at which another one forks.
+/// Every access needs the GIL, and nothing under the lock releases it: so no thread holds the lock while another forks.
 pub(crate) struct ProcessLocal<T>(Mutex<Option<(u32, Arc<T>)>>);
 
 impl<T> ProcessLocal<T> {
@@ -134,7 +132,7 @@ impl<T> ProcessLocal<T> {
         Ok(value)
     }
 
-    /// Takes this process' value away, so that the next use makes another.
+    /// Removes this process' value; the next use creates another.
     pub(crate) fn take(&self, _py: Python<'_>) -> Option<Arc<T>> {
         self.take_own()
     }

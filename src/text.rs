@@ -1,8 +1,7 @@
-//! Texts and paths that Python callers give.
+//! Text and path arguments.
 //!
-//! A `str` may hold halves of surrogate pairs, which are no characters: no UTF-8 has them, so they cannot be sent or
-//! shown. PyO3's own conversion raises a bare `UnicodeEncodeError`; these types are read under the name of their
-//! argument instead, and raise the package's exception.
+//! A `str` may contain lone surrogates, which UTF-8 cannot represent, so they cannot be sent or shown. PyO3's conversion
+//! raises a bare `UnicodeEncodeError`; these types raise the package's exception, which names the argument.
 
 use std::path::PathBuf;
 
@@ -16,7 +15,7 @@ use pyo3::{
 
 use crate::{errors, exit};
 
-/// A text that was given, or the default of its argument.
+/// A text argument, or its default.
 pub(crate) enum Text<'py> {
     Given(Bound<'py, PyString>),
     Default(&'static str),
@@ -31,7 +30,7 @@ impl<'py> FromPyObject<'_, 'py> for Text<'py> {
 }
 
 impl Text<'_> {
-    /// As the argument of that name.
+    /// The value; errors name the argument.
     pub(crate) fn read(&self, name: &str) -> PyResult<String> {
         match self {
             Self::Given(text) => read(name, text),
@@ -39,7 +38,7 @@ impl Text<'_> {
         }
     }
 
-    /// As a setting.
+    /// The value of a setting; errors name the setting.
     pub(crate) fn read_setting(&self, name: &str) -> PyResult<String> {
         match self {
             Self::Given(text) => {
@@ -50,13 +49,13 @@ impl Text<'_> {
     }
 }
 
-/// The text as what Rust holds.
+/// The text as a Rust string.
 pub(crate) fn read(name: &str, text: &Bound<'_, PyString>) -> PyResult<String> {
     let py = text.py();
     text.extract().map_err(|error| errors::raise(py, &Error::argument(name, half(py, &error))))
 }
 
-/// What is no character in a text, by Python's error about it. The text is not repeated: it may be a token.
+/// Describes the lone surrogate that Python's error names. The error does not contain the text, which may be a token.
 fn half(py: Python<'_>, error: &PyErr) -> String {
     let index = error.value(py).getattr("start").and_then(|start| start.extract::<usize>()).unwrap_or_default();
     format!(
@@ -70,7 +69,7 @@ fn configuration(py: Python<'_>, name: &str, problem: &str) -> PyErr {
     errors::raise(py, &Error::configuration(format!("{name}: {problem}")))
 }
 
-/// A path that was given; `Err`: why it is none.
+/// A path argument; `Err`: why it is invalid.
 pub(crate) struct FilePath(Result<PathBuf, String>);
 
 impl FromPyObject<'_, '_> for FilePath {
@@ -78,7 +77,7 @@ impl FromPyObject<'_, '_> for FilePath {
 
     fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         let py = value.py();
-        // To ask an object for its path may be to run its Python code.
+        // `__fspath__` may run Python code.
         let _inside = exit::enter(py);
         match value.extract() {
             Ok(path) => Ok(Self(Ok(path))),
@@ -89,12 +88,12 @@ impl FromPyObject<'_, '_> for FilePath {
 }
 
 impl FilePath {
-    /// As the argument of that name.
+    /// The value; errors name the argument.
     pub(crate) fn read(self, py: Python<'_>, name: &str) -> PyResult<PathBuf> {
         self.0.map_err(|problem| errors::raise(py, &Error::argument(name, problem)))
     }
 
-    /// As a setting.
+    /// The value of a setting; errors name the setting.
     pub(crate) fn read_setting(self, py: Python<'_>, name: &str) -> PyResult<String> {
         match self.0 {
             Ok(path) => Ok(path.to_string_lossy().into_owned()),

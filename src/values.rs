@@ -1,4 +1,4 @@
-//! Python's dicts, lists, texts and numbers, from and to the YAML tree.
+//! Conversion between Python values and the YAML tree.
 
 use mlplatform_client::protocol::yaml::{self, Kind, Mapping, Node, Scalar, Value};
 use pyo3::{
@@ -10,14 +10,14 @@ use pyo3::{
 
 use crate::{exit, text};
 
-/// What a program gives as a value of a manifest. `name` is the argument's, for messages.
+/// A Python value as a value of a manifest. `name` is the argument's name, for errors.
 pub(crate) fn to_node(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Node> {
-    // A mapping may be written in Python.
+    // A mapping may be implemented in Python.
     let _inside = exit::enter(value.py());
     node(name, value, yaml::MAX_DEPTH)
 }
 
-/// A mapping that a program gives.
+/// A `dict` argument.
 pub(crate) fn to_mapping(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Mapping> {
     match to_node(name, value)?.value {
         Value::Mapping(mapping) => Ok(mapping),
@@ -25,7 +25,7 @@ pub(crate) fn to_mapping(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Mappi
     }
 }
 
-/// A list of mappings that a program gives.
+/// An argument that is a list of `dict`s.
 pub(crate) fn to_sequence(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<Node>> {
     match to_node(name, value)?.value {
         Value::Sequence(items) => Ok(items),
@@ -45,7 +45,7 @@ fn node(path: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Node> {
     } else if let Ok(truth) = value.cast::<PyBool>() {
         Ok(Node::bool(truth.is_true()))
     } else if value.is_instance_of::<PyInt>() {
-        // As Python writes it, however large; not as a subclass may show itself.
+        // `int.__repr__`, of any size, not that of a subclass.
         Ok(number(&value.py().get_type::<PyInt>().call_method1("__repr__", (value,))?.str()?.to_cow()?))
     } else if let Ok(float) = value.cast::<PyFloat>() {
         let float = float.value();
@@ -54,7 +54,7 @@ fn node(path: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Node> {
             _ if float.is_infinite() => {
                 Node::made(Value::Scalar(Scalar::plain(if float > 0.0 { ".inf" } else { "-.inf" })))
             }
-            // With a point, or it would be a whole number.
+            // With a decimal point, so that it is not read as an integer.
             _ => number(&format!("{float:?}")),
         })
     } else if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
@@ -65,7 +65,7 @@ fn node(path: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Node> {
         for entry in entries.items()?.iter() {
             let (key, value) = entry.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
             let Ok(key) = key.cast::<PyString>() else {
-                return Err(wrong(path, "must have texts as its keys", &key));
+                return Err(wrong(path, "must have str keys", &key));
             };
             let key = text::read(&format!("a key of {path}"), key)?;
             mapping.set(&key, node(&format!("{path}.{key}"), &value, depth)?);
@@ -100,7 +100,7 @@ fn from_node<'py>(py: Python<'py>, node: &Node) -> PyResult<Bound<'py, PyAny>> {
         Value::Scalar(scalar) => match scalar.kind() {
             Kind::Null => Ok(py.None().into_bound(py)),
             Kind::Bool(truth) => truth.into_bound_py_any(py),
-            // Base 0: the text says which, and there is no limit.
+            // Base 0 reads the prefix of the text; Python has no size limit.
             Kind::Int => py.get_type::<PyInt>().call1((scalar.as_str(), 0)),
             Kind::Float => scalar.as_f64().into_bound_py_any(py),
             Kind::Str => scalar.as_str().into_bound_py_any(py),
@@ -108,7 +108,7 @@ fn from_node<'py>(py: Python<'py>, node: &Node) -> PyResult<Bound<'py, PyAny>> {
     }
 }
 
-/// What JSON says, as Python's `json` would read it.
+/// JSON as Python's `json` module would read it.
 pub(crate) fn from_json<'py>(py: Python<'py>, value: &serde_json::Value) -> PyResult<Bound<'py, PyAny>> {
     use serde_json::Value;
     match value {

@@ -82,6 +82,12 @@ def newcomer(admin: MLPlatform) -> Newcomer:
     return make
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: no process of a run begins a long one when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Whatever a test showed (output, log records, a failure's traceback with its locals) is searched."""
     shown = [report.longreprtext, *(text for _, text in report.sections)]

@@ -194,12 +194,12 @@ def test_an_unknown_cluster(admin: MLPlatform) -> None:
         with pytest.raises(NotFoundException, match="get_clusters lists those there are"):
             call()
     for nothing in ("", " ", ".", ".."):
-        with pytest.raises(BadRequestException, match=r"cluster_id: .* is not an id"):
+        with pytest.raises(BadRequestException, match=r"cluster_id: .* is not a cluster id"):
             admin.get_cluster_info(nothing)
 
 
 def test_a_token_is_no_id(admin: MLPlatform, platform: LocalPlatform) -> None:
-    with pytest.raises(BadRequestException, match="cluster_id: this is a token, not an id") as caught:
+    with pytest.raises(BadRequestException, match="cluster_id: this is a token, not a cluster id") as caught:
         admin.get_cluster_info(platform.admin_token)
     assert str(platform.admin_token) not in str(caught.value)
     with pytest.raises(BadRequestException, match="name: this is the value of a token"):

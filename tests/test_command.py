@@ -71,7 +71,7 @@ def run(own: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_token_s_life(run: Run, admin: MLPlatform) -> None:
     made = run("token create ci --refresh-ttl 30d")
     assert (made.returncode, TOKEN.fullmatch(made.stdout.strip()) is not None) == (0, True)
-    assert made.stderr == "the access token 'ci', which is shown this once:\n"
+    assert made.stderr == "the access token 'ci', shown only once:\n"
     listed = json.loads(run("token list --json").stdout)
     assert [info["name"] for info in listed] == ["admin", "ci"]
     assert re.search(r"^ci +USER +20\d\d-", run("token list").stdout, re.MULTILINE)
@@ -103,7 +103,7 @@ def test_a_profile_s_life(run: Run, own: LocalPlatform, tmp_path: Path) -> None:
     token = run("token create kim --token-type admin").stdout
     done = run(f"auth login --url {own.url} --profile kim", stdin=token, **plain)
     assert done.returncode == 0, done.stderr
-    assert "kept as profile 'kim'" in done.stderr
+    assert "stored in profile 'kim'" in done.stderr
     kept = tmp_path / "config/mlplatform/tokens/kim"
     assert kept.read_text() == token
     told = json.loads(run("auth describe --json --profile kim", **plain).stdout)
@@ -160,7 +160,7 @@ def test_a_job_is_followed_and_waited_for(run: Run, tmp_path: Path) -> None:
     assert (late.returncode, "RUNNING" in late.stderr) == (5, True), late.stderr
     late = run("job logs slow --follow --timeout 0.5")
     assert (late.returncode, late.stdout) == (5, "hello you\n")
-    assert "the time is over (--timeout), and the job 'slow' goes on" in late.stderr
+    assert "timed out (--timeout); the job 'slow' continues" in late.stderr
     process = subprocess.Popen([MLP, "job", "logs", "slow", "-f"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "hello you\n"
@@ -182,10 +182,10 @@ def test_what_cannot_be_meant(run: Run, tmp_path: Path) -> None:
         ("token", 2, "Usage: mlp token"),
         ("cluster suspend-after 90s", 2, "write whole minutes"),
         ("register create anna --access-ttl soon", 2, "soon"),
-        ("job submit", 2, "what is to be run?"),
+        ("job submit", 2, "nothing to run"),
         ("job submit none.py", 2, "there is no such file"),
         ("job submit a.py --conf x", 2, "spark.sql.shuffle.partitions=8"),
-        ("job show none -c nowhere", 4, "there is no cluster 'nowhere': there are local"),
+        ("job show none -c nowhere", 4, "there is no cluster 'nowhere': the clusters are local"),
         ("manifest validate none.yaml", 4, "there is no such file"),
         ("manifest validate bad.yaml", 1, "spec.driver.memory (line 1): 'lots'"),
         ("token list --url http://127.0.0.1:9 --timeout 5", 1, "nothing listens there"),

@@ -78,7 +78,7 @@ def test_the_example_plays_the_story_and_shows_no_token() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("   refused: <Response [403]>. Info: ") == 4
-    for said in ("Token anna:", "ml-platform:Manage", "already redeemed at", "lifetime has ended"):
+    for said in ("Token anna:", "ml-platform:Manage", "already redeemed at", "token has expired"):
         assert said in done.stdout
     assert not TOKEN.search(done.stdout)
 

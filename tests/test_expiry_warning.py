@@ -42,7 +42,9 @@ def test_once_within_14_days_of_the_end(moved_platform: LocalPlatform, clock: Se
     (text,) = warned(moved_platform, token)
     end = MLPlatform(token, url=moved_platform.url).who_am_i().exp
     assert end is not None
-    assert text.startswith(f"the access token 'monthly' ends in 13 days, at {end:%Y-%m-%d %H:%M} UTC: ask an Admin")
+    assert text.startswith(
+        f"the access token 'monthly' expires in 13 days, at {end:%Y-%m-%d %H:%M} UTC: before then, ask an Admin"
+    )
     assert "create_register_token" in text
     clock.advance(10 * DAY)
     assert warned(moved_platform, token) == []  # once in a process
@@ -50,7 +52,7 @@ def test_once_within_14_days_of_the_end(moved_platform: LocalPlatform, clock: Se
     clock.advance(17 * DAY)
     (text,) = warned(moved_platform, other)
     assert "'another'" in text
-    assert "make a registration token for its successor" in text
+    assert "create a registration token for a new one" in text
 
 
 def test_by_a_call_that_tells_of_its_progress_too(moved_platform: LocalPlatform, clock: ServerClock) -> None:
@@ -58,7 +60,7 @@ def test_by_a_call_that_tells_of_its_progress_too(moved_platform: LocalPlatform,
     clock.advance(20 * DAY)
     mlp = MLPlatform(token, url=moved_platform.url)
     (cluster,) = MLPlatform(moved_platform.admin_token, url=moved_platform.url).get_clusters()
-    with pytest.warns(UserWarning, match="the access token 'waits' ends in"), pytest.raises(NotFoundException):
+    with pytest.warns(UserWarning, match="the access token 'waits' expires in"), pytest.raises(NotFoundException):
         mlp.wait_for_spark_job(cluster.id, "none", on_update=print)
 
 
@@ -100,7 +102,7 @@ def test_a_script_is_told_once_and_its_forked_child_once_more(
     clock.advance(20 * DAY)
     done = run(moved_platform, token, "-W", "always")
     assert done.returncode == 0
-    assert done.stderr.count("UserWarning: the access token 'forked' ends in 9 days") == 2
+    assert done.stderr.count("UserWarning: the access token 'forked' expires in 9 days") == 2
 
 
 def test_warnings_as_errors_do_not_swallow_an_answer(moved_platform: LocalPlatform, clock: ServerClock) -> None:
@@ -109,4 +111,4 @@ def test_warnings_as_errors_do_not_swallow_an_answer(moved_platform: LocalPlatfo
     clock.advance(20 * DAY)
     done = run(moved_platform, token, "-W", "error")
     assert done.returncode == 0
-    assert "UserWarning: the access token 'strict' ends in 9 days" in done.stderr
+    assert "UserWarning: the access token 'strict' expires in 9 days" in done.stderr

@@ -209,13 +209,15 @@ def test_somebody_else_is_told_at_once(stage: Stage) -> None:
 def test_waiting_has_an_end(stage: Stage) -> None:
     def scene(story: Story, fault: Fault) -> None:
         story.proxy.always(fault, on=story.method)
+        calls = 0
         for seconds in (1, 4, 16):
+            calls += 1
             error = story.run(seconds)
             assert isinstance(error, TimeoutException), error
-            # On a busy machine, the time may be over before the request is sent.
+            # On a busy machine, the time may be over before the request is sent, or before the proxy has read it.
             if story.attempts:
                 break
-        assert story.attempts == 1
+        assert 1 <= story.attempts <= calls
 
     stage(scene, WAITING)
 

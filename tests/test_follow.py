@@ -97,7 +97,7 @@ def test_a_line_is_there_soon(admin: MLPlatform, cluster: str, tmp_path: Path) -
 def test_wrong_follows(admin: MLPlatform, cluster: str, tmp_path: Path, gate: Path) -> None:
     with pytest.raises(NotFoundException):
         next(admin.spark_job_logs(cluster, "nobody", follow=True))
-    with pytest.raises(BadRequestException, match="wait: a log that is followed"):
+    with pytest.raises(BadRequestException, match="wait: a followed log"):
         admin.spark_job_logs(cluster, "nobody", follow=True, wait=5)  # type: ignore[call-overload]
     _submit(admin, cluster, "late", _behind(gate), tmp_path)
     lines = admin.spark_job_logs(cluster, "late", follow=True, timeout=1)
@@ -264,14 +264,14 @@ def test_a_file_that_is_no_copy_is_left_alone(admin: MLPlatform, cluster: str, t
     path = tmp_path / "other.log"
     for content in ("something else\n", "1\n2\n3\n" + "x" * 10_000):
         path.write_text(content)
-        with pytest.raises(BadRequestException, match="is not the begin of this log"):
+        with pytest.raises(BadRequestException, match="is not the beginning of this log"):
             admin.save_spark_job_logs(cluster, "other", path)
         assert path.read_text() == content
     with pytest.raises(IsADirectoryError):
         admin.save_spark_job_logs(cluster, "other", tmp_path)
     with pytest.raises(FileNotFoundError):
         admin.save_spark_job_logs(cluster, "other", tmp_path / "none" / "log")
-    with pytest.raises(BadRequestException, match="is no file"):
+    with pytest.raises(BadRequestException, match="is not a regular file"):
         admin.save_spark_job_logs(cluster, "other", "/dev/null")
 
 

@@ -170,13 +170,13 @@ def test_what_is_refused_before_it_is_sent(user: MLPlatform, cluster: str, tmp_p
         (tmp_path / "none.py", "there is no such file"),
         (Path("none.py"), f"there is no such file; it was looked for in '{Path.cwd()}'"),
         (tmp_path, "directory"),
-        (large, "at most 10485760 travel with a job"),
+        (large, "the limit is 10485760"),
     ]:
         with pytest.raises(BadRequestException, match=text):
             user.spark_submit_job(cluster, manifest("x"), path)
     with pytest.raises(TypeError, match="manifest must be a Manifest"):
         user.spark_submit_job(cluster, "pi.yaml", large)  # type: ignore[arg-type]
-    with pytest.raises(BadRequestException, match="tail: -1 is below 0"):
+    with pytest.raises(BadRequestException, match="tail: -1 is negative"):
         user.spark_job_logs(cluster, "x", tail=-1)
     for name in ("", ".."):
         with pytest.raises(BadRequestException, match="is not the name of a job"):

@@ -42,9 +42,9 @@ def test_a_first_attempt_that_arrives_last_does_no_harm(
     with FaultProxy(platform.url) as proxy, MLPlatform(platform.admin_token, url=proxy.url) as client:
         proxy.fail(hold_back(release), on=method)
         result = call.run(client, given)
-        answered = proxy.answered
+        proxy.wait_for(lambda: proxy.answered == proxy.requests - 1)
         release.set()
-        proxy.wait_for(lambda: proxy.answered == answered + 1)
+        proxy.wait_for(lambda: proxy.answered == proxy.requests)
         late, *_ = [exchange for exchange in proxy.exchanges if exchange.method == method]
     assert count(platform, call.made, name) == 1
     if method in SECRET:
@@ -61,7 +61,7 @@ def test_a_late_deletion_does_not_reach_a_namesake(platform: LocalPlatform, admi
         proxy.fail(hold_back(release), on="delete_token")
         client.delete_token(name)
         token = redeemed(admin, name)
-        answered = proxy.answered
+        proxy.wait_for(lambda: proxy.answered == proxy.requests - 1)
         release.set()
-        proxy.wait_for(lambda: proxy.answered == answered + 1)
+        proxy.wait_for(lambda: proxy.answered == proxy.requests)
     assert MLPlatform(token, url=platform.url).who_am_i().name == name

@@ -152,7 +152,7 @@ def test_bytes_that_are_not_utf_8_are_refused_with_their_line(tmp_path: Path) ->
 def test_values_that_yaml_does_not_have_are_refused_with_their_place() -> None:
     with pytest.raises(TypeError, match=r"content\.spec\.a\[1\] must be a dict, list, .*, not set"):
         Manifest({"spec": {"a": [1, {2}]}})
-    with pytest.raises(TypeError, match=r"content\.spec must have texts as its keys, not int"):
+    with pytest.raises(TypeError, match=r"content\.spec must have str keys, not int"):
         Manifest({"spec": {1: 2}})
     endless: dict[str, Any] = {}
     endless["again"] = endless

@@ -159,8 +159,8 @@ def test_registration_tokens() -> None:
         "For": "bob",
         "Role": "USER",
         "State": "● WAITING",
-        "To be redeemed before": "2026-11-29 06:30:05+09:00",
-        "Access token lives": "for ever",
+        "Redeem before": "2026-11-29 06:30:05+09:00",
+        "Lifetime": "unlimited",
         "Issuer": "admin",
         "Id": "tok_3",
     }
@@ -203,7 +203,7 @@ def test_jobs_and_events() -> None:
 
 def test_the_audit() -> None:
     table = read(InfoList([audit(), audit(detail={"reason": "expired"})]))
-    assert table.caption == "2 entries of the audit"
+    assert table.caption == "2 audit entries"
     row = dict(zip(table.rows[0], table.rows[1]))
     assert (row["Who"], row["Whom"], row["Outcome"], row["Detail"]) == ("anna", "tok_2", "● refused", "")
     assert table.rows[2][table.rows[0].index("Detail")] == "{'reason': 'expired'}"
@@ -242,7 +242,7 @@ def test_a_long_list_is_bounded() -> None:
         assert [row[0] for row in table.rows[1:51]] == [f"pi-{number}" for number in range(50)]
         assert table.rows[51] == ["⋮ 9900 more"]
         assert [row[0] for row in table.rows[52:-1]] == [f"pi-{number}" for number in range(9950, 10_000)]
-        assert table.rows[-1] == ["100 of 10000 are shown: slice the list, or loop over it, for the others"]
+        assert table.rows[-1] == ["100 of 10000 are shown: slice the list or iterate over it to see the others"]
         assert len(bundle["text/html"]) < 64_000
         assert len(bundle["text/plain"]) < 16_000
         assert bundle["text/plain"].count("\n") == 100
@@ -391,7 +391,7 @@ def test_the_lists_are_lists(admin: MLPlatform, newcomer: Newcomer) -> None:
         assert len(items) == len(plain) + 1
         items.clear()
         assert not items
-    assert read(admin.get_audit()[:2]).caption == "2 entries of the audit"
+    assert read(admin.get_audit()[:2]).caption == "2 audit entries"
     assert K8sSparkJobsInfoList([job(), job(2)])[1:]._repr_html_()  # type: ignore[attr-defined]
 
 
@@ -486,7 +486,7 @@ def test_in_a_kernel(platform: Any, admin: MLPlatform) -> None:
         ]
         plain = re.sub(r"\x1b\[[0-9;]*m", "", told)
         assert "mlp.get_audit(" in plain
-        assert "Who did what on the platform, newest first." in plain
+        assert "The audit log of the platform, newest first." in plain
         assert "Parameters" in plain
     finally:
         client.stop_channels()

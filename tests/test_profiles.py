@@ -85,7 +85,7 @@ def test_a_token_is_asked_for_and_kept(
     terminal.until("not shown): ")
     terminal.type(f"  {token}\n")
     assert terminal.end() == 0, terminal.shown
-    assert f"as '{name}' (User); kept as profile 'default'." in terminal.shown
+    assert f"as '{name}' (User); stored in profile 'default'." in terminal.shown
     assert f"I am {name}" in terminal.shown
     assert token not in terminal.shown
     kept = config / "tokens/default"
@@ -108,7 +108,7 @@ def test_a_registration_token_is_redeemed(
     terminal.until("not shown): ")
     terminal.type(f"{pasted}\n")
     assert terminal.end() == 0, terminal.shown
-    assert "as 'pasted' (Admin); kept as profile 'own'." in terminal.shown
+    assert "as 'pasted' (Admin); stored in profile 'own'." in terminal.shown
     assert "to use this profile, set MLP_PROFILE=own" in terminal.shown
     assert "mlpr_" not in terminal.shown
     with MLPlatform(profile="own") as mine:
@@ -196,7 +196,7 @@ def test_a_profile_s_token_goes_to_its_own_address_alone(
     assert "url='https://other.example/' refresh_token=given" in repr(MLPlatform(profile="other"))
     with pytest.raises(ConfigurationException, match=r"the profile 'other' is for 'https://other\.example'"):
         MLPlatform(profile="other", url=platform.url)
-    with pytest.raises(ConfigurationException, match="there are default, other"):
+    with pytest.raises(ConfigurationException, match="existing: default, other"):
         MLPlatform(profile="nope")
     (config / "tokens/default").chmod(0o644)
     with pytest.raises(ConfigurationException, match="chmod 600"):

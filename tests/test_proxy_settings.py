@@ -274,7 +274,7 @@ def test_where_clients_differ_the_reason_is_told() -> None:
 
 
 @rows
-@pytest.mark.filterwarnings("ignore:tokens cross the network")
+@pytest.mark.filterwarnings("ignore:tokens are sent to")
 def test_this_client(row: Row, stage: Stage) -> None:
     # Nothing answers where the platform itself is tried, and another attempt would show nothing more.
     timeout = 0.5 if row.client == DIRECT else 60
@@ -360,7 +360,7 @@ def test_curl(row: Row, stage: Stage, curl: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
-@pytest.mark.filterwarnings("ignore:tokens cross the network")
+@pytest.mark.filterwarnings("ignore:tokens are sent to")
 def test_a_proxy_with_which_no_tls_can_be_spoken_is_to_blame(
     shared: Stage, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:

@@ -205,7 +205,7 @@ def test_every_status_is_the_exception_that_users_catch(platform: LocalPlatform,
     ("mistake", "told"),
     [
         (lambda proxy: proxy.fail(reset, on="who_am_y"), "did you mean 'who_am_i'"),
-        (lambda proxy: proxy.always(reset, on="POST /v1_0/tokens"), "no method of MLPlatform"),
+        (lambda proxy: proxy.always(reset, on="POST /v1_0/tokens"), "not a method of MLPlatform"),
         (lambda proxy: proxy.fail(reset, times=0), "write 1 to 1000"),
         (lambda proxy: proxy.fail(hang, times=10**9), "write 1 to 1000"),
         (lambda _: delay(-1), "write 0 to 3600"),

@@ -55,7 +55,7 @@ def test_an_own_authority_is_named_by_argument_or_variable(
 
 def test_a_file_without_certificates_is_no_bundle(secure: tuple[str, TokenStr], authority: Path) -> None:
     url, token = secure
-    with pytest.raises(ConfigurationException, match="holds no certificate"):
+    with pytest.raises(ConfigurationException, match="contains no certificate"):
         MLPlatform(token, url=url, ca_bundle=authority / "key.pem").who_am_i()
 
 

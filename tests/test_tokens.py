@@ -172,7 +172,7 @@ def test_an_expired_registration_token_is_refused(admin: MLPlatform) -> None:
     with pytest.raises(ForbiddenException) as caught:
         admin.create_refresh_token(register_token)
     assert caught.value.field == "Forbidden"
-    assert "lifetime has ended" in str(caught.value.hint)
+    assert "token has expired" in str(caught.value.hint)
 
 
 def test_an_expired_access_token_is_refused(newcomer: Newcomer, platform: LocalPlatform) -> None:
@@ -184,7 +184,7 @@ def test_an_expired_access_token_is_refused(newcomer: Newcomer, platform: LocalP
                 colleague.who_am_i()
             except ForbiddenException as error:
                 assert error.field == "Forbidden"
-                assert "lifetime has ended" in str(error.hint)
+                assert "token has expired" in str(error.hint)
                 return
     pytest.fail("a token with a lifetime of one second still works after a minute")
 
@@ -274,7 +274,7 @@ def test_a_mistyped_or_wrong_kind_of_token_is_told_before_it_is_sent(
     register_token = admin.create_register_token("never redeemed", "1h", token_type=USER)
     with pytest.raises(BadRequestException, match="redeem it with create_refresh_token"):
         MLPlatform(register_token, url=platform.url).who_am_i()
-    with pytest.raises(BadRequestException, match="an access token already"):
+    with pytest.raises(BadRequestException, match="this is an access token"):
         admin.create_refresh_token(token)
 
 

@@ -153,7 +153,7 @@ def test_a_wait_that_is_over_says_why_the_job_waits(admin: MLPlatform, cluster: 
     admin.spark_delete_job(cluster, "large")
     thread.join(30)
     assert [type(error) for error in gone] == [NotFoundException]
-    assert "was deleted while it was waited for" in str(gone[0])
+    assert "was deleted during the wait" in str(gone[0])
 
 
 def test_wrong_waits(admin: MLPlatform, cluster: str) -> None:
@@ -181,7 +181,7 @@ def test_a_description_knows_its_job_until_it_is_copied(admin: MLPlatform, clust
     assert (again, hash(again), repr(again)) == (info, hash(info), repr(info))
     with pytest.raises(MLPlatformException) as caught:
         again.job()
-    assert caught.value.hint == "mlp.spark_job(cluster_id, 'handle') gives the handle"
+    assert caught.value.hint == "mlp.spark_job(cluster_id, 'handle') returns a handle"
 
 
 def test_close_ends_waits(platform: LocalPlatform, admin: MLPlatform, cluster: str, gate: Path) -> None:

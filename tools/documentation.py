@@ -77,7 +77,8 @@ def _directive(path: str, value: object) -> str:
 
 def assemble(folder: Path, command_reference: Path) -> None:
     """Put all pages into an empty folder, their links changed to lead from there."""
-    shutil.copytree(ROOT / "docs", folder)
+    # Decisions are for those who work on the code.
+    shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("dev"))
     for name, source in REPOSITORY.items():
         shutil.copy(ROOT / source, folder / name)
     shutil.copy(command_reference, folder / "command-reference.md")

@@ -1,4 +1,4 @@
-"""Client of the ML platform: tokens, and with them Spark.
+"""Client of the ML platform: tokens, clusters, Spark jobs.
 
 An Administrator makes a one-time registration token; a colleague redeems it for an access token:
 
@@ -20,7 +20,7 @@ Settings are arguments of ``MLPlatform``, else environment variables: ``MLP_URL`
 A token's value is a ``TokenStr``: ``print(token)`` and f-strings give the value, ``repr(token)`` and what a
 notebook shows by itself do not.
 
-Whatever the package raises is an ``MLPlatformException``; ``e.hint`` says what to do about it. See
+All exceptions are subclasses of ``MLPlatformException``; ``e.hint`` has the remedy. See
 ``mlplatform_client.core.exceptions``.
 
 ``mlplatform_client.local.LocalPlatform`` starts a platform on this machine, for trying and for tests.

@@ -1,4 +1,4 @@
-"""`mlp`, the command. All of it is compiled; this is what the script of the wheel calls."""
+"""The entry point of the `mlp` script; the command itself is compiled."""
 
 import sys
 
@@ -6,5 +6,5 @@ from mlplatform_client._native import command
 
 
 def main() -> None:
-    """Do what the arguments say; end with the exit code."""
+    """Run the command and exit with its exit code."""
     command(sys.argv)

@@ -1,4 +1,4 @@
-"""`mlplatform_client.login`: a token that is pasted, into a prompt that does not show it, becomes a profile."""
+"""`mlplatform_client.login`: asks for a token without showing it, and stores it in a profile."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def login(
     ca_bundle: str | os.PathLike[str] | None = None,
     save: bool = True,
 ) -> MLPlatform:
-    """Ask for a token, check it, and keep it for the next time.
+    """Ask for a token, check it, and store it for later.
 
-    The prompt shows nothing of what is pasted, neither in a terminal nor in a notebook, and nothing of it is in the
-    notebook when that is saved. A registration token is redeemed, and the access token that it gives is what is
-    kept. From then on ``MLPlatform()`` needs no argument, in every script and notebook of this user.
+    The prompt does not show the token, neither in a terminal nor in a notebook, and a saved notebook does not contain
+    it. A registration token is redeemed, and the new access token is stored. After that, ``MLPlatform()`` needs no
+    argument in any script and notebook of this user.
 
     Parameters
     ----------
     profile : str, optional
-        The name to keep it under. Default: ``MLP_PROFILE``, else ``default``, which is used when none is named.
+        The name of the profile. Default: ``MLP_PROFILE``, else ``default``.
     url : str, optional
         Address of the platform. Default: ``MLP_URL``, else that of the profile, else the vendor's.
     ca_bundle : str or os.PathLike, optional
-        As for ``MLPlatform``; kept in the profile.
+        As for ``MLPlatform``; stored in the profile.
     save : bool, optional
-        ``False``: nothing is written, and the token lives as long as the object that is returned. A registration
-        token is not taken then: what it gives would be lost. Default: ``True``.
+        ``False``: nothing is written, and only the returned object has the token. A registration token is refused then,
+        because the new access token would be lost. Default: ``True``.
 
     Returns
     -------
@@ -53,20 +53,20 @@ def login(
     >>> import mlplatform_client as mlp
     >>> platform = mlp.login(url="https://platform.example.com")    # doctest: +SKIP
     Token for https://platform.example.com/ (access or registration token, not shown):
-    Signed in to https://platform.example.com/ as 'anna' (User); kept as profile 'default'.
+    Signed in to https://platform.example.com/ as 'anna' (User); stored in profile 'default'.
     """
     prepared = Login(profile=profile, url=url, ca_bundle=ca_bundle, save=save)
     token = _ask(f"Token for {prepared.url} (access or registration token, not shown): ")
     if not save and token.strip().startswith("mlpx_"):
         raise ConfigurationException(
             "this is a registration token, and the access token that it gives would be lost with save=False",
-            hint="leave save=False out, or redeem it with create_refresh_token and keep what that returns",
+            hint="omit save=False, or redeem it with create_refresh_token and store the result",
         )
     done = prepared.finish(token)
     del token
     info, problem = done.get("info"), done.get("problem")
     who = f" as {info.name!r} ({info.type.name.title()})" if info else ""
-    kept = f"; kept as profile {prepared.profile!r}" if "saved" in done else ""
+    kept = f"; stored in profile {prepared.profile!r}" if "saved" in done else ""
     print(f"Signed in to {prepared.url}{who}{kept}.")
     if problem:
         lives = (
@@ -81,12 +81,12 @@ def login(
 
 
 def _ask(question: str) -> str:
-    """In a notebook, `getpass` is the kernel's. Where nobody can answer, say so instead of waiting."""
+    """Prompt with `getpass`, which a kernel replaces. Without a user to answer, raise an error instead of waiting."""
     import getpass
 
     nobody = ConfigurationException(
         "login() asks for a token, and there is nobody here to answer",
-        hint="call it in a terminal or a notebook; a program reads MLP_REFRESH_TOKEN, or a profile made before",
+        hint="call it in a terminal or a notebook; a program reads MLP_REFRESH_TOKEN, or an existing profile",
     )
     kernel = "ipykernel" in sys.modules
     if not kernel and not (sys.stdin and sys.stdin.isatty()):

@@ -654,6 +654,7 @@ class MLPlatform:
         pycode_file_path: str | os.PathLike[str] | None = None,
         *,
         timeout: float | None = None,
+        progress: bool | None = None,
         **kwargs: Any,
     ) -> K8sSparkJobInfo: ...
     def spark_jobs_list(
@@ -694,6 +695,7 @@ class MLPlatform:
         *,
         follow: bool = False,
         timeout: float | None = None,
+        progress: bool | None = None,
     ) -> int: ...
     def describe_spark_job(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any

@@ -1,4 +1,4 @@
-"""The client for programs of ``asyncio``: the methods of ``MLPlatform``, and each of them is awaited.
+"""The client for ``asyncio``: the methods of ``MLPlatform`` as coroutines.
 
 >>> import asyncio
 >>> from mlplatform_client.aio import AsyncMLPlatform
@@ -29,9 +29,9 @@ __all__ = ["AsyncMLPlatform", "AsyncSparkJob", "AsyncSparkJobLogLines"]
 
 
 class _Bridge:
-    """Wakes one event loop for the calls that have ended: once for all that ended meanwhile.
+    """Wakes one event loop for ended calls, once for all that have ended meanwhile.
 
-    The loop holds it, by the handler that it has for the socket, and nobody else does: it goes with the loop.
+    Only the loop refers to it, through its handler of the socket, so that it is freed with the loop.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -63,14 +63,14 @@ class _Bridge:
                 await self._tell(loop, call, number)
             return call.result()
         finally:
-            # Cancelled, or left where it was because its loop is gone: the request ends.
+            # Cancelled, or the loop was closed: end the request.
             del self._waiting[number]
             call.abort()
 
     async def _tell(self, loop: asyncio.AbstractEventLoop, call: Call, number: int) -> None:
-        """Tell of what comes while the call is under way, up to its end."""
+        """Pass on updates until the call has ended."""
         while True:
-            # Before the look: what comes behind it wakes this one.
+            # Created before the check, so that a later update wakes it.
             future = self._waiting[number] = loop.create_future()
             over = call.is_over()
             while (update := call.update()) is not None:
@@ -88,7 +88,7 @@ _bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[_Brid
 def _bridge_of(loop: asyncio.AbstractEventLoop) -> _Bridge:
     known = _bridges.get(loop)
     bridge = known() if known is not None else None
-    # A forked child has the parent's loops, and shares their sockets.
+    # A forked child inherits the parent's loops and shares their sockets.
     if bridge is None or bridge.process != os.getpid():
         bridge = _Bridge(loop)
         _bridges[loop] = weakref.ref(bridge)
@@ -96,7 +96,7 @@ def _bridge_of(loop: asyncio.AbstractEventLoop) -> _Bridge:
 
 
 async def _awaited(value: Any) -> Any:
-    """What comes of a call; what was there at once is it already."""
+    """The result of a call; other values are returned unchanged."""
     if inspect.iscoroutine(value):
         return await value
     if type(value) is SparkJobLogLines:
@@ -108,9 +108,9 @@ async def _awaited(value: Any) -> Any:
 
 
 class AsyncMLPlatform:
-    """``MLPlatform`` for programs of ``asyncio``: the same settings and methods, and every method is awaited.
+    """``MLPlatform`` for ``asyncio``: the same settings, and the same methods as coroutines.
 
-    Making one sends nothing; the first call does. It is an asynchronous context manager: at the end of the
+    Creating one sends no request; the first call does. It is an asynchronous context manager: at the end of the
     ``async with`` block it is closed. One object may be used by several event loops, one after another or in threads,
     and after a ``fork``. A call that is cancelled ends its request.
 
@@ -155,8 +155,8 @@ class AsyncMLPlatform:
             allow_http=allow_http,
             profile=profile,
         )
-        # Handles of jobs are this object's.
-        self._core._face = self
+        # Handles of jobs refer to this object.
+        self._core._public = self
 
     async def __aenter__(self) -> AsyncMLPlatform:
         """Return itself."""
@@ -177,7 +177,7 @@ class AsyncMLPlatform:
 
 
 class AsyncSparkJobLogLines:
-    """The lines of a job's log, given as they are written: an asynchronous iterator of ``str``.
+    """The lines of a job's log as they are written: an asynchronous iterator of ``str``.
 
     ``spark_job_logs(…, follow=True)`` of an ``AsyncMLPlatform`` returns one. A line has its end with it, as lines of
     files have. A loop over it that is cancelled ends its request.
@@ -200,19 +200,19 @@ class AsyncSparkJobLogLines:
         return line
 
     async def aclose(self) -> None:
-        """Give it up: there are no more lines, and no request stays behind. May be called twice."""
+        """End the iteration and its request. May be called twice."""
         self._lines.close()
 
 
 class AsyncSparkJob(Handle):
-    """``SparkJob`` of an ``AsyncMLPlatform``: the same methods, and every method is awaited."""
+    """``SparkJob`` of an ``AsyncMLPlatform``: the same methods as coroutines."""
 
 
 AsyncMLPlatform._handle = AsyncSparkJob
 
 
 def _await_all(cls: type, methods: type, of: Callable[[Any], Any]) -> None:
-    """Give a class coroutine functions in the place of another's methods, which are called on what `of` gives."""
+    """Add coroutine functions for the methods of another class; `of` returns the object to call them on."""
     for name in dir(methods):
         method = getattr(methods, name)
         if not name.startswith("_") and callable(method):
@@ -220,7 +220,7 @@ def _await_all(cls: type, methods: type, of: Callable[[Any], Any]) -> None:
 
 
 def _awaiting(cls: type, name: str, method: Any, of: Callable[[Any], Any]) -> Any:
-    # The method is called in the frame of this coroutine: whoever awaits it is whom warnings are for.
+    # The method is called in the frame of this coroutine, so that warnings point to the awaiting code.
     async def awaiting(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return await _awaited(method(of(self), *args, **kwargs))
 

@@ -152,6 +152,7 @@ class AsyncMLPlatform:
         pycode_file_path: str | os.PathLike[str] | None = None,
         *,
         timeout: float | None = None,
+        progress: bool | None = None,
         **kwargs: Any,
     ) -> K8sSparkJobInfo: ...
     async def spark_jobs_list(
@@ -192,6 +193,7 @@ class AsyncMLPlatform:
         *,
         follow: bool = False,
         timeout: float | None = None,
+        progress: bool | None = None,
     ) -> int: ...
     async def describe_spark_job(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
@@ -241,7 +243,12 @@ class AsyncSparkJob(Handle):
         self, *, tail: int | None = None, wait: None = None, follow: Literal[True], timeout: float | None = None
     ) -> AsyncSparkJobLogLines: ...
     async def save_logs(
-        self, path: str | os.PathLike[str], *, follow: bool = False, timeout: float | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        follow: bool = False,
+        timeout: float | None = None,
+        progress: bool | None = None,
     ) -> int: ...
     async def explain(self, *, timeout: float | None = None) -> K8sSparkJobExplanation: ...
     async def events(self, *, timeout: float | None = None) -> K8sSparkEventsList: ...

@@ -1,4 +1,4 @@
-"""A platform on this machine: for trying, for notebooks and for tests."""
+"""A platform on this machine, for experiments, notebooks and tests."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _STOP_SECONDS = 15.0
 class LocalPlatform:
     """A child process ``mlplatform-server`` on a free loopback port.
 
-    It is up when the constructor returns, and a context manager: at the end of the ``with`` block it is stopped.
-    It also ends when this process ends, however that happens.
+    It is ready when the constructor returns. It is a context manager, which stops it at the end of the ``with`` block.
+    It also stops when this process ends, for whatever reason.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class LocalPlatform:
 
 
 def _find_program() -> str:
-    """Beside this interpreter's scripts first: that is the version that was installed with this package."""
+    """Prefer the program next to this interpreter's scripts, which was installed with this package."""
     folders = (sysconfig.get_path("scripts"), os.path.dirname(sys.executable), os.environ.get("PATH"))
     for folder in folders:
         program = shutil.which(_PROGRAM, path=folder) if folder else None
@@ -126,11 +126,11 @@ def _find_program() -> str:
 def _start(program: str, data_dir: str, log: str) -> subprocess.Popen[bytes]:
     environment = dict(os.environ)
     if not environment.keys() & {"MLP_SERVER_JOB_USER", "MLP_SERVER_NO_JOBS"}:
-        # The platform is of whoever runs this, and so are its jobs.
+        # The platform belongs to the user of this process, and so do its jobs.
         environment["MLP_SERVER_JOBS_AS_MYSELF"] = "1"
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as stderr:
-        # Our end of its standard input closes when this process ends, even by SIGKILL: that ends the child.
-        # A session of its own keeps a notebook's or terminal's Ctrl-C, which is meant for a call, away from it.
+        # Its standard input closes when this process ends, even by SIGKILL, and that ends the child. Its own session
+        # keeps a Ctrl-C of the notebook or terminal away from it.
         return subprocess.Popen(
             [program, "serve", "--data-dir", data_dir, "--listen", "127.0.0.1:0", "--exit-on-stdin-eof"],
             stdin=subprocess.PIPE,
@@ -142,9 +142,9 @@ def _start(program: str, data_dir: str, log: str) -> subprocess.Popen[bytes]:
 
 
 def _read_ready(process: subprocess.Popen[bytes], log: str) -> dict[str, str]:
-    """Wait for the one line that says that the server listens."""
+    """Wait for the line that says that the server listens."""
     assert process.stdout is not None  # noqa: S101 - PIPE makes one, which the type does not say
-    # A server that hangs before it is ready is ended, which ends the wait for its line.
+    # A server that is not ready in time is killed, which ends the wait for its line.
     watchdog = threading.Timer(_START_SECONDS, process.kill)
     watchdog.daemon = True
     watchdog.start()
@@ -162,14 +162,14 @@ def _read_ready(process: subprocess.Popen[bytes], log: str) -> dict[str, str]:
 
 
 def _read_admin_token(path: str, program: str, data_dir: str) -> TokenStr:
-    """Read the first Administrator's token; a folder that was used before may have lost it."""
+    """Read the first Administrator's token; an existing folder may have lost it."""
     try:
         with open(path, encoding="ascii") as file:
             return TokenStr(file.read().strip())
     except OSError as problem:
         raise ConfigurationException(
             f"the Administrator's token of the platform in '{data_dir}' cannot be read: {problem}",
-            hint=f"make a new one: {program} admin-token --data-dir {shlex.quote(data_dir)}",
+            hint=f"create a new one: {program} admin-token --data-dir {shlex.quote(data_dir)}",
         ) from problem
 
 

@@ -39,7 +39,7 @@ use crate::{
 /// Raises
 /// ------
 /// BadRequestException
-///     The text is no YAML, or no mapping; the message names the line. Also a ``ValueError``.
+///     The text is not YAML, or not a mapping; the message names the line. Also a ``ValueError``.
 ///
 /// Attributes
 /// ----------
@@ -91,7 +91,7 @@ impl Manifest {
     /// Parameters
     /// ----------
     /// job_name : str, optional
-    ///     The job's name. Default: a new one, ``spark-job-`` and eight letters and digits.
+    ///     The job's name. Default: a generated one, ``spark-job-`` and eight hexadecimal digits.
     ///
     /// Returns
     /// -------
@@ -117,7 +117,7 @@ impl Manifest {
     /// Raises
     /// ------
     /// BadRequestException
-    ///     It is no YAML, or no mapping; the message names the line. Also a ``ValueError``.
+    ///     It is not YAML, or not a mapping; the message names the line. Also a ``ValueError``.
     /// OSError
     ///     The file cannot be read (``FileNotFoundError``, ``PermissionError``, …).
     #[staticmethod]
@@ -194,7 +194,7 @@ impl Manifest {
     ///   spec.driver.memory: '1.5g'; it must be a whole number with one of the letters k, m, g, t (times 1024); write 1536m
     fn validate(&self, py: Python<'_>) -> PyResult<()> {
         let _inside = exit::enter(py);
-        for slip in self.inner.likely_slips() {
+        for slip in self.inner.likely_typos() {
             warn_unknown(py, &slip)?;
         }
         let (warnings, problems): (Vec<_>, Vec<_>) =

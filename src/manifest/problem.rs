@@ -16,7 +16,7 @@ use pyo3::{IntoPyObjectExt, prelude::*, types::PyTuple};
 /// rule : str
 ///     The rule.
 /// remedy : str
-///     What to do.
+///     The remedy.
 #[pyclass(frozen, weakref, get_all, eq, hash, module = "mlplatform_client.core.manifest")]
 #[derive(PartialEq, Eq, Hash)]
 pub(crate) struct ManifestProblem {
@@ -27,7 +27,7 @@ pub(crate) struct ManifestProblem {
     remedy: String,
 }
 
-crate::serializers::fields!(ManifestProblem: path, line, found, rule, remedy);
+crate::serializers::value::fields!(ManifestProblem: path, line, found, rule, remedy);
 
 #[pymethods]
 impl ManifestProblem {

@@ -1,4 +1,4 @@
-//! The audit.
+//! The audit log.
 
 use mlplatform_client::protocol::audit::{AuditRequest, Outcome};
 use pyo3::{prelude::*, types::PyDict};
@@ -6,32 +6,32 @@ use pyo3::{prelude::*, types::PyDict};
 use super::MLPlatform;
 use crate::{
     arguments, exit,
-    serializers::{self, audit::MLPAuditEntry},
+    serializers::{audit::MLPAuditEntry, lists},
     text::Text,
 };
 
 #[pymethods]
 impl MLPlatform {
-    /// Who did what on the platform, newest first.
+    /// The audit log of the platform, newest first.
     ///
-    /// Every change of a token and every refusal is there. Refusals of strangers are counted: the first is a row at
-    /// once, the others of its minute are one row with a ``count``.
+    /// It contains every change of a token and every refusal. Refusals of unknown tokens are aggregated: the first is a row
+    /// at once, the others of that minute are one row with a ``count``.
     ///
     /// Parameters
     /// ----------
     /// token : str, optional
-    ///     Id or name of a token, dead ones too: only what it did, and what was done to it.
+    ///     Id or name of a token, also of a deleted one: only actions of it and on it.
     /// action : str, optional
     ///     Only this action, such as ``"delete_token"``.
     /// outcome : str, optional
     ///     Only this outcome: ``"done"``, ``"refused"`` or ``"replay"``.
     /// since : str, datetime.datetime or datetime.timedelta, optional
-    ///     Not before this: an aware ``datetime`` or RFC 3339 text, or a length of time before now (``"2h"``, a
+    ///     The earliest time: an aware ``datetime`` or RFC 3339 text, or a duration before now (``"2h"``, a
     ///     ``timedelta``) by this machine's clock.
     /// until : str, datetime.datetime or datetime.timedelta, optional
-    ///     Before this, in the same forms.
+    ///     The time before which the rows are, in the same forms.
     /// limit : int or None, optional
-    ///     At most so many, the newest; ``None``: all, page after page. Default: 1000.
+    ///     The most rows, the newest; ``None``: all. Default: 1000.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
@@ -45,7 +45,7 @@ impl MLPlatform {
     /// ForbiddenException
     ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
     /// BadRequestException
-    ///     An argument breaks a rule. Also a ``ValueError``.
+    ///     An argument is invalid. Also a ``ValueError``.
     ///
     /// Examples
     /// --------
@@ -74,7 +74,7 @@ impl MLPlatform {
         let outcome = outcome.map(|text| {
             Outcome::from_name(&text).ok_or_else(|| {
                 let known = Outcome::ALL.map(Outcome::name).join("', '");
-                arguments::bad(py, "outcome", format!("'{}' is none: use '{known}'", text.escape_debug()))
+                arguments::bad(py, "outcome", format!("'{}' is not an outcome: use '{known}'", text.escape_debug()))
             })
         });
         let request = AuditRequest {
@@ -89,7 +89,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.get_audit(request, limit, timeout).await },
-            |py, entries| serializers::list(py, entries, |entry| MLPAuditEntry::from_protocol(py, entry)),
+            |py, entries| lists::list(py, entries, |entry| MLPAuditEntry::from_protocol(py, entry)),
         )
     }
 }

@@ -1,11 +1,11 @@
-//! The methods about Spark clusters.
+//! Methods for Spark clusters.
 
 use pyo3::{prelude::*, types::PyDict};
 
 use super::{MLPlatform, nothing};
 use crate::{
     arguments, exit,
-    serializers::{self, spark_proxy::K8sClusterInfo},
+    serializers::{lists, spark_proxy::K8sClusterInfo},
     text::Text,
 };
 
@@ -21,7 +21,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// list of K8sClusterInfo
-    ///     All of them; the pages of a long list are fetched one after another.
+    ///     All of them; long lists are fetched page by page.
     ///
     /// Raises
     /// ------
@@ -40,7 +40,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.get_clusters(timeout).await },
-            |py, clusters| serializers::list(py, clusters, |cluster| Ok(K8sClusterInfo::from(cluster))),
+            |py, clusters| lists::list(py, clusters, |cluster| Ok(K8sClusterInfo::from(cluster))),
         )
     }
 
@@ -49,14 +49,14 @@ impl MLPlatform {
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     Its ``id``, as ``get_clusters()`` lists it.
+    ///     Its ``id``, as ``get_clusters()`` returns it.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
     /// Returns
     /// -------
     /// K8sClusterInfo
-    ///     What it is doing, its bucket, and when it is suspended or deleted.
+    ///     Its state, its bucket, and when it is suspended or deleted.
     ///
     /// Raises
     /// ------
@@ -83,12 +83,12 @@ impl MLPlatform {
         )
     }
 
-    /// Make a Spark cluster. It runs a little later: ``get_cluster_info`` tells when.
+    /// Create a Spark cluster. It starts within a short time: check with ``get_cluster_info``.
     ///
     /// Parameters
     /// ----------
     /// spec : dict
-    ///     What the vendor's interface takes: ``name``, and where the platform needs them ``availability_zone``,
+    ///     The fields of the vendor's interface: ``name``, and if the platform needs them ``availability_zone``,
     ///     ``network_id``, ``subnet_id``, ``node_groups``, ``cluster_mode`` (``"DEV"`` or ``"PROD"``), ``registry``,
     ///     ``ip_pool``, ``keypair``, ``delete_after_delay`` and ``suspend_after_delay`` (seconds without a job),
     ///     ``spark_configuration`` and ``environment_variables`` (YAML in base64). A local platform needs the name.
@@ -98,14 +98,14 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sClusterInfo
-    ///     The new cluster, on its way to ``RUNNING``.
+    ///     The new cluster, not yet ``RUNNING``.
     ///
     /// Raises
     /// ------
     /// ConflictException
     ///     A cluster has that name.
     /// BadRequestException
-    ///     A field breaks a rule. Also a ``ValueError``.
+    ///     A field is invalid. Also a ``ValueError``.
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
     ///
@@ -131,12 +131,12 @@ impl MLPlatform {
         )
     }
 
-    /// Delete a Spark cluster with its secrets and config maps. The files in its bucket stay.
+    /// Delete a Spark cluster with its secrets and config maps. The files in its bucket are kept.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     Its ``id``, as ``get_clusters()`` lists it.
+    ///     Its ``id``, as ``get_clusters()`` returns it.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
@@ -161,15 +161,15 @@ impl MLPlatform {
         self.call(&inside, |client| async move { client.delete_cluster(&cluster_id, timeout).await }, nothing)
     }
 
-    /// Say after how many minutes without a running job a cluster is deleted.
+    /// Set after how many minutes without a running job a cluster is deleted.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     Its ``id``, as ``get_clusters()`` lists it.
+    ///     Its ``id``, as ``get_clusters()`` returns it.
     /// minutes : int
-    ///     1 to 527040 (a year). Counted from the end of the last job: if they have passed already, it is deleted
-    ///     at once.
+    ///     1 to 527040 (a year). Counted from the end of the last job: if that time has passed, it is deleted at
+    ///     once.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
@@ -183,9 +183,9 @@ impl MLPlatform {
     /// NotFoundException
     ///     There is no such cluster (any more).
     /// ConflictException
-    ///     It is being deleted.
+    ///     The cluster is being deleted.
     /// BadRequestException
-    ///     ``minutes`` is out of its range. Also a ``ValueError``.
+    ///     ``minutes`` is out of range. Also a ``ValueError``.
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
     #[pyo3(signature = (cluster_id, minutes, *, timeout=None, **kwargs))]
@@ -209,12 +209,12 @@ impl MLPlatform {
         )
     }
 
-    /// Let an inactive cluster stay: it is not deleted any more.
+    /// Turn off the automatic deletion of an inactive cluster.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     Its ``id``, as ``get_clusters()`` lists it.
+    ///     Its ``id``, as ``get_clusters()`` returns it.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
@@ -228,7 +228,7 @@ impl MLPlatform {
     /// NotFoundException
     ///     There is no such cluster (any more).
     /// ConflictException
-    ///     It is being deleted.
+    ///     The cluster is being deleted.
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
     #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
@@ -250,15 +250,15 @@ impl MLPlatform {
         )
     }
 
-    /// Say after how many minutes without a running job a cluster is suspended (``SHUTOFF``).
+    /// Set after how many minutes without a running job a cluster is suspended (``SHUTOFF``).
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     Its ``id``, as ``get_clusters()`` lists it.
+    ///     Its ``id``, as ``get_clusters()`` returns it.
     /// minutes : int
-    ///     1 to 527040 (a year). Counted from the end of the last job: if they have passed already, it is suspended
-    ///     at once.
+    ///     1 to 527040 (a year). Counted from the end of the last job: if that time has passed, it is suspended at
+    ///     once.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
@@ -272,9 +272,9 @@ impl MLPlatform {
     /// NotFoundException
     ///     There is no such cluster (any more).
     /// ConflictException
-    ///     It is being deleted.
+    ///     The cluster is being deleted.
     /// BadRequestException
-    ///     ``minutes`` is out of its range. Also a ``ValueError``.
+    ///     ``minutes`` is out of range. Also a ``ValueError``.
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
     #[pyo3(signature = (cluster_id, minutes, *, timeout=None, **kwargs))]
@@ -298,12 +298,12 @@ impl MLPlatform {
         )
     }
 
-    /// Let an inactive cluster run on: it is not suspended any more.
+    /// Turn off the automatic suspension of an inactive cluster.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     Its ``id``, as ``get_clusters()`` lists it.
+    ///     Its ``id``, as ``get_clusters()`` returns it.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
@@ -317,7 +317,7 @@ impl MLPlatform {
     /// NotFoundException
     ///     There is no such cluster (any more).
     /// ConflictException
-    ///     It is being deleted.
+    ///     The cluster is being deleted.
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
     #[pyo3(signature = (cluster_id, *, timeout=None, **kwargs))]
@@ -339,19 +339,19 @@ impl MLPlatform {
         )
     }
 
-    /// Start a suspended cluster. It runs a little later: ``get_cluster_info`` tells when. A new job does the same.
+    /// Start a suspended cluster. It runs within a short time: check with ``get_cluster_info``. A new job does the same.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     Its ``id``, as ``get_clusters()`` lists it.
+    ///     Its ``id``, as ``get_clusters()`` returns it.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
     /// Raises
     /// ------
     /// ConflictException
-    ///     It is not ``SHUTOFF``.
+    ///     The cluster is not ``SHUTOFF``.
     /// NotFoundException
     ///     There is no such cluster (any more).
     /// ForbiddenException

@@ -1,6 +1,12 @@
-//! The methods about Spark jobs.
+//! Methods for Spark jobs.
 
-use mlplatform_client::follow::LogStream;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use mlplatform_client::{follow::LogStream, upload::OnSent};
 use pyo3::{IntoPyObjectExt, prelude::*, types::PyDict};
 
 use super::{MLPlatform, nothing};
@@ -21,20 +27,23 @@ use crate::{
 impl MLPlatform {
     /// Submit a Spark job.
     ///
-    /// It starts when the cluster has room for it, in the order of submitting. A repeated request after a lost answer
-    /// does not run it twice.
+    /// It starts when the cluster has capacity, in the order of submission. A request repeated after a lost answer does not
+    /// run it twice.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     The cluster's ``id``, as ``get_clusters()`` lists it. A suspended cluster is woken up.
+    ///     The cluster's ``id``, as ``get_clusters()`` returns it. A suspended cluster is woken up.
     /// manifest : Manifest
-    ///     What to run: ``get_default_manifest()`` gives one to begin with.
+    ///     The job's manifest; ``get_default_manifest()`` returns one to start from.
     /// pycode_file_path : str or os.PathLike, optional
-    ///     A program on this machine; it travels with the job and becomes its main program. At most 10 MiB.
+    ///     A program file on this machine; it is sent with the request and becomes the main program. At most 10 MiB.
     ///     Default: the manifest's ``main_app_file``.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
+    /// progress : bool, optional
+    ///     Show a line on standard error while a large program (from 1 MiB) is uploaded. Default: in the main thread, unless
+    ///     ``MLP_PROGRESS`` is ``0``; ``False`` for an ``AsyncMLPlatform``.
     ///
     /// Returns
     /// -------
@@ -46,7 +55,7 @@ impl MLPlatform {
     /// ConflictException
     ///     The cluster has a job of that name; or the platform cannot run jobs (the message says why).
     /// BadRequestException
-    ///     The manifest, or a file or secret that it names, is not what can be run. Also a ``ValueError``.
+    ///     The manifest is invalid, or a file or secret that it names does not exist. Also a ``ValueError``.
     /// NotFoundException
     ///     There is no such cluster.
     ///
@@ -54,13 +63,15 @@ impl MLPlatform {
     /// --------
     /// >>> manifest = mlp.get_default_manifest(cluster.id, "pi-1")
     /// >>> print(mlp.spark_submit_job(cluster.id, manifest, "calculate-pi.py"))
-    #[pyo3(signature = (cluster_id, manifest, pycode_file_path=None, *, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, manifest, pycode_file_path=None, *, timeout=None, progress=None, **kwargs))]
+    #[allow(clippy::too_many_arguments, reason = "the reference's signature and two more")]
     fn spark_submit_job(
         slf: &Bound<'_, Self>,
         cluster_id: Text<'_>,
         manifest: &Bound<'_, PyAny>,
         pycode_file_path: Option<FilePath>,
         timeout: Option<f64>,
+        progress: Option<bool>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
@@ -70,17 +81,31 @@ impl MLPlatform {
         let manifest = arguments::manifest("manifest", manifest)?;
         let pycode_file_path = pycode_file_path.map(|path| path.read(py, "pycode_file_path")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        let origin = Origin { platform: Self::face(slf)?, cluster_id: cluster_id.clone() };
-        slf.get().call(
+        let origin = Origin { platform: Self::public_object(slf)?, cluster_id: cluster_id.clone() };
+        let on_update = match &pycode_file_path {
+            Some(path) => transfer_line(py, path, true, progress, slf.get().awaited)?,
+            None => None,
+        };
+        let is_shown = on_update.is_some();
+        slf.get().call_with_updates(
             &inside,
-            |client| async move {
-                client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout).await
+            |client, reporter| async move {
+                let throttle = Throttle::default();
+                let report = move |sent, total| {
+                    if sent == total || throttle.is_due() {
+                        reporter.report((sent, Some(total)));
+                    }
+                };
+                let on_sent: Option<OnSent> = if is_shown { Some(Arc::new(report)) } else { None };
+                client.spark_submit_job(&cluster_id, manifest, pycode_file_path.as_deref(), timeout, on_sent).await
             },
+            on_update,
+            |_, transferred: Transferred| Ok(transferred),
             move |_, info| Ok(K8sSparkJobInfo::of(info, origin)),
         )
     }
 
-    /// The jobs of a cluster, in the order of submitting.
+    /// The jobs of a cluster, in the order of submission.
     ///
     /// Parameters
     /// ----------
@@ -92,7 +117,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sSparkJobsInfoList
-    ///     Iterable, with ``len()`` and indexes; prints one job a line.
+    ///     Iterable, with ``len()`` and indexes; printed, it is one job a line.
     ///
     /// Raises
     /// ------
@@ -110,7 +135,7 @@ impl MLPlatform {
         arguments::ignore_unknown(py, "spark_jobs_list", kwargs)?;
         let cluster_id = cluster_id.read("cluster_id")?;
         let timeout = arguments::timeout(py, timeout)?;
-        let (platform, of) = (Self::face(slf)?, cluster_id.clone());
+        let (platform, of) = (Self::public_object(slf)?, cluster_id.clone());
         slf.get().call(
             &inside,
             |client| async move { client.spark_jobs_list(&cluster_id, timeout).await },
@@ -121,7 +146,7 @@ impl MLPlatform {
         )
     }
 
-    /// A job and its driver. It may be asked right after the submit: what is not there yet is ``None``.
+    /// A job and its driver, also right after the submit: unknown fields are ``None``.
     ///
     /// Parameters
     /// ----------
@@ -135,7 +160,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sSparkJobInfoDetail
-    ///     State, and that of the driver's pod.
+    ///     The state of the job and of the driver's pod.
     ///
     /// Raises
     /// ------
@@ -162,9 +187,8 @@ impl MLPlatform {
         )
     }
 
-    /// The log of a job: all that it wrote so far, of all its runs. It outlives the job's deleting. At most 512 MiB are
-    /// held in memory: of a longer one, read the end with ``tail``, go through its lines with ``follow``, or save it with
-    /// ``save_spark_job_logs``.
+    /// The log of a job, of all its runs. It is kept when the job is deleted. At most 512 MiB are held in memory: of a longer
+    /// log, read the end with ``tail``, iterate over the lines with ``follow``, or save it with ``save_spark_job_logs``.
     ///
     /// Parameters
     /// ----------
@@ -173,35 +197,35 @@ impl MLPlatform {
     /// job_name : str
     ///     The job's name.
     /// tail : int, optional
-    ///     Only so many lines at the end. Default: all.
+    ///     Only this number of lines at the end. Default: all.
     /// wait : float, optional
-    ///     Seconds for which the job's end is waited for; then what is there is returned. ``0``: what is there now.
-    ///     Default: until the job has ended or is a minute old, so that a notebook that is run from top to bottom shows
-    ///     a short job's result.
+    ///     Seconds to wait for the end of the job before the log is returned; ``0``: do not wait. Default: until the job has
+    ///     ended or is a minute old, so that a notebook that runs all cells shows the result of a short job.
     /// follow : bool, optional
-    ///     Return an iterator of the lines instead, which goes on while the job writes and ends when it has ended. It may
-    ///     be asked for right after the submit, goes on where it was when a connection breaks, and bears a platform that
-    ///     does not answer for up to ten minutes. Not together with ``wait``. Default: ``False``.
+    ///     Return an iterator over the lines instead, which continues until the job has ended. It works right after the
+    ///     submit, resumes after a broken connection, and retries for ten minutes while the platform does not answer. Not
+    ///     together with ``wait``. Default: ``False``.
     /// timeout : float, optional
-    ///     Seconds for this call, the wait included. Default: that of the object; with ``follow``, seconds for all of it,
-    ///     and none by default.
+    ///     Seconds for this call, the wait included. Default: that of the object. With ``follow``: seconds for the whole
+    ///     iteration; default: none.
     ///
     /// Returns
     /// -------
     /// K8sSparkJobLogs
-    ///     ``print()`` shows the text, ``.logs`` is it. Where it is empty although the job was waited for, a
-    ///     ``UserWarning`` says what the job is doing.
+    ///     ``print()`` shows the text, ``.logs`` is the text. If it is still empty after the default wait, a ``UserWarning``
+    ///     says what the job is doing.
     /// SparkJobLogLines
-    ///     With ``follow``: an iterator of ``str``, each a line with its end. Of an ``AsyncMLPlatform``: an asynchronous one.
+    ///     With ``follow``: an iterator of ``str``, each a line with its line ending; an asynchronous one for an
+    ///     ``AsyncMLPlatform``.
     ///
     /// Raises
     /// ------
     /// NotFoundException
     ///     There is no such cluster, or never was such a job.
     /// UnexpectedAnswerException
-    ///     The log, or the part that was asked for, is longer than 512 MiB.
+    ///     The log, or the requested part, is longer than 512 MiB.
     #[pyo3(signature = (cluster_id, job_name, *, tail=None, wait=None, follow=false, timeout=None, **kwargs))]
-    #[allow(clippy::too_many_arguments, reason = "the reference's signature, and three of ours")]
+    #[allow(clippy::too_many_arguments, reason = "the reference's signature and three more")]
     fn spark_job_logs(
         &self,
         py: Python<'_>,
@@ -222,7 +246,7 @@ impl MLPlatform {
         let timeout = arguments::timeout(py, timeout)?;
         if follow {
             if wait.is_some() {
-                return Err(arguments::bad(py, "wait", "a log that is followed is waited for anyway: leave it out"));
+                return Err(arguments::bad(py, "wait", "a followed log waits for the end of the job anyway: omit it"));
             }
             let stream = LogStream::new(self.client(py)?, &cluster_id, &job_name, tail, true, timeout);
             return SparkJobLogLines::new(stream.map_err(|error| errors::raise(py, &error))?).into_py_any(py);
@@ -239,10 +263,10 @@ impl MLPlatform {
         )
     }
 
-    /// Save a job's log to a file, piece by piece, whatever its length.
+    /// Save a job's log of any length to a file, in constant memory.
     ///
-    /// What is in the file already is continued: a save that was broken off, or one of a job that has written more since.
-    /// That it is the begin of this log is seen by its last 64 KiB.
+    /// An existing copy is continued: after an interruption, or when the job has written more. Its last 64 KiB are compared
+    /// with the log.
     ///
     /// Parameters
     /// ----------
@@ -251,21 +275,25 @@ impl MLPlatform {
     /// job_name : str
     ///     The job's name.
     /// path : str or os.PathLike
-    ///     The file; made when it does not exist.
+    ///     The file; created if it does not exist.
     /// follow : bool, optional
-    ///     Go on while the job writes, until it has ended. Default: ``False``, what there is now.
+    ///     Continue until the job has ended. Default: ``False``, only the current log.
     /// timeout : float, optional
-    ///     Seconds for all of it. Default: none; a platform that does not answer is borne for ten minutes.
+    ///     Seconds for the whole operation. Default: none; while the platform does not answer, it is retried for ten
+    ///     minutes.
+    /// progress : bool, optional
+    ///     Show a line on standard error with the size of the file. Default: in the main thread, unless ``MLP_PROGRESS`` is
+    ///     ``0``; ``False`` for an ``AsyncMLPlatform``.
     ///
     /// Returns
     /// -------
     /// int
-    ///     The number of bytes that the file has.
+    ///     The size of the file in bytes.
     ///
     /// Raises
     /// ------
     /// BadRequestException
-    ///     What is in the file is not the begin of this log, or somebody else writes to it. Also a ``ValueError``.
+    ///     The content of the file is not the beginning of this log, or another process writes to it. Also a ``ValueError``.
     /// NotFoundException
     ///     There is no such cluster, or never was such a job.
     /// OSError
@@ -274,7 +302,7 @@ impl MLPlatform {
     /// Examples
     /// --------
     /// >>> mlp.save_spark_job_logs(cluster.id, "pi-1", "pi-1.log")
-    #[pyo3(signature = (cluster_id, job_name, path, *, follow=false, timeout=None, **kwargs))]
+    #[pyo3(signature = (cluster_id, job_name, path, *, follow=false, timeout=None, progress=None, **kwargs))]
     #[allow(clippy::too_many_arguments, reason = "two of them name the job")]
     fn save_spark_job_logs(
         &self,
@@ -284,31 +312,52 @@ impl MLPlatform {
         path: FilePath,
         follow: bool,
         timeout: Option<f64>,
+        progress: Option<bool>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
         let inside = exit::enter(py);
-        let known = ["cluster_id", "job_name", "path", "follow", "timeout"];
+        let known = ["cluster_id", "job_name", "path", "follow", "timeout", "progress"];
         arguments::refuse_unknown("save_spark_job_logs", &known, kwargs)?;
         let (cluster_id, job_name) = (cluster_id.read("cluster_id")?, job_name.read("job_name")?);
         let path = path.read(py, "path")?;
         let timeout = arguments::timeout(py, timeout)?;
         let file = files::open_to_continue(&path).map_err(|problem| match problem.kind() {
-            std::io::ErrorKind::WouldBlock => {
-                arguments::bad(py, "path", format!("'{}' is being written by another: wait for it", path.display()))
-            }
+            std::io::ErrorKind::WouldBlock => arguments::bad(
+                py,
+                "path",
+                format!("'{}' is being written by another process: wait for it", path.display()),
+            ),
             std::io::ErrorKind::InvalidInput => {
-                arguments::bad(py, "path", format!("'{}' is no file: name one", path.display()))
+                arguments::bad(py, "path", format!("'{}' is not a regular file: name one", path.display()))
             }
             _ => files::raise(&path, &problem),
         })?;
-        self.call(
+        let on_update = transfer_line(py, &path, false, progress, self.awaited)?;
+        let last_update = on_update.as_ref().map(|on_update| on_update.clone_ref(py));
+        self.call_with_updates(
             &inside,
-            |client| async move { client.save_spark_job_logs(&cluster_id, &job_name, file, follow, timeout).await },
-            move |_, written| written.map_err(|problem| files::raise(&path, &problem)),
+            |client, reporter| async move {
+                let throttle = Throttle::default();
+                let on_written = move |size| {
+                    if throttle.is_due() {
+                        reporter.report((size, None));
+                    }
+                };
+                client.save_spark_job_logs(&cluster_id, &job_name, file, follow, timeout, on_written).await
+            },
+            on_update,
+            |_, transferred: Transferred| Ok(transferred),
+            move |py, written| {
+                let size = written.map_err(|problem| files::raise(&path, &problem))?;
+                if let Some(on_update) = last_update {
+                    on_update.call1(py, ((size, size),))?;
+                }
+                Ok(size)
+            },
         )
     }
 
-    /// A job as Kubernetes' operator would show it: what was submitted, its state and its events.
+    /// A job as the Kubernetes operator would show it: its manifest, its state and its events.
     ///
     /// Parameters
     /// ----------
@@ -322,7 +371,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sSparkApplication
-    ///     Prints as YAML. Secrets are named in it and never shown.
+    ///     Printed as YAML. It contains names of secrets, never their values.
     ///
     /// Raises
     /// ------
@@ -349,7 +398,7 @@ impl MLPlatform {
         )
     }
 
-    /// End and delete a job. When this returns, no process of it runs any more; its name is free, its log is kept.
+    /// End and delete a job. Afterwards none of its processes runs; its name is free, its log is kept.
     ///
     /// Parameters
     /// ----------
@@ -473,4 +522,41 @@ impl MLPlatform {
             K8sSparkJobExplanation::from_protocol,
         )
     }
+}
+
+/// Bytes that were transferred, and their total, if it is known.
+type Transferred = (u64, Option<u64>);
+
+/// Limits how often progress is reported: a fast transfer must not be slowed by its line.
+#[derive(Default)]
+struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= Self::INTERVAL);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
+/// The function that draws the progress line of a transfer; `None`: nothing is shown.
+fn transfer_line(
+    py: Python<'_>,
+    path: &Path,
+    is_upload: bool,
+    progress: Option<bool>,
+    awaited: bool,
+) -> PyResult<Option<Py<PyAny>>> {
+    let progress = progress.or(awaited.then_some(false));
+    if progress == Some(false) {
+        return Ok(None);
+    }
+    let of_transfer = py.import("mlplatform_client._progress")?.getattr("of_transfer")?;
+    let line = of_transfer.call1((path.to_string_lossy(), is_upload, progress))?;
+    Ok((!line.is_none()).then(|| line.unbind()))
 }

@@ -1,4 +1,4 @@
-//! Where manifests come from.
+//! Methods that create and read manifests.
 
 use pyo3::{prelude::*, types::PyDict};
 
@@ -11,14 +11,14 @@ use crate::{
 
 #[pymethods]
 impl MLPlatform {
-    /// Get a manifest to begin with: a small job that runs as it is, Spark's own example in Python.
+    /// Create a default manifest: a small job that runs unchanged, Spark's example in Python.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     The cluster that the job is for: its ``id``, as ``get_clusters()`` lists it.
+    ///     The cluster of the job: its ``id``, as ``get_clusters()`` returns it.
     /// job_name : str, optional
-    ///     The job's name, ``metadata.name``. Default: a new one, ``spark-job-`` and eight letters and digits.
+    ///     The job's name, ``metadata.name``. Default: a generated one, ``spark-job-`` and eight hexadecimal digits.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
@@ -52,7 +52,7 @@ impl MLPlatform {
         let cluster_id = cluster_id.read("cluster_id")?;
         let job_name = job_name.map(|text| text.read("job_name")).transpose()?;
         let timeout = arguments::timeout(py, timeout)?;
-        // The manifest is the same for every cluster; a mistaken id is told now rather than at the end.
+        // The manifest is the same for every cluster; the request only finds a wrong id early.
         self.call(
             &inside,
             |client| async move { client.get_cluster_info(&cluster_id, timeout).await },
@@ -60,14 +60,14 @@ impl MLPlatform {
         )
     }
 
-    /// Read a manifest from a YAML file. Nothing is sent, and no token is needed.
+    /// Read a manifest from a YAML file. Sends no request and needs no token.
     ///
     /// Parameters
     /// ----------
     /// yaml_file_path : str or os.PathLike
     ///     A file with one YAML document, in UTF-8.
     /// timeout : float, optional
-    ///     Known here as everywhere; there is nothing to wait for.
+    ///     Accepted for consistency; no request is sent.
     ///
     /// Returns
     /// -------
@@ -76,7 +76,7 @@ impl MLPlatform {
     /// Raises
     /// ------
     /// BadRequestException
-    ///     It is no YAML, or no mapping; the message names the line. Also a ``ValueError``.
+    ///     It is not YAML, or not a mapping; the message names the line. Also a ``ValueError``.
     /// OSError
     ///     The file cannot be read (``FileNotFoundError``, ``PermissionError``, …).
     #[pyo3(signature = (yaml_file_path, *, timeout=None, **kwargs))]

@@ -1,6 +1,6 @@
-//! `MLPlatform`: a few lines for each method; what they mean is in `crates/client`.
+//! `MLPlatform`: a thin layer over `crates/client`.
 //!
-//! Here are its making, its end, and the one way that every call goes; the methods are in one file for each resource.
+//! This file has the constructor, `close()` and the common path of all calls; the methods are in one file for each resource.
 
 mod audit;
 mod clusters;
@@ -30,7 +30,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
     arguments,
-    awaited::{Bell, Call},
+    awaited::{Call, Notifier},
     errors,
     exit::{self, Inside},
     runtime::{self, ProcessLocal},
@@ -40,45 +40,44 @@ use crate::{
 
 /// A connection to the ML platform.
 ///
-/// Making one sends nothing; the first call does. One object may be used from several threads and after a
-/// ``fork``. It is a context manager: at the end of the ``with`` block it is closed.
+/// Creating one sends no request; the first call does. One object may be used from several threads and after a
+/// ``fork``. It is a context manager, which closes it at the end of the ``with`` block.
 ///
-/// When the interpreter ends, calls of daemon threads end with it, silently; calls of other threads, those of
-/// executors included, are finished first. A handler of ``atexit`` that was registered before this package was
+/// When the interpreter exits, calls of daemon threads end silently; calls of other threads, including executors,
+/// are finished first. A handler of ``atexit`` that was registered before this package was
 /// imported cannot wait for a daemon thread's call.
 ///
 /// Parameters
 /// ----------
 /// refresh_token : str, optional
-///     The access token (also called refresh token). White space around it is stripped. Default: the
-///     environment variable ``MLP_REFRESH_TOKEN``, else that of the profile. Without one, only
+///     The access token (also called refresh token). Surrounding white space is stripped. Default: the
+///     environment variable ``MLP_REFRESH_TOKEN``, else the profile's token. Without one, only
 ///     ``create_refresh_token`` can be called.
 /// url : str, optional
 ///     Address of the platform. Default: ``MLP_URL``, else ``https://msk.cloud.vk.ru/infra/mlplatform``.
 /// ca_bundle : str or os.PathLike, optional
-///     PEM file of certificate authorities; these are trusted, and no others. Default: ``MLP_CA_BUNDLE``,
+///     PEM file of certificate authorities; only these are trusted. Default: ``MLP_CA_BUNDLE``,
 ///     else the authorities of the system, else bundled ones.
 /// client_cert : str or os.PathLike, optional
-///     PEM file with the certificate (and its chain) that this client shows, for platforms that demand one.
+///     PEM file with the certificate (and its chain) of this client, for platforms that require one.
 ///     Default: ``MLP_CLIENT_CERT``, else none.
 /// client_key : str or os.PathLike, optional
-///     PEM file with its private key, without a passphrase. Default: ``MLP_CLIENT_KEY``, else the key is looked
-///     for in the file of ``client_cert``.
+///     PEM file with its private key, without a passphrase. Default: ``MLP_CLIENT_KEY``, else the
+///     file of ``client_cert``.
 /// timeout : float, optional
 ///     Seconds for a whole call, retries included; 0 < timeout <= 86400. Default: ``MLP_TIMEOUT``, else 60.
-///     Each method takes ``timeout=`` for itself alone, too.
+///     Each method also accepts ``timeout=`` for a single call.
 /// allow_http : bool, optional
-///     Let tokens cross a closed network over ``http://``, with a warning. Never needed for this machine's
-///     own addresses. Default: ``MLP_ALLOW_HTTP``, else ``False``.
+///     Allow tokens over ``http://`` in a closed network, with a warning. Not needed for loopback addresses. Default: ``MLP_ALLOW_HTTP``, else ``False``.
 /// profile : str, optional
-///     Name of the settings that ``mlplatform_client.login`` or ``mlp auth login`` saved: what neither an argument nor
-///     a variable gives comes from there. Default: ``MLP_PROFILE``, else ``default`` if there is one. Where ``url`` is
-///     given, the profile ``default`` is used only if it is for that address.
+///     Name of settings saved by ``mlplatform_client.login`` or ``mlp auth login``, used where neither an argument nor a
+///     variable is set. Default: ``MLP_PROFILE``, else ``default`` if it exists. If ``url`` is given, the profile
+///     ``default`` is used only if it is for that address.
 ///
 /// Raises
 /// ------
 /// ConfigurationException
-///     A setting has a value that cannot be meant; the message says where the value came from.
+///     A setting is invalid; the message names its source.
 ///
 /// Examples
 /// --------
@@ -86,7 +85,7 @@ use crate::{
 /// >>> print(mlp.who_am_i())
 #[pyclass(frozen, subclass, weakref, dict, module = "mlplatform_client")]
 pub(crate) struct MLPlatform {
-    /// Empty until `__init__`: a subclass has one of its own, with arguments of its own.
+    /// Empty until `__init__`, because a subclass may have another one with other arguments.
     config: OnceLock<Config>,
     client: ProcessLocal<Client>,
     closed: AtomicBool,
@@ -94,8 +93,8 @@ pub(crate) struct MLPlatform {
     awaited: bool,
 }
 
-/// The methods of ``MLPlatform``, each of which returns a ``Call`` instead of waiting: what
-/// ``mlplatform_client.aio.AsyncMLPlatform`` is made of.
+/// The base of ``mlplatform_client.aio.AsyncMLPlatform``: the methods of ``MLPlatform``, which return a ``Call`` instead of
+/// waiting.
 #[pyclass(frozen, extends = MLPlatform, module = "mlplatform_client._native")]
 pub(crate) struct AwaitedPlatform;
 
@@ -147,17 +146,17 @@ impl MLPlatform {
             Config::resolve(given, |variable| std::env::var_os(variable)).map_err(|error| errors::raise(py, &error))?;
         if config.plain_http {
             let warning = format!(
-                "tokens cross the network to {} unencrypted, as allow_http says",
+                "tokens are sent to {} unencrypted, because allow_http is set",
                 token::mask(config.url.as_str())
             );
             arguments::warn(py, &warning)?;
         }
-        let again = |_| PyTypeError::new_err("this MLPlatform has its settings already: make another for others");
+        let again = |_| PyTypeError::new_err("this MLPlatform already has settings: create another one");
         self.config.set(config).map_err(again)
     }
 
-    /// End this object's open connections. Calls that are under way in other threads fail with
-    /// ``ClosedException``; a later call connects anew. Nothing on the platform is stopped.
+    /// Close the connections of this object. Pending calls of other threads raise ``ClosedException``; a later call
+    /// connects again. Nothing on the platform is stopped.
     #[pyo3(signature = (**kwargs))]
     fn stop(&self, py: Python<'_>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let _inside = exit::enter(py);
@@ -170,7 +169,7 @@ impl MLPlatform {
         Ok(())
     }
 
-    /// ``stop()``, for good: later calls raise ``ClosedException``. May be called twice.
+    /// Close this object permanently: later calls raise ``ClosedException``. May be called twice.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.closed.store(true, Ordering::SeqCst);
         self.stop(py, None)
@@ -195,7 +194,7 @@ impl MLPlatform {
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<()> {
         let name = slf.get_type().name()?;
         Err(PyTypeError::new_err(format!(
-            "{name} cannot be pickled or copied: it holds a token and open connections; make one where it is needed \
+            "{name} cannot be pickled or copied: it holds a token and open connections; create one where it is needed \
              ({name}() reads MLP_REFRESH_TOKEN and MLP_URL)"
         )))
     }
@@ -206,8 +205,8 @@ impl MLPlatform {
         Self { config: OnceLock::new(), client: ProcessLocal::new(), closed: AtomicBool::new(false), awaited }
     }
 
-    /// Every call goes through here: this process' client, the wait, the errors. `show` makes Python's value of an answer.
-    /// Whoever awaits gets a [`Call`], and the rest happens there.
+    /// The common path of all calls: gets the client of this process, waits, converts errors. `show` converts the answer for
+    /// Python. For asyncio it returns a [`Call`].
     fn call<T, F, V>(
         &self,
         inside: &Inside<'_>,
@@ -229,12 +228,11 @@ impl MLPlatform {
         }
     }
 
-    /// The same for a call that tells of something while it is under way: `verb` gets what it tells by, and `show_update`
-    /// makes Python's value of that, for `on_update`.
-    fn call_telling<T, F, V, U, W>(
+    /// The same for a call with updates: `verb` gets a reporter, and `show_update` converts each update for `on_update`.
+    fn call_with_updates<T, F, V, U, W>(
         &self,
         inside: &Inside<'_>,
-        verb: impl FnOnce(Arc<Client>, Tell<U>) -> F,
+        verb: impl FnOnce(Arc<Client>, Reporter<U>) -> F,
         on_update: Option<Py<PyAny>>,
         show_update: impl Fn(Python<'_>, U) -> PyResult<W> + Send + 'static,
         show: impl FnOnce(Python<'_>, T) -> PyResult<V> + Send + 'static,
@@ -248,31 +246,31 @@ impl MLPlatform {
     {
         let py = inside.py();
         let Some(on_update) = on_update else {
-            return self.call(inside, |client| verb(client, Tell(None)), show);
+            return self.call(inside, |client| verb(client, Reporter(None)), show);
         };
         let client = self.client(py)?;
         let (sender, mut updates) = unbounded_channel();
-        let bell = Bell::default();
-        let answer = verb(Arc::clone(&client), Tell(Some((sender, bell.clone()))));
+        let notifier = Notifier::default();
+        let answer = verb(Arc::clone(&client), Reporter(Some((sender, notifier.clone()))));
         let show = shown(client, show);
         let show_update = move |py: Python<'_>, update| show_update(py, update)?.into_py_any(py);
         if self.awaited {
-            return Call::new(answer, show).telling(bell, updates, on_update, show_update).into_py_any(py);
+            return Call::new(answer, show).with_updates(notifier, updates, on_update, show_update).into_py_any(py);
         }
         let tell = |py: Python<'_>, update| on_update.call1(py, (show_update(py, update)?,)).map(drop);
-        show(py, runtime::block_on_telling(inside, answer, &mut updates, tell)?)
+        show(py, runtime::block_on_with_updates(inside, answer, &mut updates, tell)?)
     }
 
-    /// Which object a user has: for what refers to it.
-    fn face(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
-        if slf.get().awaited { slf.getattr("_face").map(Bound::unbind) } else { Ok(slf.clone().into_any().unbind()) }
+    /// The object that the user has, for references to it.
+    fn public_object(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        if slf.get().awaited { slf.getattr("_public").map(Bound::unbind) } else { Ok(slf.clone().into_any().unbind()) }
     }
 
     /// This process' client.
     fn client(&self, py: Python<'_>) -> PyResult<Arc<Client>> {
         prepare(py);
         if self.closed.load(Ordering::SeqCst) {
-            return Err(errors::raise(py, &Error::closed("this MLPlatform was closed: make another")));
+            return Err(errors::raise(py, &Error::closed("this MLPlatform was closed: create another one")));
         }
         let unset = "this MLPlatform has no settings: an __init__ of a subclass calls super().__init__(…) first";
         let config = self.config.get().ok_or_else(|| Error::configuration(unset.to_owned()));
@@ -281,52 +279,51 @@ impl MLPlatform {
     }
 }
 
-/// Makes Python's value of what came of a call, or its exception; says before that the access token will end, if it will.
+/// Converts the result of a call for Python, after a warning if the access token expires soon.
 fn shown<T, V: for<'py> IntoPyObject<'py>>(
     client: Arc<Client>,
     show: impl FnOnce(Python<'_>, T) -> PyResult<V> + Send + 'static,
 ) -> impl FnOnce(Python<'_>, Result<T, Error>) -> PyResult<Py<PyAny>> + Send + 'static {
     move |py, result| {
         if let Some(expiry) = client.expiry() {
-            warn_of_the_end(py, expiry);
+            warn_of_expiry(py, expiry);
         }
         show(py, result.map_err(|error| errors::raise(py, &error))?)?.into_py_any(py)
     }
 }
 
-/// By which a call tells of something while it is under way, if anybody wants to know.
-struct Tell<U>(Option<(UnboundedSender<U>, Bell)>);
+/// Sends updates of a pending call, if there is a receiver.
+struct Reporter<U>(Option<(UnboundedSender<U>, Notifier)>);
 
-impl<U> Tell<U> {
-    fn tell(&self, update: U) {
-        if let Some((sender, bell)) = &self.0 {
-            // Whoever does not listen any more has given the call up.
+impl<U> Reporter<U> {
+    fn report(&self, update: U) {
+        if let Some((sender, notifier)) = &self.0 {
+            // An error means that the call was cancelled.
             let _ = sender.send(update);
-            bell.ring();
+            notifier.notify();
         }
     }
 }
 
-/// What is shown of an answer without content.
+/// The Python value of an answer without content.
 fn nothing(py: Python<'_>, (): ()) -> PyResult<Py<PyAny>> {
     Ok(py.None())
 }
 
-/// What is imported and looked up for an answer or an error is so before the first wait: what is done after a wait is
-/// what the end of the interpreter may have to wait for. What cannot be had (nothing is imported any more when an
-/// interpreter is half gone) is asked for again by what needs it.
+/// Imports everything needed for answers and errors before the first wait, because the exit of the interpreter has to wait for
+/// work after a wait. Errors are ignored (imports fail during shutdown); the code that needs a name imports it again.
 pub(crate) fn prepare(py: Python<'_>) {
     static READY: PyOnceLock<()> = PyOnceLock::new();
     let _: PyResult<&()> = READY.get_or_try_init(py, || errors::prepare(py).and_then(|()| serializers::prepare(py)));
 }
 
-/// Says that the access token will end: once for each token in a process, of which a forked child is one.
-fn warn_of_the_end(py: Python<'_>, expiry: Expiry) {
-    static TOLD: ProcessLocal<Mutex<HashSet<String>>> = ProcessLocal::new();
-    let Ok::<_, Infallible>(told) = TOLD.get_or_try_init(py, || Ok(Mutex::default()));
+/// Warns about the expiry of the access token, once for each token and process.
+fn warn_of_expiry(py: Python<'_>, expiry: Expiry) {
+    static WARNED: ProcessLocal<Mutex<HashSet<String>>> = ProcessLocal::new();
+    let Ok::<_, Infallible>(told) = WARNED.get_or_try_init(py, || Ok(Mutex::default()));
     let first = told.lock().unwrap_or_else(PoisonError::into_inner).insert(expiry.token_id);
-    // Where warnings are errors, this one must not take the place of an answer, which may hold a secret that is shown
-    // once: it is printed, as Python does with what it cannot raise.
+    // If warnings are errors, the error must not replace the answer, which may contain a secret that is shown only once. So
+    // it is reported as unraisable.
     if first && let Err(error) = arguments::warn(py, &expiry.text) {
         error.write_unraisable(py, None);
     }

@@ -1,4 +1,4 @@
-//! The methods about secrets and config maps.
+//! Methods for secrets and config maps.
 
 use pyo3::{prelude::*, types::PyDict};
 
@@ -11,16 +11,16 @@ use crate::{
 
 #[pymethods]
 impl MLPlatform {
-    /// Make a secret of a YAML file, as ``kubectl create -f`` would.
+    /// Create a secret from a YAML file, as ``kubectl create -f`` would.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    ///     ``id`` of the cluster, as ``get_clusters()`` returns it.
     /// secret_yaml_path : str or os.PathLike
-    ///     A file with ``kind: Secret``, values in base64 under ``data`` or as they are under ``stringData``.
-    ///     At most 1 MiB of values. A key that lost its indentation is accepted where it can belong to one place
-    ///     only.
+    ///     A file with ``kind: Secret``, values in base64 under ``data`` or as text under ``stringData``.
+    ///     At most 1 MiB of values. A key that lost its indentation is accepted if it fits in only one
+    ///     place.
     /// namespace : str, optional
     ///     Default: ``"default"``, which every cluster has.
     /// timeout : float, optional
@@ -34,9 +34,9 @@ impl MLPlatform {
     /// Raises
     /// ------
     /// BadRequestException
-    ///     The file cannot be read, or is no such manifest; the message names the line. Also a ``ValueError``.
+    ///     The file cannot be read, or is not such a manifest; the message names the line. Also a ``ValueError``.
     /// ConflictException
-    ///     A secret of that name is in the namespace.
+    ///     The namespace has a secret of that name.
     /// NotFoundException
     ///     There is no such cluster or namespace.
     /// ForbiddenException
@@ -70,7 +70,7 @@ impl MLPlatform {
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    ///     ``id`` of the cluster, as ``get_clusters()`` returns it.
     /// namespace : str, optional
     ///     Default: ``"default"``, which every cluster has.
     /// timeout : float, optional
@@ -79,7 +79,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sObjectNamesList
-    ///     Iterable, with a length and an index; it prints one name a line.
+    ///     Iterable, with ``len()`` and indexes; printed, it is one name a line.
     ///
     /// Raises
     /// ------
@@ -107,14 +107,14 @@ impl MLPlatform {
         )
     }
 
-    /// A secret: its type and keys. No value is ever shown.
+    /// A secret: its type and keys. Values are never returned.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    ///     ``id`` of the cluster, as ``get_clusters()`` returns it.
     /// secret_name : str
-    ///     As ``list_secrets`` lists it.
+    ///     The name, as ``list_secrets`` returns it.
     /// namespace : str, optional
     ///     Default: ``"default"``, which every cluster has.
     /// timeout : float, optional
@@ -123,7 +123,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sSecret
-    ///     ``data`` holds a mask for each key.
+    ///     ``data`` contains a mask for each key.
     ///
     /// Raises
     /// ------
@@ -153,14 +153,14 @@ impl MLPlatform {
         )
     }
 
-    /// Delete a secret. Jobs that were started with it go on.
+    /// Delete a secret. Running jobs that use it are not affected.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    ///     ``id`` of the cluster, as ``get_clusters()`` returns it.
     /// secret_name : str
-    ///     As ``list_secrets`` lists it.
+    ///     The name, as ``list_secrets`` returns it.
     /// namespace : str, optional
     ///     Default: ``"default"``, which every cluster has.
     /// timeout : float, optional
@@ -194,15 +194,15 @@ impl MLPlatform {
         )
     }
 
-    /// Make a config map of a YAML file, as ``kubectl create -f`` would.
+    /// Create a config map from a YAML file, as ``kubectl create -f`` would.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    ///     ``id`` of the cluster, as ``get_clusters()`` returns it.
     /// configmap_yaml_path : str or os.PathLike
     ///     A file with ``kind: ConfigMap``, texts under ``data``, other values in base64 under ``binaryData``. At
-    ///     most 1 MiB of values. A key that lost its indentation is accepted where it can belong to one place only.
+    ///     most 1 MiB of values. A key that lost its indentation is accepted if it fits in only one place.
     /// namespace : str, optional
     ///     Default: ``"default"``, which every cluster has.
     /// timeout : float, optional
@@ -211,14 +211,14 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sConfigmap
-    ///     What was made.
+    ///     The new config map.
     ///
     /// Raises
     /// ------
     /// BadRequestException
-    ///     The file cannot be read, or is no such manifest; the message names the line. Also a ``ValueError``.
+    ///     The file cannot be read, or is not such a manifest; the message names the line. Also a ``ValueError``.
     /// ConflictException
-    ///     A config map of that name is in the namespace.
+    ///     The namespace has a config map of that name.
     /// NotFoundException
     ///     There is no such cluster or namespace.
     /// ForbiddenException
@@ -252,7 +252,7 @@ impl MLPlatform {
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    ///     ``id`` of the cluster, as ``get_clusters()`` returns it.
     /// namespace : str, optional
     ///     Default: ``"default"``, which every cluster has.
     /// timeout : float, optional
@@ -261,7 +261,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sObjectNamesList
-    ///     Iterable, with a length and an index; it prints one name a line.
+    ///     Iterable, with ``len()`` and indexes; printed, it is one name a line.
     ///
     /// Raises
     /// ------
@@ -294,9 +294,9 @@ impl MLPlatform {
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    ///     ``id`` of the cluster, as ``get_clusters()`` returns it.
     /// configmap_name : str
-    ///     As ``list_configmaps`` lists it.
+    ///     The name, as ``list_configmaps`` returns it.
     /// namespace : str, optional
     ///     Default: ``"default"``, which every cluster has.
     /// timeout : float, optional
@@ -305,7 +305,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// K8sConfigmap
-    ///     It prints as YAML.
+    ///     Printed as YAML.
     ///
     /// Raises
     /// ------
@@ -335,14 +335,14 @@ impl MLPlatform {
         )
     }
 
-    /// Delete a config map. Jobs that were started with it go on.
+    /// Delete a config map. Running jobs that use it are not affected.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
-    ///     ``id`` of the cluster, as ``get_clusters()`` lists it.
+    ///     ``id`` of the cluster, as ``get_clusters()`` returns it.
     /// configmap_name : str
-    ///     As ``list_configmaps`` lists it.
+    ///     The name, as ``list_configmaps`` returns it.
     /// namespace : str, optional
     ///     Default: ``"default"``, which every cluster has.
     /// timeout : float, optional

@@ -1,4 +1,4 @@
-//! The token methods.
+//! Methods for tokens.
 
 use mlplatform_client::protocol::Secret;
 use pyo3::{prelude::*, types::PyDict};
@@ -7,46 +7,46 @@ use super::{MLPlatform, nothing};
 use crate::{
     arguments, exit,
     serializers::{
-        self,
         auth::{MLPRegisterTokenInfo, MLPTokenInfo, token_str},
+        lists,
     },
     text::Text,
 };
 
 #[pymethods]
 impl MLPlatform {
-    /// Make a one-time registration token, which a colleague redeems for an access token.
+    /// Create a one-time registration token, which a colleague redeems for an access token.
     ///
-    /// Name, role and lifetime of that access token are set here; whoever redeems cannot change them. A
-    /// registration token reserves nothing: the name is taken only when it is redeemed.
+    /// Name, role and lifetime of that access token are set here; the colleague cannot change them. A
+    /// registration token does not reserve the name: that happens when it is redeemed.
     ///
     /// Parameters
     /// ----------
     /// client_name : str
-    ///     Name of the access token that will be made: 1 to 64 visible characters.
+    ///     Name of the future access token: 1 to 64 visible characters.
     /// access_ttl : str, datetime.timedelta, int or float
     ///     Lifetime of the *registration* token: text such as ``"2h45m30s"`` (units w, d, h, m, s, ms, us, ns),
     ///     a ``timedelta``, or seconds; at least one second. Expired, it cannot be redeemed.
     /// refresh_ttl : str, datetime.timedelta, int or float, optional
-    ///     Lifetime of the *access* token from its making, in the same forms. Default: it never expires.
+    ///     Lifetime of the *access* token from its creation, in the same forms. Default: it never expires.
     /// token_type : MLPTokenType
-    ///     ``MLPTokenType.USER``, or ``MLPTokenType.ADMIN``, which may manage tokens too.
+    ///     ``MLPTokenType.USER``, or ``MLPTokenType.ADMIN``, which can also manage tokens.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
     /// Returns
     /// -------
     /// TokenStr
-    ///     The registration token's value: a ``str`` whose ``repr`` is masked. It is shown this once.
+    ///     The registration token's value: a ``str`` whose ``repr`` is masked. It is shown only once.
     ///
     /// Raises
     /// ------
     /// ForbiddenException
     ///     The role is not Administrator, or the access token is unknown, expired or deleted.
     /// ConflictException
-    ///     A living access token has that name.
+    ///     A valid access token has that name.
     /// BadRequestException
-    ///     An argument breaks a rule. Also a ``ValueError``.
+    ///     An argument is invalid. Also a ``ValueError``.
     ///
     /// Examples
     /// --------
@@ -78,10 +78,10 @@ impl MLPlatform {
         }, |py, token| token_str(py, &token))
     }
 
-    /// The registration tokens of the platform and what became of them, oldest first.
+    /// The registration tokens of the platform with their states, oldest first.
     ///
-    /// All that were ever made: those that wait to be redeemed, and those that were redeemed, expired or withdrawn.
-    /// ``replay_count`` is not 0 where a second redeem was tried: somebody else has seen the value.
+    /// All of them: waiting, redeemed, expired and withdrawn ones. ``replay_count`` is not 0 if somebody tried to redeem one
+    /// again: another person has seen the value.
     ///
     /// Parameters
     /// ----------
@@ -91,7 +91,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// list of MLPRegisterTokenInfo
-    ///     All of them; the pages of a long list are fetched one after another.
+    ///     All of them; long lists are fetched page by page.
     ///
     /// Raises
     /// ------
@@ -117,7 +117,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.get_register_tokens_info(timeout).await },
-            |py, infos| serializers::list(py, infos, |info| MLPRegisterTokenInfo::from_protocol(py, &info)),
+            |py, infos| lists::list(py, infos, |info| MLPRegisterTokenInfo::from_protocol(py, &info)),
         )
     }
 
@@ -172,14 +172,14 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// TokenStr
-    ///     The access token's value: a ``str`` whose ``repr`` is masked. It is shown this once; keep it.
+    ///     The access token's value: a ``str`` whose ``repr`` is masked. It is shown only once: store it.
     ///
     /// Raises
     /// ------
     /// ForbiddenException
     ///     The registration token is unknown, expired or withdrawn, or was already redeemed (``field`` says when).
     /// ConflictException
-    ///     A living access token has the name; the registration token can still be redeemed.
+    ///     A valid access token has the name; the registration token can still be redeemed.
     /// BadRequestException
     ///     The value was cut or mistyped, or is another kind of token. Also a ``ValueError``.
     #[pyo3(signature = (register_token, *, timeout=None, **kwargs))]
@@ -208,14 +208,14 @@ impl MLPlatform {
     /// Parameters
     /// ----------
     /// token_name : str
-    ///     Name of a living access token, as ``get_project_tokens_info`` lists it.
+    ///     Name of a valid access token, as ``get_project_tokens_info`` lists it.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
     /// Raises
     /// ------
     /// NotFoundException
-    ///     No living access token has that name.
+    ///     No valid access token has that name.
     /// ForbiddenException
     ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
     #[pyo3(signature = (token_name, *, timeout=None, **kwargs))]
@@ -233,36 +233,36 @@ impl MLPlatform {
         self.call(&inside, |client| async move { client.delete_token(&token_name, timeout).await }, nothing)
     }
 
-    /// Give an access token a new value. It stays the same token: id, name, role and end do not change.
+    /// Give an access token a new value. It stays the same token: id, name, role and expiry do not change.
     ///
-    /// The object does not adopt the new value of its own token: make ``MLPlatform(refresh_token)`` with it.
+    /// The object does not adopt the new value of its own token: create an ``MLPlatform(refresh_token)`` with it.
     ///
     /// Parameters
     /// ----------
     /// token_name : str
-    ///     Name of a living access token: any for an Administrator, its own for a User.
+    ///     Name of a valid access token: any for an Administrator, its own for a User.
     /// overlap : str, datetime.timedelta, int or float, optional
-    ///     How long the old value works beside the new one: text such as ``"1h"``, a ``timedelta``, or seconds; at
+    ///     How long the old value stays valid: text such as ``"1h"``, a ``timedelta``, or seconds; at
     ///     least one second. Values of earlier rotations end by then, too. Default: all old values and their
-    ///     sessions end at once, as they should when one was seen by others.
+    ///     sessions end at once, which is right for a leaked value.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
     /// Returns
     /// -------
     /// TokenStr
-    ///     The token's new value: a ``str`` whose ``repr`` is masked. It is shown this once; keep it.
+    ///     The token's new value: a ``str`` whose ``repr`` is masked. It is shown only once: store it.
     ///
     /// Raises
     /// ------
     /// ForbiddenException
-    ///     It is another's token and the role is not Administrator, or the object's own token is not good any more.
+    ///     It is another token and the role is not Administrator, or the object's own token is not valid any more.
     /// NotFoundException
-    ///     No living access token has that name.
+    ///     No valid access token has that name.
     /// ConflictException
-    ///     The platform no longer allows tokens that live as long as this one.
+    ///     The platform no longer allows tokens with such a lifetime.
     /// BadRequestException
-    ///     An argument breaks a rule. Also a ``ValueError``.
+    ///     An argument is invalid. Also a ``ValueError``.
     ///
     /// Examples
     /// --------
@@ -288,34 +288,33 @@ impl MLPlatform {
         )
     }
 
-    /// Delete all living access tokens that one issuer made, in one step: all of them, or none.
+    /// Delete all valid access tokens of one issuer, in one transaction.
     ///
-    /// The registration tokens that the issuer or one of those made, and nobody has redeemed, are withdrawn with
-    /// them. The issuer's own token stays: ``delete_token`` ends it. What the deleted tokens issued themselves, and
-    /// was redeemed, stays too.
+    /// Registration tokens of the issuer and of the deleted tokens are withdrawn if they were not redeemed. The issuer's own
+    /// token is kept: ``delete_token`` deletes it. Access tokens that the deleted tokens issued are kept, too.
     ///
     /// Parameters
     /// ----------
     /// issuer_name : str
-    ///     Name of the token that issued them, as ``issuer_name`` of an info shows it; that token may have been
-    ///     deleted meanwhile. When several tokens have had that name, one after another, and more than one of them
-    ///     has something to delete, the call is refused and names their ids.
+    ///     Name of the token that issued them, as in ``issuer_name`` of an info; it may be a deleted
+    ///     token. If several tokens have had that name, and more than one of them has tokens to delete, the call is
+    ///     refused and names their ids.
     /// issuer_id : str, optional
-    ///     Id of the issuer (``tok_…``), as ``issuer_id`` of an info shows it: only what this one made.
+    ///     Id of the issuer (``tok_…``), as in ``issuer_id`` of an info: only tokens of this one.
     /// timeout : float, optional
     ///     Seconds for this call. Default: that of the object.
     ///
     /// Returns
     /// -------
     /// list of MLPTokenInfo
-    ///     The access tokens that were deleted, oldest first; empty when there were none.
+    ///     The deleted access tokens, oldest first; may be empty.
     ///
     /// Raises
     /// ------
     /// NotFoundException
-    ///     No token ever had that name (and id).
+    ///     No token has ever had that name (and id).
     /// ConflictException
-    ///     Several issuers of that name have something to delete; give ``issuer_id``.
+    ///     Several issuers of that name have tokens to delete: give ``issuer_id``.
     /// ForbiddenException
     ///     The role is not Administrator, or the object's own token is unknown, expired or deleted.
     #[pyo3(signature = (issuer_name, *, issuer_id=None, timeout=None, **kwargs))]
@@ -335,11 +334,11 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.delete_issuer_tokens(&issuer_name, issuer_id.as_deref(), timeout).await },
-            |py, infos| serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
+            |py, infos| lists::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
         )
     }
 
-    /// The token that this object works with.
+    /// The token of this object.
     ///
     /// Parameters
     /// ----------
@@ -349,7 +348,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// MLPTokenInfo
-    ///     Its name, role, issuer and end; never its value.
+    ///     Its name, role, issuer and expiry; never its value.
     ///
     /// Raises
     /// ------
@@ -372,7 +371,7 @@ impl MLPlatform {
         )
     }
 
-    /// The living access tokens of the platform, oldest first. Registration tokens are not among them.
+    /// The valid access tokens of the platform, oldest first. Registration tokens are not included.
     ///
     /// Parameters
     /// ----------
@@ -382,7 +381,7 @@ impl MLPlatform {
     /// Returns
     /// -------
     /// list of MLPTokenInfo
-    ///     All of them; the pages of a long list are fetched one after another.
+    ///     All of them; long lists are fetched page by page.
     ///
     /// Raises
     /// ------
@@ -401,7 +400,7 @@ impl MLPlatform {
         self.call(
             &inside,
             |client| async move { client.get_project_tokens_info(timeout).await },
-            |py, infos| serializers::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
+            |py, infos| lists::list(py, infos, |info| MLPTokenInfo::from_protocol(py, &info)),
         )
     }
 }

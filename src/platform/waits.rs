@@ -1,4 +1,4 @@
-//! Jobs as handles, and waiting for them.
+//! Methods for handles of jobs and for waiting.
 
 use mlplatform_client::{
     protocol::JobInfo,
@@ -15,22 +15,22 @@ use crate::{
 
 #[pymethods]
 impl MLPlatform {
-    /// A job as a handle, on which it is asked for, waited for and deleted. Nothing is sent.
+    /// A handle of a job, with the methods of that job. Sends no request.
     ///
     /// Parameters
     /// ----------
     /// cluster_id : str
     ///     The cluster's ``id``.
     /// job_name : str
-    ///     The job's name. Whether there is such a job is told by the handle's methods.
+    ///     The job's name. The methods of the handle raise an error if there is no such job.
     /// timeout : float, optional
-    ///     Known here as everywhere; there is nothing to wait for.
+    ///     Accepted for consistency; no request is sent.
     ///
     /// Returns
     /// -------
     /// SparkJob
-    ///     With ``info()``, ``logs()``, ``wait()``, ``explain()``, ``events()``, ``describe()`` and ``delete()``. Of an
-    ///     ``AsyncMLPlatform``: ``AsyncSparkJob``.
+    ///     With ``info()``, ``logs()``, ``wait()``, ``explain()``, ``events()``, ``describe()`` and ``delete()``. An
+    ///     ``AsyncMLPlatform`` returns an ``AsyncSparkJob``.
     ///
     /// Examples
     /// --------
@@ -51,15 +51,15 @@ impl MLPlatform {
         let (cluster_id, job_name) = (cluster_id.read("cluster_id")?, job_name.read("job_name")?);
         arguments::timeout(py, timeout)?;
         let make = py.import("mlplatform_client.core.spark_job")?.getattr("of_info")?;
-        Ok(make.call1(((Self::face(slf)?, cluster_id), job_name))?.unbind())
+        Ok(make.call1(((Self::public_object(slf)?, cluster_id), job_name))?.unbind())
     }
 
-    /// Wait until a job has ended, or runs. Its end is known within a fraction of a second, and however many jobs of a
-    /// cluster one object waits for, they share one request.
+    /// Wait until a job has ended, or runs. The end is known within a fraction of a second. All waits of one object for jobs
+    /// of one cluster share one request.
     ///
-    /// Only ``COMPLETED`` and ``FAILED`` are final: a job that its restart policy runs again is waited for, and so is one
-    /// in a state that only a newer platform knows. A platform that does not answer for up to ten minutes (it is being
-    /// updated, say) is waited through.
+    /// Only ``COMPLETED`` and ``FAILED`` are final: the wait continues while the restart policy runs a job again, and in
+    /// states that only a newer platform knows. While the platform does not answer (during an update, for instance), it is
+    /// retried for ten minutes.
     ///
     /// Parameters
     /// ----------
@@ -68,16 +68,15 @@ impl MLPlatform {
     /// job_name : str
     ///     The job's name.
     /// until : str, optional
-    ///     ``"completed"``: its end; ``"running"``: its program runs, or has run. Default: ``"completed"``.
+    ///     ``"completed"``: the job has ended; ``"running"``: the program runs, or has run. Default: ``"completed"``.
     /// timeout : float, optional
-    ///     Seconds for the whole wait. Default: none; it lasts as long as the job does.
+    ///     Seconds for the whole wait. Default: none, as long as the job.
     /// on_update : callable, optional
-    ///     Called with a ``K8sSparkJobInfo`` at the beginning and with every change, in the thread that waits; awaited, where
-    ///     it is a coroutine function. What it raises ends the wait. Default: none.
+    ///     Called with a ``K8sSparkJobInfo`` at the beginning and after each change, in the waiting thread; awaited if it is
+    ///     a coroutine function. An exception of it ends the wait. Default: none.
     /// progress : bool, optional
-    ///     Show a line on standard error that says what the job is doing: redrawn in a terminal and in a notebook, else a
-    ///     line for each change. Default: in the main thread, unless ``MLP_PROGRESS`` is ``0``; where the wait is awaited,
-    ///     ``False``.
+    ///     Show a progress line on standard error: redrawn in a terminal and in a notebook, one line for each change
+    ///     elsewhere. Default: in the main thread, unless ``MLP_PROGRESS`` is ``0``; ``False`` for an ``AsyncMLPlatform``.
     ///
     /// Returns
     /// -------
@@ -87,11 +86,11 @@ impl MLPlatform {
     /// Raises
     /// ------
     /// SparkJobFailed
-    ///     The job has ended badly: with the explanation, the log's last lines and the events that matter.
+    ///     The job failed; the exception has the explanation, the last lines of the log and the relevant events.
     /// TimeoutException
-    ///     The time is over; the message says what the job is doing, and why. Also a ``TimeoutError``.
+    ///     The timeout has passed; the message says what the job is doing, and why. Also a ``TimeoutError``.
     /// NotFoundException
-    ///     There is no such cluster or job, or it was deleted meanwhile.
+    ///     There is no such cluster or job, or it was deleted during the wait.
     ///
     /// Examples
     /// --------
@@ -116,7 +115,7 @@ impl MLPlatform {
         let until = until.read("until")?;
         let until = Until::from_name(&until).ok_or_else(|| {
             let problem =
-                format!("'{}' is not what can be waited for: use 'completed' or 'running'", until.escape_debug());
+                format!("'{}' is not a state to wait for: use 'completed' or 'running'", until.escape_debug());
             arguments::bad(py, "until", problem)
         })?;
         let timeout = arguments::timeout(py, timeout)?;
@@ -126,12 +125,12 @@ impl MLPlatform {
         }
         failed_class(py)?;
         let on_update = shown(py, on_update, progress, slf.get().awaited)?;
-        let origin = Place { platform: Self::face(slf)?, cluster_id: cluster_id.clone() };
+        let origin = Place { platform: Self::public_object(slf)?, cluster_id: cluster_id.clone() };
         let of_update = origin.clone(py);
-        slf.get().call_telling(
+        slf.get().call_with_updates(
             &inside,
-            |client, tell| async move {
-                let told = move |info: &JobInfo| tell.tell(info.clone());
+            |client, reporter| async move {
+                let told = move |info: &JobInfo| reporter.report(info.clone());
                 client.wait_for_spark_job(&cluster_id, &job_name, until, timeout, told).await
             },
             on_update,
@@ -144,7 +143,7 @@ impl MLPlatform {
     }
 }
 
-/// What is called with each update: what shows it, if anything does, before what the caller gave.
+/// The function to call with each update: the progress line, if it is shown, and then the caller's.
 fn shown(
     py: Python<'_>,
     on_update: Option<Py<PyAny>>,
@@ -155,12 +154,12 @@ fn shown(
     if progress == Some(false) {
         return Ok(on_update);
     }
-    let watch = py.import("mlplatform_client._progress")?.getattr("watch")?;
-    let both = watch.call1((on_update, progress, !awaited))?;
+    let of_job = py.import("mlplatform_client._progress")?.getattr("of_job")?;
+    let both = of_job.call1((on_update, progress, !awaited))?;
     Ok((!both.is_none()).then(|| both.unbind()))
 }
 
-/// Where a job is.
+/// The platform and the cluster of a job.
 struct Place {
     platform: Py<PyAny>,
     cluster_id: String,

@@ -3,37 +3,37 @@
 use mlplatform_client::protocol::{Open, Value, audit::AuditEntry};
 use pyo3::prelude::*;
 
-use super::datetime;
-use crate::{exit, values};
+use super::value::value;
+use crate::{exit, times::datetime, values};
 
-/// One row of the audit: who did what, when, from where, and how it ended.
+/// A row of the audit log: actor, action, time, address and outcome.
 ///
 /// Two entries are equal when all their attributes are; they can be pickled, not hashed.
 ///
 /// Attributes
 /// ----------
 /// seq : int
-///     Its number; the numbers of the audit's rows have no gaps.
+///     The row's number; the numbers have no gaps.
 /// at : datetime.datetime
-///     When (aware, UTC).
+///     The time (aware, UTC).
 /// action : str
-///     What was done: a method's name, or what the platform itself does.
+///     A method's name, or an action of the platform itself.
 /// outcome : str
-///     ``done``, ``refused``, or ``replay`` (a registration token was tried a second time).
+///     ``done``, ``refused``, or ``replay`` (a second attempt to redeem a registration token).
 /// actor : str or None
-///     Id of the token that acted; ``None``: nobody signed in, or the platform itself.
+///     Id of the acting token; ``None``: unauthenticated, or the platform itself.
 /// actor_name : str or None
 ///     That token's name.
 /// subject : str or None
-///     Id of the token, of either kind, that it was done to.
+///     Id of the affected token, of either kind.
 /// subject_name : str or None
 ///     That token's name.
 /// address : str
-///     From where; ``local`` for a command on the platform's machine.
+///     The client's address; ``local`` for a command on the platform's machine.
 /// request_id : str
-///     The request's id, which exceptions show too.
+///     The request's id, as in exceptions.
 /// detail : dict
-///     More, such as the ``reason`` of a refusal; ``count`` says that the row stands for so many of them.
+///     Details, such as the ``reason`` of a refusal; ``count`` is the number of aggregated refusals.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.audit")]
 #[derive(Debug)]
 pub(crate) struct MLPAuditEntry {

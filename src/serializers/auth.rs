@@ -7,10 +7,13 @@ use pyo3::{
     types::{PyDict, PyString},
 };
 
-use super::{datetime, optional_datetime, text, timedelta};
-use crate::exit;
+use super::value::value;
+use crate::{
+    exit,
+    times::{datetime, optional_datetime, timedelta},
+};
 
-/// What may be known of an access token: everything but its value.
+/// An access token without its value.
 ///
 /// Printed, it has the form of the reference library: ``Token <name>:`` and four indented lines.
 /// Two infos are equal when all their attributes are; they can be pickled.
@@ -20,21 +23,21 @@ use crate::exit;
 /// id : str
 ///     Public id (``tok_…``), unrelated to the value; the platform's log and audit show it.
 /// name : str
-///     Unique among living access tokens.
+///     Unique among valid access tokens.
 /// type : MLPTokenType
-///     Its role. A role that only a newer platform knows is a plain ``str``.
+///     Its role. An unknown role of a newer platform is a ``str``.
 /// issuer_name : str
-///     Name of the token that made the registration token.
+///     Name of the token that issued it.
 /// exp : datetime.datetime or None
-///     When it ends (aware, UTC); ``None``: never.
+///     Its expiry (aware, UTC); ``None``: never.
 /// created_at : datetime.datetime
-///     When it was made (aware, UTC).
+///     When it was created (aware, UTC).
 /// issuer_id : str or None
-///     Id of that issuer, which no other token ever has; ``None``: the platform itself.
+///     Id of that issuer, never reused; ``None``: the platform itself.
 /// last_used_at : datetime.datetime or None
-///     When a request was last made with it (aware, UTC); ``None``: never yet.
+///     When it was last used (aware, UTC); ``None``: never.
 /// last_used_address : str or None
-///     From which address.
+///     The client's address.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.auth")]
 #[derive(Debug)]
 pub(crate) struct MLPTokenInfo {
@@ -101,42 +104,41 @@ impl MLPTokenInfo {
     }
 }
 
-/// What may be known of a registration token: everything but its value.
+/// A registration token without its value.
 ///
-/// Printed, it is ``Register token <client_name>:`` and indented lines, of which those that say what became of it
-/// stand only where there is something to say. Two infos are equal when all their attributes are; they can be pickled.
+/// Printed, it is ``Register token <client_name>:`` and indented lines; lines without information are left out. Two infos are equal when all their attributes are; they can be pickled.
 ///
 /// Attributes
 /// ----------
 /// id : str
 ///     Public id (``tok_…``), unrelated to the value; ``delete_register_token`` takes it.
 /// client_name : str
-///     Name of the access token that is made with it.
+///     Name of the future access token.
 /// type : MLPTokenType
-///     Role of that access token. A role that only a newer platform knows is a plain ``str``.
+///     Role of that access token. An unknown role of a newer platform is a ``str``.
 /// issuer_name : str
-///     Name of the token that made it.
+///     Name of the token that issued it.
 /// created_at : datetime.datetime
-///     When it was made (aware, UTC), as are the other times.
+///     When it was created (aware, UTC, as all times).
 /// exp : datetime.datetime
-///     Until when it can be redeemed.
+///     When it expires.
 /// refresh_ttl : datetime.timedelta or None
-///     Lifetime of the access token, from its making; ``None``: it never expires.
+///     Lifetime of the access token, from its creation; ``None``: it never expires.
 /// state : MLPRegisterTokenState
-///     In what state it is. A state that only a newer platform knows is a plain ``str``.
+///     Its state. An unknown state of a newer platform is a ``str``.
 /// redeemed_at : datetime.datetime or None
 ///     When it was redeemed.
 /// redeemed_address : str or None
-///     From which address.
+///     The client's address.
 /// redeemed_token_id, redeemed_token_name : str or None
-///     The access token that was made with it, whether that still lives or not.
+///     The access token that it was redeemed for, also if that was deleted.
 /// withdrawn_at : datetime.datetime or None
-///     When it was withdrawn: by ``delete_register_token``, with its issuer, or because the answer that carried it
-///     was lost and another was made in its place.
+///     When it was withdrawn: by ``delete_register_token``, with its issuer, or because the answer with its
+///     value was lost and it was replaced.
 /// replay_count : int
-///     How often somebody tried to redeem it again.
+///     The number of further attempts to redeem it.
 /// last_replay_at : datetime.datetime or None
-///     When that was tried last.
+///     The time of the last such attempt.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.auth")]
 #[derive(Debug)]
 pub(crate) struct MLPRegisterTokenInfo {
@@ -251,7 +253,7 @@ impl MLPRegisterTokenInfo {
     }
 }
 
-/// Before the first wait: see `exit`.
+/// Imports the classes before the first wait: see `exit`.
 pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
     token_types(py)?;
     states(py)?;
@@ -270,7 +272,7 @@ fn states(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
     members(py, &MEMBERS, "MLPRegisterTokenState")
 }
 
-/// The members of an enumeration, which is written in Python, by their names, which are their texts.
+/// The members of a Python enumeration by name; a member's name is its value.
 fn members<'py>(
     py: Python<'py>,
     members: &'static PyOnceLock<Py<PyDict>>,
@@ -284,7 +286,7 @@ fn members<'py>(
     members.get_or_try_init(py, find).map(|members| members.bind(py))
 }
 
-/// One of them; what the enumeration does not know stays a text.
+/// A member, or the text if the enumeration does not know it.
 fn member<T: Copy>(
     members: &Bound<'_, PyDict>,
     value: &Open<T>,
@@ -298,7 +300,7 @@ fn member<T: Copy>(
     Ok(members.get_item(&text)?.unwrap_or(text).unbind())
 }
 
-/// A token's value on its way to the user: a `TokenStr`, whose `repr` is masked.
+/// A token's value as a `TokenStr`, whose `repr` is masked.
 pub(crate) fn token_str(py: Python<'_>, token: &Secret) -> PyResult<Py<PyAny>> {
     Ok(token_str_class(py)?.call1((token.expose(),))?.unbind())
 }
@@ -306,4 +308,9 @@ pub(crate) fn token_str(py: Python<'_>, token: &Secret) -> PyResult<Py<PyAny>> {
 fn token_str_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static TOKEN_STR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     TOKEN_STR.import(py, "mlplatform_client.core.token", "TokenStr")
+}
+
+/// As Python prints it.
+fn text(value: &Py<PyAny>, py: Python<'_>) -> PyResult<String> {
+    value.bind(py).str().map(|text| text.to_string())
 }

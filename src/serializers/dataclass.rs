@@ -1,8 +1,8 @@
-//! Value classes are dataclasses to `dataclasses` and to whoever asks it: `asdict(info)`, `pandas.DataFrame(infos)`.
+//! Support of Python's `dataclasses` for value classes: `asdict(info)`, `pandas.DataFrame(infos)`.
 
 use pyo3::{prelude::*, sync::PyOnceLock};
 
-/// `__dataclass_fields__` or `__dataclass_params__` of a class. It is made when somebody asks, because importing
+/// `__dataclass_fields__` or `__dataclass_params__` of a class. Created on demand, because importing
 /// `dataclasses` takes longer than importing this package.
 #[pyclass(frozen, module = "mlplatform_client._native")]
 pub(crate) struct DataclassAttribute {

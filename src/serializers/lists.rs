@@ -1,14 +1,35 @@
-//! `mlplatform_client.serializers.spark_proxy`, its lists.
+//! Lists of `mlplatform_client.serializers.spark_proxy`.
 
 use mlplatform_client::protocol::JobEvent;
 use pyo3::{
+    PyClass,
     exceptions::PyIndexError,
     prelude::*,
+    pyclass_init::PyClassInitializer,
+    sync::PyOnceLock,
     types::{PyDict, PyList, PySlice},
 };
 
-use super::{info_list_class, spark_jobs::K8sSparkEvent};
+use super::spark_jobs::K8sSparkEvent;
 use crate::{exit, notebook};
+
+/// A returned list, which a notebook shows as a table.
+pub(crate) fn list<T, V: PyClass + Into<PyClassInitializer<V>>>(
+    py: Python<'_>,
+    items: Vec<T>,
+    value: impl Fn(T) -> PyResult<V>,
+) -> PyResult<Py<PyList>> {
+    let list = info_list_class(py)?.call0()?.cast_into::<PyList>()?;
+    for item in items {
+        list.append(Bound::new(py, value(item)?)?)?;
+    }
+    Ok(list.unbind())
+}
+
+pub(super) fn info_list_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static INFO_LIST: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    INFO_LIST.import(py, "mlplatform_client.core.lists", "InfoList")
+}
 
 /// A list that prints one item a line.
 macro_rules! list {
@@ -117,7 +138,7 @@ macro_rules! list {
 }
 
 list! {
-    /// The jobs of a cluster, in the order of their submitting: iterable, with ``len()`` and indexes.
+    /// The jobs of a cluster, in the order of submission: iterable, with ``len()`` and indexes.
     ///
     /// Printed, it is one ``K8sSparkJobInfo`` a line.
     K8sSparkJobsInfoList

@@ -1,18 +1,18 @@
-//! `mlplatform_client.serializers.spark_proxy`, the part about jobs.
+//! Job classes of `mlplatform_client.serializers.spark_proxy`.
 
 use mlplatform_client::protocol::{Explanation, JobDetail, JobEvent, JobInfo, Timestamp, yaml};
 use pyo3::prelude::*;
 use serde_json::Value;
 
-use super::datetime;
-use crate::{exit, values};
+use super::value::value;
+use crate::{exit, times::datetime, values};
 
-/// As the reference writes a time.
+/// A time in the format of the reference.
 fn rfc3339(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
 }
 
-/// A Spark job, as a list shows it.
+/// A Spark job, as in a list.
 ///
 /// Printed, it is the reference library's line: ``job_name: …, status: …, created_at: … ui_url: …``.
 ///
@@ -38,11 +38,11 @@ pub(crate) struct K8sSparkJobInfo {
     created_at: String,
     #[pyo3(get)]
     ui_url: String,
-    /// No part of the value: it is not shown, compared or pickled.
+    /// Not part of the value: it is not shown, compared or pickled.
     origin: Option<Origin>,
 }
 
-/// Who told of a job: the platform's object and the cluster.
+/// The origin of a job: the platform object and the cluster.
 #[derive(Debug)]
 pub(crate) struct Origin {
     pub(crate) platform: Py<PyAny>,
@@ -58,12 +58,12 @@ impl K8sSparkJobInfo {
         Self { job_name, status, created_at, ui_url, origin: None }
     }
 
-    /// The job as a handle: what ``MLPlatform.spark_job`` gives. A copy and what was pickled have lost their platform.
+    /// A handle of the job, as ``MLPlatform.spark_job`` returns it. Not available for a copied or unpickled object.
     ///
     /// Returns
     /// -------
     /// SparkJob
-    ///     Of an ``AsyncMLPlatform``: ``AsyncSparkJob``.
+    ///     An ``AsyncSparkJob`` for an ``AsyncMLPlatform``.
     ///
     /// Raises
     /// ------
@@ -111,9 +111,9 @@ impl From<JobInfo> for K8sSparkJobInfo {
 /// Attributes
 /// ----------
 /// job_name, status, created_at, ui_url : str
-///     As ``K8sSparkJobInfo`` has them.
+///     As in ``K8sSparkJobInfo``.
 /// pod_status : str or None
-///     ``Pending``, ``Running``, ``Succeeded`` or ``Failed``; ``None`` where there is no driver.
+///     ``Pending``, ``Running``, ``Succeeded`` or ``Failed``; ``None`` without a driver.
 /// pod_status_reason : str or None
 ///     ``Unschedulable`` while it waits for capacity.
 /// pod_state : str or None
@@ -121,7 +121,7 @@ impl From<JobInfo> for K8sSparkJobInfo {
 /// pod_state_reason : str or None
 ///     ``Completed``, ``Error`` or ``OOMKilled``.
 /// pod_state_reason_message : str or None
-///     More, where there is more to say.
+///     Details, if there are any.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkJobInfoDetail {
@@ -212,17 +212,17 @@ impl From<JobDetail> for K8sSparkJobInfoDetail {
 /// Attributes
 /// ----------
 /// time : datetime.datetime
-///     When (aware, UTC).
+///     The time (aware, UTC).
 /// job_name : str
 ///     The job's name.
 /// pod : str
-///     Its driver's pod.
+///     The driver's pod.
 /// type : str
 ///     ``NORMAL`` or ``WARNING``.
 /// reason : str
 ///     One word: ``Scheduled``, ``FailedScheduling`` …
 /// message : str
-///     For people.
+///     The message text.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkEvent {
@@ -265,12 +265,12 @@ impl K8sSparkEvent {
 
 /// The log of a Spark job.
 ///
-/// ``str()`` and ``print()`` give the log's text.
+/// ``str()`` and ``print()`` return or print the text.
 ///
 /// Attributes
 /// ----------
 /// logs : str
-///     What the job wrote to standard output and standard error. Bytes that are no UTF-8 are shown as ``\xNN``.
+///     What the job wrote to standard output and standard error. Bytes that are not UTF-8 are shown as ``\xNN``.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkJobLogs {
@@ -308,7 +308,7 @@ impl K8sSparkJobLogs {
     }
 }
 
-/// A job as Kubernetes' operator would show it.
+/// A job as the Kubernetes operator would show it.
 ///
 /// Printed, it is YAML.
 ///
@@ -317,7 +317,7 @@ impl K8sSparkJobLogs {
 /// api_version, kind : str
 ///     ``sparkoperator.k8s.io/v1beta2`` and ``SparkApplication``.
 /// metadata, spec, status : dict
-///     What was submitted, and what became of it. Secrets are named and never shown.
+///     The submitted manifest and the state. It contains names of secrets, never their values.
 /// events : list of dict
 ///     The newest events of the job, oldest first.
 #[pyclass(frozen, weakref, module = "mlplatform_client.serializers.spark_proxy")]
@@ -366,12 +366,12 @@ impl K8sSparkApplication {
         self.part(py, "events")
     }
 
-    /// All of it as a new ``dict``.
+    /// Everything as a new ``dict``.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         py.import("json")?.call_method1("loads", (self.content.to_string(),))
     }
 
-    /// All of it as YAML text: what ``print()`` shows.
+    /// Everything as YAML text, as ``print()`` shows it.
     fn to_yaml(&self) -> String {
         yaml::Node::from_json(&self.content).map(|node| yaml::write(&node)).unwrap_or_default()
     }
@@ -411,22 +411,22 @@ impl K8sSparkApplication {
     }
 }
 
-/// Why a job is where it is.
+/// The explanation of a job's state.
 ///
-/// Printed, it is the sentence, then what it follows from, then what to do.
+/// Printed, it is the sentence, the evidence, and the remedy.
 ///
 /// Attributes
 /// ----------
 /// job_name, status : str
-///     The job, and what it is doing.
+///     The job and its state.
 /// cause : str
-///     One word for programs: ``missing-module``, ``out-of-memory``, ``no-capacity`` …
+///     A keyword for programs: ``missing-module``, ``out-of-memory``, ``no-capacity`` …
 /// sentence : str
-///     The cause, for people.
+///     The cause in a sentence.
 /// evidence : tuple of str
 ///     Lines of the log, events, the exit code.
 /// remedy : str
-///     What to do.
+///     The remedy.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sSparkJobExplanation {

@@ -15,6 +15,7 @@ use pyo3::{
     types::{PyDict, PyIterator, PyTuple},
 };
 
+use super::value::value;
 use crate::exit;
 
 /// A Spark cluster.
@@ -25,35 +26,35 @@ use crate::exit;
 /// Attributes
 /// ----------
 /// id : str
-///     What the methods about clusters, jobs and secrets take as ``cluster_id``.
+///     The ``cluster_id`` of methods for clusters, jobs and secrets.
 /// name : str
-///     Unique among the clusters there are.
+///     Unique among existing clusters.
 /// k8s_id : str or None
 ///     Id in the cloud's Kubernetes service; ``None`` for a local cluster.
 /// status : str
 ///     ``CREATING``, ``CREATING_REGISTRY``, ``INSTALL_SPARK_OPERATOR``, ``PROVISIONING``, ``RECONCILING``,
-///     ``CREATE_FAILED``, ``ERROR``, ``STARTING``, ``RUNNING``, ``FREEZING``, ``SHUTOFF`` or ``DELETING``; or what a
-///     newer platform says.
+///     ``CREATE_FAILED``, ``ERROR``, ``STARTING``, ``RUNNING``, ``FREEZING``, ``SHUTOFF`` or ``DELETING``; or an
+///     unknown state of a newer platform.
 /// status_reason : str or None
-///     Why, where there is more to say.
+///     The reason, if there is one.
 /// s3_bucket_name : str or None
 ///     Its bucket: ``s3a://<bucket>/…`` in a manifest.
 /// docker_registry_id : str
-///     Its registry of images.
+///     Its image registry.
 /// history_server_url : str or None
-///     Where finished jobs can be looked at.
+///     Its history server with finished jobs.
 /// inactive_min : int
 ///     Minutes without a running job.
 /// suspend_after_inactive_min : int or None
-///     It is suspended after so many; ``None``: never.
+///     Minutes of inactivity until it is suspended; ``None``: never.
 /// delete_after_inactive_min : int or None
-///     It is deleted after so many; ``None``: never.
+///     Minutes of inactivity until it is deleted; ``None``: never.
 /// docker_registry : None
 ///     The registry's machine; ``None`` until instances exist here.
 /// max_cores : int or None
-///     Cores that its jobs share, where the platform says so.
+///     Cores that its jobs share, if known.
 /// max_memory : int or None
-///     Bytes of memory that its jobs share, where the platform says so.
+///     Bytes of memory that its jobs share, if known.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sClusterInfo {
@@ -91,7 +92,7 @@ value!(
     max_memory,
 );
 
-/// How many of the fields the reference has, and prints.
+/// The number of fields that the reference has and prints.
 const PRINTED: usize = 12;
 
 #[pymethods]
@@ -172,9 +173,9 @@ impl From<ClusterInfo> for K8sClusterInfo {
 /// name : str
 ///     Unique in its namespace.
 /// type : str
-///     ``Opaque``, or what its manifest said.
+///     ``Opaque``, or the type in its manifest.
 /// namespace : str
-///     Where it is.
+///     Its namespace.
 /// data : dict of str to str
 ///     Its keys, each with ``********`` in place of the value.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
@@ -219,9 +220,9 @@ impl K8sSecret {
 /// name : str
 ///     Unique in its namespace.
 /// namespace : str
-///     Where it is.
+///     Its namespace.
 /// binary_data : dict of str to str
-///     What its manifest had under ``binaryData``: other keys, and their values in base64.
+///     The ``binaryData`` of its manifest: keys and their values in base64.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sConfigmap {
@@ -258,14 +259,14 @@ impl K8sConfigmap {
     }
 }
 
-/// Names of secrets or config maps: iterable, with a length and an index.
+/// Names of secrets or config maps: iterable, with ``len()`` and indexes.
 ///
 /// Printed, it is one name a line. Two are equal when their names are; it can be pickled.
 ///
 /// Attributes
 /// ----------
 /// names : tuple of str
-///     The names, in the order of their making.
+///     The names, in the order of creation.
 #[pyclass(frozen, weakref, get_all, module = "mlplatform_client.serializers.spark_proxy")]
 #[derive(Debug)]
 pub(crate) struct K8sObjectNamesList {

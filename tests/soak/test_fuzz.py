@@ -16,7 +16,7 @@ SECONDS = int(float(os.environ.get("MLP_SOAK_MINUTES", "10")) * 60)
 
 @pytest.mark.timeout(len(TARGETS) * SECONDS + 1800)
 def test_nothing_that_is_sent_crashes_a_reader(figure: Figure) -> None:
-    command = ["cargo", "test", "--release", "--locked", "-p", "mlplatform-server", "--lib", "fuzz::"]
+    command = ["cargo", "test", "--release", "--locked", "-p", "mlplatform-api", "--lib", "fuzz::"]
     command += ["--", "--ignored", "--nocapture", "--test-threads", "2"]
     environment = {**os.environ, "MLP_FUZZ_SECONDS": str(max(1, SECONDS))}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

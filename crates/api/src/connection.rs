@@ -1,4 +1,4 @@
-//! One connection: what of its answers is still to be taken, and its end when nothing is.
+//! A connection's write-stall timeout: what of its answers is still to be taken, and its end when nothing is.
 //!
 //! A client that asks and does not read costs memory. How much, is counted elsewhere (`http::outgoing`); for how long, is
 //! said here, below HTTP and TLS, since with a closed window of HTTP/2 nobody else looks: a connection that has something
@@ -34,30 +34,32 @@ pub struct Connection {
     /// How often there were none any more.
     settled: AtomicU64,
     /// A job of this platform holds the other end.
-    is_a_job: bool,
+    is_from_job: bool,
 }
 
 impl Connection {
-    pub fn new(is_a_job: bool) -> Arc<Self> {
-        Arc::new(Self { owed: AtomicUsize::new(0), settled: AtomicU64::new(0), is_a_job })
+    /// A new one; whether a job of this platform holds the other end.
+    #[must_use]
+    pub fn new(is_from_job: bool) -> Arc<Self> {
+        Arc::new(Self { owed: AtomicUsize::new(0), settled: AtomicU64::new(0), is_from_job })
     }
 
     /// One more piece to be taken, until that is dropped.
-    pub(crate) fn owe(this: &Arc<Self>) -> Owed {
+    pub(crate) fn pending(this: &Arc<Self>) -> PendingPiece {
         this.owed.fetch_add(1, Ordering::Relaxed);
-        Owed(Arc::clone(this))
+        PendingPiece(Arc::clone(this))
     }
 
-    pub(crate) fn is_a_job(&self) -> bool {
-        self.is_a_job
+    pub(crate) fn is_from_job(&self) -> bool {
+        self.is_from_job
     }
 }
 
 /// A piece of an answer that is to be taken.
 #[derive(Debug)]
-pub(crate) struct Owed(Arc<Connection>);
+pub(crate) struct PendingPiece(Arc<Connection>);
 
-impl Drop for Owed {
+impl Drop for PendingPiece {
     fn drop(&mut self) {
         if self.0.owed.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.settled.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +68,7 @@ impl Drop for Owed {
 }
 
 /// What can be ended without its peer's doing.
-pub(crate) trait Abort {
+pub trait Abort {
     /// When it is closed, nothing of what it still holds is sent.
     fn abort(&self) -> io::Result<()>;
 }
@@ -79,7 +81,7 @@ impl Abort for TcpStream {
 }
 
 /// The stream of a connection.
-pub struct Watched<S> {
+pub struct StallTimeout<S> {
     inner: S,
     connection: Arc<Connection>,
     patience: Duration,
@@ -98,7 +100,8 @@ struct Watch {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<S: Abort> Watched<S> {
+impl<S: Abort> StallTimeout<S> {
+    /// Closes the connection when less than enough of what waits is taken for so long.
     pub fn new(inner: S, connection: Arc<Connection>, patience: Duration) -> Self {
         Self { inner, connection, patience, taken: 0, is_full: false, watch: None }
     }
@@ -154,14 +157,14 @@ impl<S: Abort> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Abort + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Abort + Unpin> AsyncRead for StallTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         self.checked(cx, polled)
     }
 }
 
-impl<S: AsyncWrite + Abort + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Abort + Unpin> AsyncWrite for StallTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.written(cx, polled)
@@ -204,16 +207,16 @@ mod tests {
         }
     }
 
-    fn pair() -> (Watched<DuplexStream>, DuplexStream, Arc<Connection>) {
+    fn pair() -> (StallTimeout<DuplexStream>, DuplexStream, Arc<Connection>) {
         let (inner, client) = duplex(64);
         let connection = Connection::new(false);
-        (Watched::new(inner, Arc::clone(&connection), PATIENCE), client, connection)
+        (StallTimeout::new(inner, Arc::clone(&connection), PATIENCE), client, connection)
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_owed_something_and_takes_nothing_is_closed() {
         let (mut stream, _client, connection) = pair();
-        let _owed = Connection::owe(&connection);
+        let _owed = Connection::pending(&connection);
         let began = Instant::now();
         assert_eq!(stream.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), PATIENCE);
@@ -224,7 +227,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_owed_nothing_may_be_silent() {
         let (mut stream, _client, connection) = pair();
-        drop(Connection::owe(&connection));
+        drop(Connection::pending(&connection));
         assert!(tokio::time::timeout(PATIENCE * 10, stream.read_u8()).await.is_err());
     }
 
@@ -239,7 +242,7 @@ mod tests {
             }
             taken
         });
-        let owed = Connection::owe(&connection);
+        let owed = Connection::pending(&connection);
         stream.write_all(&[0; 200_000]).await.unwrap();
         drop((owed, stream));
         assert_eq!(reader.await.unwrap(), 200_000);
@@ -248,7 +251,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_window_that_is_opened_byte_by_byte_buys_no_time() {
         let (mut stream, mut client, connection) = pair();
-        let _owed = Connection::owe(&connection);
+        let _owed = Connection::pending(&connection);
         tokio::spawn(async move { while client.read_u8().await.is_ok() {} });
         let began = Instant::now();
         let error = loop {

@@ -97,7 +97,7 @@ where
 {
     let route = E::ROUTE;
     let context = context(request.extensions())?;
-    let mut place = Some(app.admission().request(&context)?);
+    let mut permit = Some(app.admission().request(&context)?);
     let caller = match route.access {
         Access::Public => None,
         Access::User | Access::Administrator => {
@@ -114,13 +114,13 @@ where
     };
     // Whoever sends a body takes as long as they like, and a public route reads anybody's: nobody else waits for them.
     if route.method == Method::POST {
-        place = None;
+        permit = None;
     }
     let Read { request, room } = input::read::<E>(&app, &context, request).await?;
     // Free again when the answer was taken, or the client has gone; but never while there is work.
-    let place = place.map_or_else(|| app.admission().request(&context), Ok)?;
+    let permit = permit.map_or_else(|| app.admission().request(&context), Ok)?;
     let mut response = handler(Call { app, context, request, key, caller, _room: room }).await?;
-    outgoing::keep(&mut response, place);
+    outgoing::hold_permit(&mut response, permit);
     Ok(response)
 }
 

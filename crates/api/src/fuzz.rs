@@ -1,4 +1,4 @@
-//! Whatever strangers can send, for as long as one likes: nothing may panic, and what is read must mean one thing.
+//! Fuzz tests of what strangers can send, for as long as one likes: nothing may panic, and what is read must mean one thing.
 //!
 //! Not part of the usual tests, whose properties are the same and whose cases are few: `make soak` runs these for
 //! minutes each, `MLP_FUZZ_SECONDS` says how long. Each prints `fuzz NAME CASES SECONDS`.

@@ -1,4 +1,4 @@
-//! The handlers: from a call to its service function, one for each verb.
+//! The handlers: from a call to its method of the platform, one for each.
 
 use std::sync::LazyLock;
 

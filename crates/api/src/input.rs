@@ -1,4 +1,4 @@
-//! What a request asks, as the type of its endpoint: the fields of the path, and the rest from the query of a GET or
+//! Deserialising a request to the type of its endpoint: the fields of the path, and the rest from the query of a GET or
 //! DELETE or the JSON body of a POST. What cannot be understood is refused with the name of the field, what was given,
 //! the rule and the remedy.
 
@@ -46,10 +46,10 @@ pub(crate) async fn read<E: Endpoint>(
             let text = "the body is not JSON: send it with 'Content-Type: application/json'";
             return Err(Error::refused(ErrorCode::UnsupportedMediaType, text));
         }
-        let length = announced(&parts.headers);
+        let length = content_length(&parts.headers);
         // Whoever sends slowly does not hold a whole head meanwhile.
         drop(parts);
-        let (body, room) = collect(app, context, length, body, E::ROUTE.largest_body()).await?;
+        let (body, room) = read_body(app, context, length, body, E::ROUTE.largest_body()).await?;
         let request = if body.len() > LARGEST_BODY {
             let _turn = app.admission().turn_to_read().await;
             let understood = spawn_blocking(move || from_json(&body, path));
@@ -79,13 +79,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// How long the body is to be, if the head says so.
-pub fn announced(headers: &HeaderMap) -> Option<usize> {
+pub fn content_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
 }
 
 /// A whole body, if it is not too large, comes in time, and there is room for it: that is asked before it is read, or,
 /// if nobody said how long it would be, as it grows.
-pub async fn collect(
+pub async fn read_body(
     app: &App,
     context: &RequestContext,
     length: Option<usize>,
@@ -93,14 +93,14 @@ pub async fn collect(
     largest: usize,
 ) -> Result<(Vec<u8>, Permit)> {
     let patience = app.limits().body;
-    let collected = tokio::time::timeout(patience, collect_all(app, context, length, body, largest)).await;
+    let collected = tokio::time::timeout(patience, read_all(app, context, length, body, largest)).await;
     collected.unwrap_or_else(|_| {
         let text = format!("the body took longer than {} seconds: send it again", patience.as_secs());
         Err(Error::refused(ErrorCode::RequestTimeout, text))
     })
 }
 
-async fn collect_all(
+async fn read_all(
     app: &App,
     context: &RequestContext,
     length: Option<usize>,

@@ -1,16 +1,17 @@
-//! The handlers of jobs: from a call to its service function.
+//! The handlers of jobs: from a call to its method of the platform.
 
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use futures_util::{FutureExt, stream::TryStream};
 use http::{HeaderName, HeaderValue, header};
 use mlplatform_platform::{
     error::Result,
-    service::{
-        job_changes,
-        job_logs::{self, LogAnswer},
-        jobs,
+    jobs::{
+        changes,
+        logs::{self, LogAnswer},
+        verbs,
     },
 };
 use mlplatform_protocol::{
@@ -39,50 +40,47 @@ pub(crate) fn mount(api: Api) -> Api {
 
 async fn spark_submit_job(call: Call<SparkSubmitJob>) -> Result<JobInfo> {
     let caller = call.caller()?.clone();
-    jobs::spark_submit_job(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
+    verbs::spark_submit_job(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn spark_jobs_list(call: Call<SparkJobsList>) -> Result<Page<JobInfo>> {
-    jobs::spark_jobs_list(&call.app, call.request).await
+    verbs::spark_jobs_list(&call.app, call.request).await
 }
 
 async fn spark_job_info(call: Call<SparkJobInfo>) -> Result<JobDetail> {
-    jobs::spark_job_info(&call.app, call.request).await
+    verbs::spark_job_info(&call.app, call.request).await
 }
 
 async fn spark_job_logs(call: Call<SparkJobLogs>) -> Result<Response> {
-    Ok(log_response(job_logs::spark_job_logs(&call.app, call.request).await?))
+    Ok(log_response(logs::spark_job_logs(&call.app, call.request).await?))
 }
 
 async fn describe_spark_job(call: Call<DescribeSparkJob>) -> Result<Value> {
-    jobs::describe_spark_job(&call.app, call.request).await
+    verbs::describe_spark_job(&call.app, call.request).await
 }
 
 async fn spark_delete_job(call: Call<SparkDeleteJob>) -> Result<()> {
     let caller = call.caller()?.clone();
-    jobs::spark_delete_job(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
+    verbs::spark_delete_job(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
 }
 
 async fn spark_events(call: Call<SparkEvents>) -> Result<Page<JobEvent>> {
-    jobs::spark_events(&call.app, call.request).await
+    verbs::spark_events(&call.app, call.request).await
 }
 
 async fn spark_job_explain(call: Call<SparkJobExplain>) -> Result<Explanation> {
-    jobs::spark_job_explain(&call.app, call.request).await
+    verbs::spark_job_explain(&call.app, call.request).await
 }
 
 async fn wait_for_spark_job(call: Call<WaitForSparkJob>) -> Result<Response> {
-    let content = job_changes::wait_for_spark_job(&call.app, call.request).await?;
-    let mut response = Body::from_stream(content).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    let json = changes::wait_for_spark_job(&call.app, call.request).await?;
+    Ok(streamed(json.into_stream(), "application/json"))
 }
 
-/// A part of a log as a response.
+/// A part of a log, and what the headers tell of it.
 pub fn log_response(log: LogAnswer) -> Response {
-    let mut response = Body::from_stream(log.body).into_response();
+    let mut response = streamed(log.body, "text/plain; charset=utf-8");
     let all = response.headers_mut();
-    all.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     all.insert(HeaderName::from_static(headers::LOG_OFFSET), HeaderValue::from(log.from));
     if let Some(gap) = log.gap {
         all.insert(HeaderName::from_static(headers::LOG_GAP), HeaderValue::from(gap));
@@ -92,5 +90,15 @@ pub fn log_response(log: LogAnswer) -> Response {
     }
     let last = HeaderValue::from_static(if log.is_final { "true" } else { "false" });
     all.insert(HeaderName::from_static(headers::LOG_FINAL), last);
+    response
+}
+
+/// A response whose content comes later.
+fn streamed<S>(content: S, kind: &'static str) -> Response
+where
+    S: TryStream<Ok = Vec<u8>, Error = std::io::Error> + Send + 'static,
+{
+    let mut response = Body::from_stream(content).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

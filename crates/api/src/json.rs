@@ -1,6 +1,6 @@
-//! What is asked of a body before it is read: that it is JSON in which no object has a name twice (of two values, a proxy
-//! and this server might each believe another), and that it is of a bounded number of values. One pass over the bytes
-//! that builds nothing; how deep it may be nested, `serde_json` knows.
+//! Validation of a JSON body before it is read: that it is JSON in which no object has a name twice (of two values, a
+//! proxy and this server might each believe another), and that it is of a bounded number of values. One pass over the
+//! bytes that builds nothing; how deep it may be nested, `serde_json` knows.
 
 use std::{borrow::Cow, collections::HashSet, fmt};
 

@@ -1,4 +1,4 @@
-//! What holds for every request: an id, a line in the log, headers that forbid caching and guessing, and an answer even
+//! Middleware of every request: an id, a line in the log, headers that forbid caching and guessing, and an answer even
 //! when a handler panics.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
@@ -18,8 +18,12 @@ use crate::{connection::Connection, outgoing, proxies::Proxies, refusal::refusal
 /// Whom a proxy speaks for, and whom the proxy before it spoke for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The outermost layer: makes the request known, logs its end.
-pub async fn identify(State((app, proxies)): State<(App, Arc<Proxies>)>, mut request: Request, next: Next) -> Response {
+/// The outermost layer: gives the request its context and id, logs its end.
+pub async fn request_log(
+    State((app, proxies)): State<(App, Arc<Proxies>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let address = address(&proxies, connection.as_deref(), &request);
@@ -28,7 +32,7 @@ pub async fn identify(State((app, proxies)): State<(App, Arc<Proxies>)>, mut req
     let (method, path) = (text::harmless(request.method().as_str()), text::harmless(request.uri().path()));
     let span = tracing::error_span!("request", id = context.request_id());
     let response = next.run(request).instrument(span).await;
-    let mut response = outgoing::count(&app, &context, connection, response);
+    let mut response = outgoing::account(&app, &context, connection, response);
     let all = response.headers_mut();
     // Files of the console whose names change with their content say otherwise.
     all.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -54,17 +58,17 @@ fn address(proxies: &Proxies, connection: Option<&Connection>, request: &Request
     let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() else {
         return "unknown".to_owned();
     };
-    if connection.is_some_and(Connection::is_a_job) {
+    if connection.is_some_and(Connection::is_from_job) {
         return peer.ip().to_canonical().to_string();
     }
     // What is no text names nobody, and ends the search like any other garbage.
-    let told = request.headers().get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
-    proxies.client(peer.ip(), told.collect::<Vec<_>>().into_iter()).to_string()
+    let forwarded = request.headers().get_all(FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default());
+    proxies.client(peer.ip(), forwarded.collect::<Vec<_>>().into_iter()).to_string()
 }
 
 /// Runs the handler as a task of its own: when the client hangs up, what was begun is still finished and its audit's
 /// mark written; when it panics, there is an answer.
-pub async fn contain(request: Request, next: Next) -> Response {
+pub async fn isolate(request: Request, next: Next) -> Response {
     match tokio::spawn(next.run(request).in_current_span()).await {
         Ok(response) => response,
         Err(_) => refusal(Error::Fault("the handler panicked")),

@@ -1,5 +1,5 @@
-//! The fields of the path and those of a JSON body as one deserializer: a request is read straight into its type, and
-//! nothing of its size is built on the way.
+//! A serde deserializer over the fields of the path and those of a JSON body: a request is read straight into its type,
+//! and nothing of its size is built on the way.
 
 use std::vec::IntoIter;
 

@@ -1,5 +1,6 @@
-//! Answers on their way out. An answer counts until its last byte was taken: the place of its request among those that are
-//! worked on, and its bytes among those that its address may have waiting. Whoever asks and does not read soon gets no more.
+//! Memory accounting of response bodies. An answer counts until its last byte was taken: the permit of its request
+//! among those that are worked on, and its bytes among those that its address may have waiting. Whoever asks and does
+//! not read soon gets no more.
 
 use std::{
     pin::Pin,
@@ -16,7 +17,7 @@ use http_body::{Frame, SizeHint};
 use mlplatform_platform::{admission::RequestPermit, app::App, concurrency::Permit, request::RequestContext};
 
 use crate::{
-    connection::{Connection, Owed},
+    connection::{Connection, PendingPiece},
     refusal::refusal,
 };
 
@@ -30,8 +31,8 @@ const STREAM: usize = 256 * 1024;
 struct Shared;
 
 /// The right to work, kept until the answer was taken.
-pub fn keep(response: &mut Response, place: RequestPermit) {
-    response.extensions_mut().insert(Arc::new(place));
+pub fn hold_permit(response: &mut Response, permit: RequestPermit) {
+    response.extensions_mut().insert(Arc::new(permit));
 }
 
 /// An answer that is the same for everybody: its bytes are there once, and count for nobody.
@@ -45,14 +46,14 @@ pub fn shared<const N: usize>(headers: [(HeaderName, &'static str); N], bytes: B
 }
 
 /// Counts an answer from now on; if there is no room for it, another takes its place.
-pub(crate) fn count(
+pub(crate) fn account(
     app: &App,
     context: &RequestContext,
     connection: Option<Arc<Connection>>,
     response: Response,
 ) -> Response {
     let mut response = response;
-    let place = response.extensions_mut().remove::<Arc<RequestPermit>>();
+    let permit = response.extensions_mut().remove::<Arc<RequestPermit>>();
     let shared = response.extensions_mut().remove::<Shared>().is_some();
     if response.body().is_end_stream() {
         return response;
@@ -71,14 +72,14 @@ pub(crate) fn count(
     };
     // A log that is followed waits most of its time for the job, and its piece of memory is what it takes; an answer that
     // is late is no work any more.
-    let place = place.filter(|_| !goes_on && !context.is_delayed() && room.is_some());
-    let held = Arc::new(Held { _place: place, _room: room });
-    let owed = connection.as_ref().map(Connection::owe);
+    let permit = permit.filter(|_| !goes_on && !context.is_delayed() && room.is_some());
+    let held = Arc::new(Held { _permit: permit, _room: room });
+    let owed = connection.as_ref().map(Connection::pending);
     response.map(|inner| Body::new(Outgoing { inner, held, connection, owed }))
 }
 
 struct Held {
-    _place: Option<Arc<RequestPermit>>,
+    _permit: Option<Arc<RequestPermit>>,
     _room: Option<Permit>,
 }
 
@@ -87,14 +88,14 @@ struct Outgoing {
     held: Arc<Held>,
     connection: Option<Arc<Connection>>,
     /// Until the first piece has its own, or there is none yet.
-    owed: Option<Owed>,
+    owed: Option<PendingPiece>,
 }
 
 /// A piece of an answer. It is gone when the last of its bytes were given to the system.
 struct Piece {
     bytes: Bytes,
     _held: Arc<Held>,
-    _owed: Option<Owed>,
+    _owed: Option<PendingPiece>,
 }
 
 impl AsRef<[u8]> for Piece {
@@ -114,7 +115,7 @@ impl HttpBody for Outgoing {
             self.owed = None;
         }
         let Some(frame) = ready!(polled).transpose()? else { return Poll::Ready(None) };
-        let owed = self.owed.take().or_else(|| self.connection.as_ref().map(Connection::owe));
+        let owed = self.owed.take().or_else(|| self.connection.as_ref().map(Connection::pending));
         let held = Arc::clone(&self.held);
         let wrap = |bytes| Bytes::from_owner(Piece { bytes, _held: held, _owed: owed });
         Poll::Ready(Some(Ok(frame.map_data(wrap))))

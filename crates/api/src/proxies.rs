@@ -1,4 +1,4 @@
-//! Proxies in front of the platform, and whom they speak for.
+//! Trusted proxies and `X-Forwarded-For`: whom the proxies in front of the platform speak for.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -49,9 +49,9 @@ impl Proxies {
     #[must_use]
     pub fn client<'a>(&self, peer: IpAddr, forwarded: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
         let mut client = peer.to_canonical();
-        let mut told = forwarded.flat_map(|header| header.split(',')).rev();
+        let mut hops = forwarded.flat_map(|header| header.split(',')).rev();
         while self.include(client) {
-            let Some(address) = told.next().and_then(address) else { break };
+            let Some(address) = hops.next().and_then(address) else { break };
             client = address.to_canonical();
         }
         client

@@ -1,5 +1,5 @@
-//! Texts of a path or a query as a deserializer: a number's field reads its text as a number, and says so when it is
-//! none. (Forms have no types; JSON's deserializer would take `"10"` for a string, and nothing else.)
+//! A serde deserializer over the texts of a path or a query: a number's field reads its text as a number, and says so
+//! when it is none. (Forms have no types; JSON's deserializer would take `"10"` for a string, and nothing else.)
 
 use serde::{
     Deserializer,

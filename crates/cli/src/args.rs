@@ -1,4 +1,4 @@
-//! What can be written behind `mlp`. The texts are the help; every example in them is run by the tests.
+//! The arguments of `mlp`. The doc comments are the help texts; the tests run every example in them.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -30,32 +30,32 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-/// Before or behind any command.
+/// Options of all commands.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Global {
     /// The platform's address
     #[arg(long, global = true, value_name = "URL", help_heading = "Settings")]
     pub(crate) url: Option<String>,
-    /// The saved settings that are used
+    /// The saved settings to use
     #[arg(long, global = true, value_name = "NAME", help_heading = "Settings")]
     pub(crate) profile: Option<String>,
-    /// PEM file of the authorities that are trusted, and no others
+    /// PEM file of certificate authorities; only these are trusted
     #[arg(long, global = true, value_name = "FILE", help_heading = "Settings")]
     pub(crate) ca_bundle: Option<String>,
     /// Seconds for a whole call, retries included, or for a whole wait
     #[arg(long, global = true, value_name = "SECONDS", help_heading = "Settings")]
     pub(crate) timeout: Option<f64>,
-    /// JSON for programs, in the words of the API
+    /// Print JSON with the field names of the API
     #[arg(long, global = true, help_heading = "Output")]
     pub(crate) json: bool,
-    /// Values alone: no headers, nothing that is only for whoever watches
+    /// Print values only: no headers, no messages
     #[arg(long, short, global = true, help_heading = "Output")]
     pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Sign in and out; which settings are used
+    /// Sign in and out, show settings
     Auth {
         #[command(subcommand)]
         command: Auth,
@@ -65,7 +65,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Token,
     },
-    /// Registration tokens, with which colleagues get access tokens
+    /// Registration tokens, which colleagues redeem for access tokens
     Register {
         #[command(subcommand)]
         command: Register,
@@ -85,17 +85,17 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Manifest,
     },
-    /// Secrets that jobs are given
+    /// Secrets for jobs
     Secret {
         #[command(subcommand)]
         command: Secret,
     },
-    /// Config maps that jobs are given
+    /// Config maps for jobs
     Configmap {
         #[command(subcommand)]
         command: Configmap,
     },
-    /// Who did what
+    /// The audit log
     Audit {
         #[command(subcommand)]
         command: Audit,
@@ -103,23 +103,23 @@ pub(crate) enum Command {
     /// Start a platform on this machine (mlplatform-server serve)
     #[command(disable_help_flag = true, after_help = "Examples:\n  mlp serve --help")]
     Serve {
-        /// As mlplatform-server takes them
+        /// Arguments of mlplatform-server
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// The script that completes this command in a shell
+    /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  mlp completion bash")]
     Completion {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Auth {
-    /// Ask for an access or a registration token, check it, and keep it in a profile
+    /// Ask for an access or registration token, check it, and store it in a profile
     ///
-    /// At a terminal nothing of it is shown; else it is read from standard input. A registration token is redeemed.
+    /// In a terminal the token is not shown; otherwise it is read from standard input. A registration token is redeemed.
     #[command(
         after_help = "Examples:\n  mlp auth login\n  mlp auth login --profile staging --url https://staging.example.com"
     )]
@@ -127,10 +127,10 @@ pub(crate) enum Auth {
     /// Remove the token of a profile from this machine
     #[command(after_help = "Examples:\n  mlp auth logout")]
     Logout,
-    /// Every setting, and where it comes from
+    /// Show every setting and its source
     #[command(after_help = "Examples:\n  mlp auth describe")]
     Describe,
-    /// Whose token it is
+    /// Show whose token it is
     #[command(after_help = "Examples:\n  mlp auth whoami")]
     Whoami,
 }
@@ -138,9 +138,9 @@ pub(crate) enum Auth {
 /// The role of a token.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum TokenType {
-    /// Uses clusters and its own token
+    /// Can use clusters and manage its own token
     User,
-    /// May manage tokens, clusters and secrets, too
+    /// Can also manage tokens, clusters and secrets
     Admin,
 }
 
@@ -155,28 +155,28 @@ impl From<TokenType> for Role {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
-    /// Make an access token: a registration token that is redeemed at once
+    /// Create an access token: a registration token that is redeemed at once
     #[command(after_help = "Examples:\n  mlp token create ci --refresh-ttl 30d")]
     Create {
-        /// Of the token, unlike any other
+        /// A unique name for the token
         name: String,
         /// Its role
         #[arg(long, value_enum, default_value_t = TokenType::User)]
         token_type: TokenType,
-        /// How long it lives: 30d, 2h45m30s. Left out: for ever
+        /// Its lifetime: 30d, 2h45m30s. Default: unlimited
         #[arg(long, value_name = "LIFETIME")]
         refresh_ttl: Option<Lifetime>,
     },
-    /// The living access tokens
+    /// List the valid access tokens
     #[command(after_help = "Examples:\n  mlp token list\n  mlp token list --json")]
     List,
-    /// One of them
+    /// Show one
     #[command(after_help = "Examples:\n  mlp token show anna")]
     Show {
         /// Its name or id
         name: String,
     },
-    /// Delete an access token: it ends at once
+    /// Delete an access token; it becomes invalid at once
     #[command(after_help = "Examples:\n  mlp token delete anna")]
     Delete {
         /// Its name
@@ -184,12 +184,12 @@ pub(crate) enum Token {
     },
     /// Give an access token a new value
     ///
-    /// Where it is the token of the profile that is used, the profile gets the new value.
+    /// If it is the token of the current profile, the new value is stored there.
     #[command(after_help = "Examples:\n  mlp token rotate anna --overlap 1h")]
     Rotate {
         /// Its name
         name: String,
-        /// How long the old value works beside the new one. Left out: not at all
+        /// How long the old value stays valid. Default: not at all
         #[arg(long, value_name = "LIFETIME")]
         overlap: Option<Lifetime>,
     },
@@ -197,28 +197,28 @@ pub(crate) enum Token {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Register {
-    /// Make a registration token, which a colleague redeems once for an access token
+    /// Create a registration token, which a colleague redeems once for an access token
     #[command(after_help = "Examples:\n  mlp register create kim --access-ttl 2h --refresh-ttl 30d")]
     Create {
-        /// Of the access token
+        /// The name of the access token
         name: String,
         /// How long the registration token can be redeemed: 2h45m30s, 1d
         #[arg(long, value_name = "LIFETIME")]
         access_ttl: Lifetime,
-        /// How long the access token lives. Left out: for ever
+        /// The lifetime of the access token. Default: unlimited
         #[arg(long, value_name = "LIFETIME")]
         refresh_ttl: Option<Lifetime>,
         /// The access token's role
         #[arg(long, value_enum, default_value_t = TokenType::User)]
         token_type: TokenType,
     },
-    /// Ask for a registration token and show the access token that it gives
+    /// Redeem a registration token and print the access token
     #[command(after_help = "Examples:\n  mlp register redeem < registration-token")]
     Redeem,
-    /// The registration tokens, and what became of them
+    /// List the registration tokens with their states
     #[command(after_help = "Examples:\n  mlp register list")]
     List,
-    /// Withdraw one that nobody has redeemed
+    /// Withdraw a registration token that was not redeemed
     #[command(after_help = "Examples:\n  mlp register withdraw tok_0123456789abcdef")]
     Withdraw {
         /// Its id, as the list shows it
@@ -226,15 +226,15 @@ pub(crate) enum Register {
     },
 }
 
-/// Which cluster.
+/// The selected cluster.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct OfCluster {
-    /// Its name or id; where there is only one, it need not be named
+    /// Name or id of the cluster; optional if there is only one
     #[arg(long, short, env = "MLP_CLUSTER", value_name = "CLUSTER")]
     pub(crate) cluster: Option<String>,
 }
 
-/// After how many minutes without a job.
+/// Minutes without a job, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
     Never,
@@ -258,22 +258,22 @@ impl std::str::FromStr for After {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cluster {
-    /// The clusters
+    /// List the clusters
     #[command(after_help = "Examples:\n  mlp cluster list")]
     List,
-    /// One of them
+    /// Show one
     #[command(after_help = "Examples:\n  mlp cluster show -c local")]
     Show {
         #[command(flatten)]
         cluster: OfCluster,
     },
-    /// Start one that is suspended
+    /// Start a suspended cluster
     #[command(after_help = "Examples:\n  mlp cluster wake -c local")]
     Wake {
         #[command(flatten)]
         cluster: OfCluster,
     },
-    /// Say when an inactive cluster is suspended
+    /// Set when an inactive cluster is suspended
     #[command(after_help = "Examples:\n  mlp cluster suspend-after 30m\n  mlp cluster suspend-after never")]
     SuspendAfter {
         /// Whole minutes (30m, 2h), or never
@@ -281,7 +281,7 @@ pub(crate) enum Cluster {
         #[command(flatten)]
         cluster: OfCluster,
     },
-    /// Say when an inactive cluster is deleted
+    /// Set when an inactive cluster is deleted
     #[command(after_help = "Examples:\n  mlp cluster delete-after 2d\n  mlp cluster delete-after never")]
     DeleteAfter {
         /// Whole minutes (30m, 2h), or never
@@ -301,33 +301,33 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Submit {
-    /// The program: it travels along with the job
+    /// The program file, sent with the job
     pub(crate) program: Option<PathBuf>,
-    /// What the program is given, behind --
+    /// Arguments of the program, after --
     #[arg(last = true)]
     pub(crate) arguments: Vec<String>,
-    /// The job's manifest (- is standard input). Left out: a small job in Python
+    /// The job's manifest (- is standard input). Default: a small Python job
     #[arg(long, short, value_name = "FILE")]
     pub(crate) manifest: Option<PathBuf>,
-    /// The job's name. Left out: that of the manifest, or a new one
+    /// The job's name. Default: that of the manifest, or a generated one
     #[arg(long, short)]
     pub(crate) name: Option<String>,
-    /// A setting of Spark; as often as need be
+    /// A Spark setting; can be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) conf: Vec<(String, String)>,
-    /// Show what it prints until it has ended, and end as it does
+    /// Print the job's output until it ends, and exit with its result
     #[arg(long, short)]
     pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) cluster: OfCluster,
 }
 
-/// What is waited for.
+/// The state to wait for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum WaitUntil {
-    /// It has ended
+    /// The job has ended
     Completed,
-    /// Its program runs, or has run
+    /// The program runs, or has run
     Running,
 }
 
@@ -344,18 +344,18 @@ impl From<WaitUntil> for Until {
 pub(crate) enum Job {
     /// Run a program
     ///
-    /// With --follow the exit code is 0 when the job ends well and 1 when it fails. Ctrl-C ends the command, not the job.
+    /// With --follow, the exit code is 0 if the job completes and 1 if it fails. Ctrl-C ends the command, not the job.
     #[command(
         after_help = "Examples:\n  mlp job submit pi.py --name pi --follow -- 10\n  mlp job submit --manifest job.yaml"
     )]
     Submit(Submit),
-    /// The jobs of a cluster
+    /// List the jobs of a cluster
     #[command(after_help = "Examples:\n  mlp job list")]
     List {
         #[command(flatten)]
         cluster: OfCluster,
     },
-    /// One of them
+    /// Show one
     #[command(after_help = "Examples:\n  mlp job show pi")]
     Show {
         /// Its name
@@ -363,20 +363,20 @@ pub(crate) enum Job {
         #[command(flatten)]
         cluster: OfCluster,
     },
-    /// What a job has printed; also of one that was deleted
+    /// Print the log of a job, also of a deleted one
     #[command(
         after_help = "Examples:\n  mlp job logs pi --tail 20\n  mlp job logs pi -f\n  mlp job logs pi --output pi.log"
     )]
     Logs {
         /// Its name
         name: String,
-        /// Only so many lines at its end
+        /// Only the last lines
         #[arg(long, value_name = "LINES")]
         tail: Option<u64>,
-        /// Go on until the job has ended, through restarts of the platform, too
+        /// Continue until the job has ended, also across restarts of the platform
         #[arg(long, short)]
         follow: bool,
-        /// Into a file; behind what is in it of this log already
+        /// Save to a file; an incomplete copy is continued
         #[arg(long, short, value_name = "FILE", conflicts_with = "tail")]
         output: Option<PathBuf>,
         #[command(flatten)]
@@ -384,18 +384,18 @@ pub(crate) enum Job {
     },
     /// Wait until a job has ended, or runs
     ///
-    /// Exit codes: 0 it has ended well (or runs), 1 it has failed, 5 --timeout is over.
+    /// Exit codes: 0 completed (or running), 1 failed, 5 timeout.
     #[command(after_help = "Examples:\n  mlp job wait pi\n  mlp job wait pi --until running --timeout 600")]
     Wait {
         /// Its name
         name: String,
-        /// For what
+        /// The state to wait for
         #[arg(long, value_enum, default_value_t = WaitUntil::Completed)]
         until: WaitUntil,
         #[command(flatten)]
         cluster: OfCluster,
     },
-    /// Why a job is where it is, and what to do
+    /// Explain the state of a job, with a remedy
     #[command(after_help = "Examples:\n  mlp job explain pi")]
     Explain {
         /// Its name
@@ -403,7 +403,7 @@ pub(crate) enum Job {
         #[command(flatten)]
         cluster: OfCluster,
     },
-    /// The job as the operator has it, in JSON
+    /// Show the job's SparkApplication as JSON
     #[command(after_help = "Examples:\n  mlp job describe pi")]
     Describe {
         /// Its name
@@ -411,15 +411,15 @@ pub(crate) enum Job {
         #[command(flatten)]
         cluster: OfCluster,
     },
-    /// What happened to a job, or on the cluster
+    /// List the events of a job or of the cluster
     #[command(after_help = "Examples:\n  mlp job events\n  mlp job events pi")]
     Events {
-        /// The job's name. Left out: of all
+        /// The job's name. Default: all jobs
         name: Option<String>,
         #[command(flatten)]
         cluster: OfCluster,
     },
-    /// End a job and delete it; its log stays
+    /// End and delete a job; its log is kept
     #[command(after_help = "Examples:\n  mlp job delete pi")]
     Delete {
         /// Its name
@@ -430,7 +430,7 @@ pub(crate) enum Job {
 }
 
 impl Job {
-    /// The cluster, if it is named.
+    /// The cluster, if one is selected.
     pub(crate) fn cluster(&self) -> Option<&str> {
         let (Self::Submit(Submit { cluster, .. })
         | Self::List { cluster }
@@ -447,20 +447,20 @@ impl Job {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Manifest {
-    /// A manifest to begin with: Spark's own example in Python
+    /// Print the default manifest: Spark's example in Python
     #[command(after_help = "Examples:\n  mlp manifest default --name pi")]
     Default {
-        /// The job's name. Left out: a new one
+        /// The job's name. Default: a generated one
         #[arg(long, short)]
         name: Option<String>,
     },
-    /// Whether the operator would take it; every rule that it breaks
+    /// Check a manifest against the operator's rules
     #[command(after_help = "Examples:\n  mlp manifest validate job.yaml")]
     Validate {
         /// The file; - is standard input
         file: PathBuf,
     },
-    /// A manifest as it is read
+    /// Print a manifest as it is parsed
     #[command(after_help = "Examples:\n  mlp manifest show job.yaml")]
     Show {
         /// The file; - is standard input
@@ -468,7 +468,7 @@ pub(crate) enum Manifest {
     },
 }
 
-/// Where an object is.
+/// The place of an object.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Place {
     /// The namespace
@@ -483,21 +483,21 @@ macro_rules! objects {
         $(#[$doc])*
         #[derive(Debug, Subcommand)]
         pub(crate) enum $name {
-            #[doc = concat!("Make ", $one, " of a YAML file")]
+            #[doc = concat!("Create ", $one, " from a YAML file")]
             #[command(after_help = concat!("Examples:\n  mlp ", $noun, " create ", $noun, ".yaml"))]
             Create {
-                /// As kubectl takes it
+                /// A YAML file in the format of kubectl
                 file: PathBuf,
                 #[command(flatten)]
                 place: Place,
             },
-            /// Their names
+            /// List the names
             #[command(after_help = concat!("Examples:\n  mlp ", $noun, " list"))]
             List {
                 #[command(flatten)]
                 place: Place,
             },
-            /// One of them; values of secrets are never shown
+            /// Show one; values of secrets are never shown
             #[command(after_help = concat!("Examples:\n  mlp ", $noun, " show settings"))]
             Show {
                 /// Its name
@@ -516,7 +516,7 @@ macro_rules! objects {
         }
 
         impl $name {
-            /// Where it is.
+            /// Its place.
             pub(crate) fn place(&self) -> &Place {
                 let (Self::Create { place, .. } | Self::List { place } | Self::Show { place, .. } | Self::Delete { place, .. }) = self;
                 place
@@ -534,14 +534,14 @@ objects! {
     Configmap "configmap" "a config map"
 }
 
-/// How an action ended.
+/// The outcome of an action.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Outcome {
-    /// It was done
+    /// Done
     Done,
-    /// It was refused
+    /// Refused
     Refused,
-    /// A registration token was redeemed again
+    /// A second attempt to redeem a registration token
     Replay,
 }
 
@@ -557,25 +557,25 @@ impl From<Outcome> for audit::Outcome {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// The newest rows, the newest first
+    /// List the newest rows, newest first
     #[command(after_help = "Examples:\n  mlp audit list --since 1d\n  mlp audit list --token anna --outcome refused")]
     List {
-        /// What a token did, and what was done to it: its name or id
+        /// Actions of a token and on a token: its name or id
         #[arg(long)]
         token: Option<String>,
-        /// A method's name
+        /// The name of a method
         #[arg(long)]
         action: Option<String>,
-        /// How it ended
+        /// The outcome
         #[arg(long, value_enum)]
         outcome: Option<Outcome>,
-        /// Not before: RFC 3339, or so long ago (1d, 2h)
+        /// The earliest time: RFC 3339, or a duration before now (1d, 2h)
         #[arg(long, value_name = "MOMENT")]
         since: Option<String>,
-        /// Before
+        /// Only rows before this time
         #[arg(long, value_name = "MOMENT")]
         until: Option<String>,
-        /// At most so many rows
+        /// The most rows
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },

@@ -1,4 +1,4 @@
-//! `mlp audit`: who did what.
+//! `mlp audit`: the audit log.
 
 use mlplatform_protocol::{
     Timestamp,

@@ -1,4 +1,4 @@
-//! `mlp cluster`.
+//! `mlp cluster`: Spark clusters.
 
 use mlplatform_client::protocol::clusters::ClusterInfo;
 
@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, command: Cluster) -> Result<(), Failu
         Cluster::Wake { cluster } => {
             let id = context.cluster(cluster.cluster.as_deref()).await?;
             context.client().await?.wake_up_cluster(&id, None).await?;
-            output.say("the cluster is being started")
+            output.say("starting the cluster")
         }
         Cluster::SuspendAfter { after, cluster } => {
             let id = context.cluster(cluster.cluster.as_deref()).await?;

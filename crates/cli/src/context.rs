@@ -1,8 +1,10 @@
-//! What every command has: settings, the client, the output, the cluster.
+//! The context of a command: settings, client, output, cluster.
 
 use std::{sync::Arc, time::Duration};
 
-use mlplatform_client::{Client, Config, Given, config, protocol::clusters::ClusterInfo};
+use mlplatform_client::{
+    Client, Config, Given, config, protocol::clusters::ClusterInfo, settings::REFRESH_TOKEN, sources::Source,
+};
 use tokio::sync::OnceCell;
 
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
     output::Output,
 };
 
-/// Of one call of the command.
+/// The context of one invocation.
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
@@ -23,7 +25,7 @@ impl Context {
         Self { global, output, client: OnceCell::new() }
     }
 
-    /// The settings that were written as options.
+    /// The settings given as options.
     pub(crate) fn given(&self) -> Given {
         Given {
             url: self.global.url.clone(),
@@ -38,17 +40,17 @@ impl Context {
         Ok(Config::resolve(self.given(), |name| std::env::var_os(name))?)
     }
 
-    /// How long a wait may take, if that was said; a time for single calls is none for waits.
-    pub(crate) fn patience(&self) -> Result<Option<Duration>, Failure> {
+    /// The timeout of a wait, if `--timeout` is given. The configured timeout is for single calls only.
+    pub(crate) fn wait_timeout(&self) -> Result<Option<Duration>, Failure> {
         let wrong = |problem| Failure::usage(format!("--timeout: {problem}"));
         self.global.timeout.map(config::timeout).transpose().map_err(wrong)
     }
 
-    /// Where the access token comes from.
-    pub(crate) fn token_from(&self) -> Result<config::From, Failure> {
+    /// The source of the access token.
+    pub(crate) fn token_from(&self) -> Result<Source, Failure> {
         let all = Config::describe(self.given(), |name| std::env::var_os(name))?;
-        let token = all.into_iter().find(|line| line.setting.name == config::REFRESH_TOKEN.name);
-        Ok(token.map_or(config::From::Default, |line| line.from))
+        let token = all.into_iter().find(|line| line.setting.name == REFRESH_TOKEN.name);
+        Ok(token.map_or(Source::Default, |line| line.from))
     }
 
     pub(crate) async fn client(&self) -> Result<&Arc<Client>, Failure> {
@@ -56,14 +58,14 @@ impl Context {
             .get_or_try_init(|| async {
                 let config = self.config()?;
                 if config.plain_http {
-                    self.output.warn("tokens cross the network unencrypted, as allow_http says")?;
+                    self.output.warn("tokens are sent unencrypted, because allow_http is set")?;
                 }
                 Ok(Arc::new(Client::new(&config)?))
             })
             .await
     }
 
-    /// The id of a cluster by its id or its name; of the only one, if none is named.
+    /// The id of a cluster, by id or name; without either, of the only one.
     pub(crate) async fn cluster(&self, named: Option<&str>) -> Result<String, Failure> {
         let all = self.client().await?.get_clusters(None).await?;
         choose(&all, named).map(|cluster| cluster.id.clone())
@@ -74,14 +76,17 @@ fn choose<'a>(all: &'a [ClusterInfo], named: Option<&str>) -> Result<&'a Cluster
     let names = || all.iter().map(|cluster| cluster.name.as_str()).collect::<Vec<_>>().join(", ");
     match (named, all) {
         (Some(named), _) => all.iter().find(|cluster| cluster.id == named || cluster.name == named).ok_or_else(|| {
-            let there =
-                if all.is_empty() { "there is none at all".to_owned() } else { format!("there are {}", names()) };
+            let there = if all.is_empty() {
+                "there are no clusters".to_owned()
+            } else {
+                format!("the clusters are {}", names())
+            };
             Failure::new(Code::NotFound, format!("there is no cluster '{named}': {there}"))
         }),
         (None, [only]) => Ok(only),
         (None, []) => Err(Failure::new(Code::NotFound, "there is no cluster")),
-        (None, _) => Err(Failure::usage(format!("which cluster? There are {}", names()))
-            .hint("name one with --cluster, or once for all in MLP_CLUSTER")),
+        (None, _) => Err(Failure::usage(format!("there are several clusters: {}", names()))
+            .hint("select one with --cluster or MLP_CLUSTER")),
     }
 }
 

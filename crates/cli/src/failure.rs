@@ -1,36 +1,36 @@
-//! How a command ends when it does not end well.
+//! Failures of a command: message, hint, exit code.
 
 use std::io;
 
 use mlplatform_client::{Error, Kind};
 
-/// Exit codes. They are documented: scripts rely on them.
+/// Exit codes. They are documented, and scripts rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// It is done.
-    Well = 0,
-    /// It is not; also a job that was waited for and failed.
+    /// Success.
+    Success = 0,
+    /// Failure, also of a job that was waited for.
     Failed = 1,
-    /// The command or a setting cannot be meant.
+    /// Wrong usage, or an invalid setting.
     Usage = 2,
     /// The platform refused the token, or its role.
     Refused = 3,
-    /// There is no such thing.
+    /// Not found.
     NotFound = 4,
-    /// The time was over.
+    /// Timeout.
     Timeout = 5,
     /// Ctrl-C.
     Interrupted = 130,
-    /// Whoever read the output has gone.
+    /// The reader closed the output (SIGPIPE).
     Pipe = 141,
 }
 
-/// What is told, and the code.
+/// The message and the exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: Code,
-    /// Empty: there is nothing to say, or nobody to say it to.
+    /// Empty: nothing is printed.
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
 }
@@ -71,11 +71,11 @@ impl From<Error> for Failure {
             Kind::Foreign { .. } | Kind::Connection | Kind::Closed | Kind::Internal => Code::Failed,
         };
         let hint = match error.kind() {
-            Kind::TokenMissing => Some("mlp auth login asks for one and keeps it".to_owned()),
+            Kind::TokenMissing => Some("mlp auth login asks for one and stores it".to_owned()),
             _ => error.hint().map(str::to_owned),
         };
         let message = match error.kind() {
-            // Without the reference's form around it.
+            // Only the error text, without the reference's form.
             Kind::Refused(body) => body.field().map_or_else(|| error.to_string(), str::to_owned),
             _ => error.to_string(),
         };

@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
             output.one(&job, &fields)
         }
         Job::Logs { name, tail, follow, output: None, .. } => {
-            let stream = LogStream::new(Arc::clone(client), &id, &name, tail, follow, context.patience()?)?;
+            let stream = LogStream::new(Arc::clone(client), &id, &name, tail, follow, context.wait_timeout()?)?;
             show(context, &name, stream).await
         }
         Job::Logs { name, follow, output: Some(path), .. } => {
@@ -60,9 +60,11 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
             let mut options = OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
             let client = Arc::clone(client);
-            let size =
-                client.save_spark_job_logs(&id, &name, file, follow, context.patience()?).await?.map_err(failed)?;
-            output.say(&format!("'{}' has {size} bytes", path.display()))
+            let size = client
+                .save_spark_job_logs(&id, &name, file, follow, context.wait_timeout()?, |_| ())
+                .await?
+                .map_err(failed)?;
+            output.say(&format!("saved to '{}': {size} bytes", path.display()))
         }
         Job::Wait { name, until, .. } => {
             let info = wait(context, client, &id, &name, until.into()).await?;
@@ -95,7 +97,7 @@ pub(crate) async fn run(context: &Context, command: Job) -> Result<(), Failure> 
         }
         Job::Delete { name, .. } => {
             client.spark_delete_job(&id, &name, None).await?;
-            output.say(&format!("the job '{name}' is deleted; its log stays"))
+            output.say(&format!("deleted the job '{name}'; its log is kept"))
         }
     }
 }
@@ -110,25 +112,25 @@ async fn submit(context: &Context, submit: Submit) -> Result<(), Failure> {
     let id = context.cluster(submit.cluster.cluster.as_deref()).await?;
     let client = context.client().await?;
     let json = manifest::to_json(&manifest);
-    let job = client.spark_submit_job(&id, json, submit.program.as_deref(), None).await?;
-    context.output.say(&format!("the job '{}' is submitted: {}", job.job_name, job.ui_url))?;
+    let job = client.spark_submit_job(&id, json, submit.program.as_deref(), None, None).await?;
+    context.output.say(&format!("submitted the job '{}': {}", job.job_name, job.ui_url))?;
     if submit.follow {
-        let stream = LogStream::new(Arc::clone(client), &id, &job.job_name, None, true, context.patience()?)?;
+        let stream = LogStream::new(Arc::clone(client), &id, &job.job_name, None, true, context.wait_timeout()?)?;
         show(context, &job.job_name, stream).await?;
         return wait(context, client, &id, &job.job_name, Until::Completed).await.map(drop);
     }
     if context.output.is_json() { context.output.json(&job) } else { context.output.value("job_name", &job.job_name) }
 }
 
-/// What a job prints, unchanged.
+/// Prints the output of a job unchanged.
 async fn show(context: &Context, name: &str, mut stream: LogStream) -> Result<(), Failure> {
     loop {
         match stream.next().await {
             Ok(Some(bytes)) => context.output.bytes(&bytes)?,
             Ok(None) => return Ok(()),
-            // Its own time, not that of an answer.
+            // The timeout of the follow itself, not of a request.
             Err(error) if matches!(error.kind(), Kind::Timeout) && context.global.timeout.is_some() => {
-                let text = format!("the time is over (--timeout), and the job '{name}' goes on");
+                let text = format!("timed out (--timeout); the job '{name}' continues");
                 return Err(
                     Failure::new(Code::Timeout, text).hint(format!("mlp job logs {name} -f, or mlp job wait {name}"))
                 );
@@ -138,7 +140,7 @@ async fn show(context: &Context, name: &str, mut stream: LogStream) -> Result<()
     }
 }
 
-/// Says each change; gives the job as it was to be.
+/// Waits for a job and prints each change.
 async fn wait(
     context: &Context,
     client: &Arc<Client>,
@@ -147,9 +149,9 @@ async fn wait(
     until: Until,
 ) -> Result<JobInfo, Failure> {
     let output = context.output;
-    // Nobody is left to whom it could be told that this cannot be written.
+    // An error here cannot be reported: the output is closed.
     let told = |info: &JobInfo| drop(output.say(&format!("{}: {}", info.job_name, info.status.name())));
-    let waited = Arc::clone(client).wait_for_spark_job(cluster, name, until, context.patience()?, told).await?;
+    let waited = Arc::clone(client).wait_for_spark_job(cluster, name, until, context.wait_timeout()?, told).await?;
     match waited {
         Waited::Reached(info) => Ok(info),
         Waited::Failed(failure) => Err(failed(&failure)),
@@ -168,7 +170,7 @@ fn failed(failure: &waits::Failure) -> Failure {
     Failure::failed(text.join("\n")).hint(told.remedy.clone())
 }
 
-/// What the command line says, over what the manifest has.
+/// Applies the command line to the manifest.
 fn fill(manifest: &mut Manifest, submit: &Submit) -> Result<(), Failure> {
     let wrong = |error: ManifestError| Failure::usage(error.to_string());
     if let Some(name) = &submit.name {
@@ -189,7 +191,7 @@ fn fill(manifest: &mut Manifest, submit: &Submit) -> Result<(), Failure> {
     }
     let default = submit.manifest.is_none() && submit.program.as_deref().is_none_or(|path| path == Path::new(""));
     if default {
-        return Err(Failure::usage("what is to be run? Name a program, or a manifest with --manifest"));
+        return Err(Failure::usage("nothing to run: give a program, or a manifest with --manifest"));
     }
     Ok(())
 }

@@ -1,8 +1,7 @@
-//! `mlp`: the platform from a terminal, a pipe or a CI job.
+//! `mlp`: the command-line interface.
 //!
-//! [`args`] says what can be written, one file for each resource does it with the [`Client`](mlplatform_client::Client)
-//! that Python uses, [`output`] shows it: tables for people, `--json` for programs. How it ended is the exit code
-//! ([`Code`]).
+//! [`args`] defines the arguments, one file for each resource calls the same [`Client`](mlplatform_client::Client) as Python,
+//! [`output`] prints tables or, with `--json`, JSON. [`Code`] lists the exit codes.
 
 mod args;
 mod audit;
@@ -30,7 +29,7 @@ use crate::{
     output::Output,
 };
 
-/// Does what the arguments say, the program's name first; gives the exit code. Ctrl-C ends the process.
+/// Runs a command; the first argument is the program's name. Returns the exit code. Ctrl-C ends the process.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -38,9 +37,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let args = match parsed {
         Ok(args) => args,
         Err(problem) => {
-            // To standard output and well, if it was asked for: --help, --version.
+            // --help and --version go to standard output and are a success.
             let _ = problem.print();
-            return if problem.use_stderr() { Code::Usage as u8 } else { Code::Well as u8 };
+            return if problem.use_stderr() { Code::Usage as u8 } else { Code::Success as u8 };
         }
     };
     let output = Output::new(args.global.json, args.global.quiet);
@@ -52,24 +51,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
         command => in_runtime(Context::new(args.global, output), command),
     };
-    let Err(failure) = done else { return Code::Well as u8 };
+    let Err(failure) = done else { return Code::Success as u8 };
     output.failed(&failure);
     failure.code as u8
 }
 
-/// Everything that can be written: for help, completion and the reference of the command.
+/// The definition of all arguments, for help, completion and the reference.
 #[must_use]
 pub fn command() -> clap::Command {
     Args::command()
 }
 
 fn in_runtime(context: Context, command: Command) -> Result<(), Failure> {
-    // One thread: a command asks one thing after the other.
+    // One thread is enough: requests are sequential.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::failed(format!("the command cannot begin: {error}")))?;
+    let runtime = runtime.map_err(|error| Failure::failed(format!("the command cannot start: {error}")))?;
     runtime.block_on(async {
         tokio::select! {
-            // First, so that Ctrl-C is heard before anything is sent.
+            // First, so that Ctrl-C is handled before a request is sent.
             biased;
             () = prompt::interrupted() => Err(Failure::interrupted()),
             done = run_command(&context, command) => done,
@@ -88,12 +87,12 @@ async fn run_command(context: &Context, command: Command) -> Result<(), Failure>
         Command::Secret { command } => object::secret(context, command).await,
         Command::Configmap { command } => object::configmap(context, command).await,
         Command::Audit { command } => audit::run(context, command).await,
-        // Done before there is a runtime.
+        // Handled before the runtime is created.
         Command::Serve { .. } | Command::Completion { .. } => Ok(()),
     }
 }
 
-/// Hands over to `mlplatform-server serve`: the one that was installed with this command, else one on the path.
+/// Runs `mlplatform-server serve`: the program installed next to this one, or one on the path.
 fn serve(program: Option<&Path>, arguments: &[OsString]) -> Result<(), Failure> {
     const PROGRAM: &str = "mlplatform-server";
     let beside = program.and_then(|program| program.canonicalize().ok()).map(|program| program.with_file_name(PROGRAM));

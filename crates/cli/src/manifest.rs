@@ -1,4 +1,4 @@
-//! `mlp manifest`: reading and checking, without a platform.
+//! `mlp manifest`: reads and validates manifests, without a platform.
 
 use std::{
     fs::File,
@@ -28,12 +28,12 @@ pub(crate) fn run(context: &Context, command: args::Manifest) -> Result<(), Fail
         }
         args::Manifest::Validate { file } => {
             check(&read(&file)?, context)?;
-            output.say("the operator takes it")
+            output.say("the manifest is valid")
         }
     }
 }
 
-/// Spark's own example.
+/// The default manifest.
 pub(crate) fn default_for(name: Option<String>) -> Result<Manifest, Failure> {
     let name = match name {
         Some(name) => name,
@@ -42,7 +42,7 @@ pub(crate) fn default_for(name: Option<String>) -> Result<Manifest, Failure> {
     Ok(Manifest::default_for(&name))
 }
 
-/// From a file; `-`: from standard input.
+/// Reads a file; `-` is standard input.
 pub(crate) fn read(path: &Path) -> Result<Manifest, Failure> {
     let mut bytes = Vec::new();
     let most = MAX_BYTES as u64 + 1;
@@ -60,14 +60,14 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, Failure> {
     Manifest::read_bytes(&bytes).map_err(|error| Failure::usage(format!("'{shown}': {error}")))
 }
 
-/// That the operator would take it; what it would take, but not as it was meant, is told.
+/// Validates a manifest; warns about fields that are probably misspelled.
 pub(crate) fn check(manifest: &Manifest, context: &Context) -> Result<(), Failure> {
     let (harmless, bad): (Vec<_>, Vec<_>) = manifest.validate().into_iter().partition(|problem| problem.is_harmless);
     for problem in harmless {
         context.output.warn(&problem.to_string())?;
     }
-    for slip in manifest.likely_slips() {
-        let nearest = slip.nearest.map(|nearest| format!("; is '{nearest}' meant?")).unwrap_or_default();
+    for slip in manifest.likely_typos() {
+        let nearest = slip.nearest.map(|nearest| format!("; did you mean '{nearest}'?")).unwrap_or_default();
         context.output.warn(&format!("{}: the operator does not know this field{nearest}", slip.path))?;
     }
     if bad.is_empty() {
@@ -77,7 +77,7 @@ pub(crate) fn check(manifest: &Manifest, context: &Context) -> Result<(), Failur
     Err(Failure::failed(format!("the operator would refuse the manifest:\n{}", all.join("\n"))))
 }
 
-/// As it travels.
+/// The manifest as JSON, for a request.
 pub(crate) fn to_json(manifest: &Manifest) -> serde_json::Value {
     let root = manifest.root().iter();
     serde_json::Value::Object(root.map(|entry| (entry.key.as_str().to_owned(), entry.value.to_json())).collect())

@@ -1,4 +1,4 @@
-//! `mlp secret` and `mlp configmap`: what jobs are given.
+//! `mlp secret` and `mlp configmap`.
 
 use mlplatform_client::objects::configmap_yaml;
 
@@ -15,7 +15,7 @@ pub(crate) async fn secret(context: &Context, command: Secret) -> Result<(), Fai
     match command {
         Secret::Create { file, place } => {
             let info = client.create_secret_from_yaml(&id, file, place.namespace, None).await?;
-            output.say(&format!("the secret '{}' is made", info.name))
+            output.say(&format!("created the secret '{}'", info.name))
         }
         Secret::List { place } => {
             let names = client.list_secrets(&id, &place.namespace, None).await?;
@@ -30,7 +30,7 @@ pub(crate) async fn secret(context: &Context, command: Secret) -> Result<(), Fai
         }
         Secret::Delete { name, place } => {
             client.delete_secret(&id, &name, place.namespace, None).await?;
-            output.say(&format!("the secret '{name}' is deleted"))
+            output.say(&format!("deleted the secret '{name}'"))
         }
     }
 }
@@ -42,7 +42,7 @@ pub(crate) async fn configmap(context: &Context, command: Configmap) -> Result<(
     match command {
         Configmap::Create { file, place } => {
             let info = client.create_configmap_from_yaml(&id, file, place.namespace, None).await?;
-            output.say(&format!("the config map '{}' is made", info.name))
+            output.say(&format!("created the config map '{}'", info.name))
         }
         Configmap::List { place } => {
             let names = client.list_configmaps(&id, &place.namespace, None).await?;
@@ -54,7 +54,7 @@ pub(crate) async fn configmap(context: &Context, command: Configmap) -> Result<(
         }
         Configmap::Delete { name, place } => {
             client.delete_configmap(&id, &name, place.namespace, None).await?;
-            output.say(&format!("the config map '{name}' is deleted"))
+            output.say(&format!("deleted the config map '{name}'"))
         }
     }
 }

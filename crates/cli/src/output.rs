@@ -1,7 +1,7 @@
-//! What a command shows: tables and sentences for people, JSON for programs.
+//! Output of commands: tables and messages, or JSON.
 //!
-//! Values go to standard output, everything else to standard error, so that `token=$(mlp token create …)` holds the value
-//! and nothing else. What a job or a colleague chose is shown without control characters: a name must not move the cursor.
+//! Values go to standard output, messages to standard error, so that `token=$(mlp token create …)` contains only the value.
+//! Control characters in names and messages are replaced, because they could move the cursor.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 
-/// Where everything is shown.
+/// The output of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     json: bool,
@@ -25,12 +25,12 @@ impl Output {
         Self { json, quiet }
     }
 
-    /// Without colours where nobody sees them.
+    /// Without colours if it is not a terminal.
     pub(crate) fn stdout(self) -> AutoStream<io::Stdout> {
         anstream::stdout()
     }
 
-    /// A list: a line for each, or a JSON array in the wire's words.
+    /// A list: one line for each item, or a JSON array with the API's field names.
     pub(crate) fn list<T: Serialize>(
         self,
         columns: &[&str],
@@ -41,7 +41,7 @@ impl Output {
             return self.json(&items);
         }
         if items.is_empty() {
-            return self.say("there are none");
+            return self.say("the list is empty");
         }
         let mut table = Table::new();
         table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -59,7 +59,7 @@ impl Output {
         Ok(())
     }
 
-    /// One thing: a line for each of its fields, or a JSON object.
+    /// An object: one line for each field, or a JSON object.
     pub(crate) fn one<T: Serialize>(self, item: &T, fields: &[(&str, String)]) -> Result<(), Failure> {
         if self.json {
             return self.json(item);
@@ -72,7 +72,7 @@ impl Output {
         Ok(())
     }
 
-    /// A value that is wanted whole and alone; in JSON under its name.
+    /// A single value; in JSON with its name.
     pub(crate) fn value(self, name: &str, value: &str) -> Result<(), Failure> {
         if self.json {
             return self.json(&json!({ name: value }));
@@ -80,7 +80,7 @@ impl Output {
         Ok(writeln!(self.stdout(), "{value}")?)
     }
 
-    /// A text of several lines, as it is.
+    /// A text of several lines.
     pub(crate) fn text(self, name: &str, text: &str) -> Result<(), Failure> {
         if self.json {
             return self.json(&json!({ name: text }));
@@ -88,7 +88,7 @@ impl Output {
         Ok(self.stdout().write_all(text.as_bytes())?)
     }
 
-    /// The bytes that a program has printed, unchanged.
+    /// The output of a program, unchanged.
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         Ok(out.write_all(bytes).and_then(|()| out.flush())?)
@@ -103,7 +103,7 @@ impl Output {
         self.json
     }
 
-    /// What was done, for whoever watches.
+    /// A message about what was done.
     pub(crate) fn say(self, text: &str) -> Result<(), Failure> {
         if !self.quiet {
             writeln!(anstream::stderr(), "{}", plain(text))?;
@@ -111,18 +111,18 @@ impl Output {
         Ok(())
     }
 
-    /// What should not be missed.
+    /// A warning.
     pub(crate) fn warn(self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(anstream::stderr(), "warning: {}", plain(text))?)
     }
 
-    /// Why the command ends.
+    /// The error that ends the command.
     pub(crate) fn failed(self, failure: &Failure) {
         if failure.message.is_empty() {
             return;
         }
         let mut out = anstream::stderr();
-        // Nobody is left to whom it could be told that this failed.
+        // An error here cannot be reported: the output is closed.
         if self.json {
             let error =
                 json!({"error": {"message": failure.message, "hint": failure.hint, "code": failure.code as u8}});
@@ -136,7 +136,7 @@ impl Output {
     }
 }
 
-/// Without control characters.
+/// Replaces control characters.
 fn plain(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_debug().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
@@ -146,17 +146,17 @@ fn lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
-/// A moment, in UTC, to the second.
+/// A time in UTC, to the second.
 pub(crate) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
-/// The same, or a word for none.
+/// The same, or a word if there is none.
 pub(crate) fn moment_or(at: Option<Timestamp>, none: &str) -> String {
     at.map_or_else(|| none.to_owned(), moment)
 }
 
-/// A value of the wire that is a word.
+/// The API's name of an enumeration value.
 pub(crate) fn word<T: Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(text)) => text,

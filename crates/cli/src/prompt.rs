@@ -1,4 +1,4 @@
-//! Asking for a token: at a terminal without showing it, else from standard input. Never in an argument, which others see.
+//! The prompt for a token: hidden in a terminal, otherwise from standard input. Never an argument, which other users can see.
 
 use std::io::{self, BufRead, IsTerminal};
 
@@ -6,10 +6,10 @@ use mlplatform_protocol::Secret;
 
 use crate::failure::{Code, Failure};
 
-/// What is read of standard input, at most: a token has 43 bytes.
+/// The most bytes read from standard input; a token has 43.
 const LONGEST: u64 = 8192;
 
-/// A token.
+/// Reads a token.
 pub(crate) fn token(question: &str) -> Result<Secret, Failure> {
     let read = if io::stdin().is_terminal() {
         rpassword::prompt_password(question)
@@ -24,7 +24,7 @@ pub(crate) fn token(question: &str) -> Result<Secret, Failure> {
     Ok(Secret::from_pasted(&line))
 }
 
-/// Until Ctrl-C; while a prompt is open, that hears it.
+/// Returns on Ctrl-C. An open prompt handles it itself.
 pub(crate) async fn interrupted() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;

@@ -14,7 +14,7 @@ pub(crate) async fn run(context: &Context, command: Register) -> Result<(), Fail
         Register::Create { name, access_ttl, refresh_ttl, token_type } => {
             let client = context.client().await?;
             let token = client.create_register_token(&name, access_ttl, refresh_ttl, token_type.into(), None).await?;
-            output.say(&format!("a registration token for '{name}', good once within {access_ttl}:"))?;
+            output.say(&format!("a registration token for '{name}', to be redeemed once within {access_ttl}:"))?;
             output.value("register_token", token.expose())
         }
         Register::Redeem => {
@@ -23,7 +23,7 @@ pub(crate) async fn run(context: &Context, command: Register) -> Result<(), Fail
             let pasted = tokio::task::spawn_blocking(move || prompt::token(question)).await;
             let pasted = pasted.map_err(|error| Failure::failed(error.to_string()))??;
             let token = client.create_refresh_token(pasted, None).await?;
-            output.say("the access token, which is shown this once (mlp auth login would keep it):")?;
+            output.say("the access token, shown only once (mlp auth login would store it):")?;
             output.value("refresh_token", token.expose())
         }
         Register::List => {
@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, command: Register) -> Result<(), Fail
         }
         Register::Withdraw { id } => {
             context.client().await?.delete_register_token(&id, None).await?;
-            output.say(&format!("the registration token {id} is withdrawn"))
+            output.say(&format!("withdrew the registration token {id}"))
         }
     }
 }

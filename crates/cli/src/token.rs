@@ -1,8 +1,8 @@
 //! `mlp token`: access tokens.
 
 use mlplatform_client::{
-    config::From,
     profile::{Profile, Profiles},
+    sources::Source,
 };
 use mlplatform_protocol::{Secret, TokenInfo};
 
@@ -13,7 +13,7 @@ use crate::{
     output::{moment, moment_or, word},
 };
 
-/// How long a registration token may wait that is redeemed at once.
+/// The lifetime of a registration token that is redeemed at once.
 const AT_ONCE: &str = "5m";
 
 pub(crate) async fn run(context: &Context, command: Token) -> Result<(), Failure> {
@@ -24,7 +24,7 @@ pub(crate) async fn run(context: &Context, command: Token) -> Result<(), Failure
             let at_once = AT_ONCE.parse().map_err(|_| Failure::failed("the lifetime of a registration token"))?;
             let register = client.create_register_token(&name, at_once, refresh_ttl, token_type.into(), None).await?;
             let token = client.create_refresh_token(register, None).await?;
-            output.say(&format!("the access token '{name}', which is shown this once:"))?;
+            output.say(&format!("the access token '{name}', shown only once:"))?;
             output.value("refresh_token", token.expose())
         }
         Token::List => {
@@ -46,14 +46,14 @@ pub(crate) async fn run(context: &Context, command: Token) -> Result<(), Failure
             let info = found.ok_or_else(|| {
                 Failure::new(
                     Code::NotFound,
-                    format!("there is no living access token '{name}': mlp token list lists them"),
+                    format!("there is no valid access token '{name}': mlp token list shows all"),
                 )
             })?;
             output.one(&info, &fields(&info))
         }
         Token::Delete { name } => {
             context.client().await?.delete_token(&name, None).await?;
-            output.say(&format!("the access token '{name}' is deleted"))
+            output.say(&format!("deleted the access token '{name}'"))
         }
         Token::Rotate { name, overlap } => {
             let client = context.client().await?;
@@ -62,20 +62,20 @@ pub(crate) async fn run(context: &Context, command: Token) -> Result<(), Failure
             if let Some((profiles, profile)) = own {
                 keep(context, &profiles, profile, &token)?;
             }
-            output.say(&format!("the new value of the access token '{name}', which is shown this once:"))?;
+            output.say(&format!("the new value of the access token '{name}', shown only once:"))?;
             output.value("refresh_token", token.expose())
         }
     }
 }
 
-/// The profile whose token is the one that is rotated: its file will hold a value that has ended.
+/// The profile with the rotated token, whose file needs the new value.
 async fn own_profile(context: &Context, name: &str) -> Result<Option<(Profiles, String)>, Failure> {
-    let From::Profile(profile) = context.token_from()? else { return Ok(None) };
+    let Source::Profile(profile) = context.token_from()? else { return Ok(None) };
     if context.client().await?.who_am_i(None).await?.name != name {
         return Ok(None);
     }
     let Some(profiles) = Profiles::of(|name| std::env::var_os(name)) else { return Ok(None) };
-    // Told now, and not when the old value has ended.
+    // Warn now, not when the old value has expired.
     profiles.check_writable(&profile)?;
     Ok(Some((profiles, profile)))
 }
@@ -88,7 +88,7 @@ fn keep(context: &Context, profiles: &Profiles, name: String, token: &Secret) ->
     }
 }
 
-/// What is shown of a token.
+/// The columns of a token.
 pub(crate) fn fields(info: &TokenInfo) -> Vec<(&'static str, String)> {
     let mut used = moment_or(info.last_used_at, "never");
     if let Some(address) = &info.last_used_address {

@@ -1,4 +1,4 @@
-//! Who did what.
+//! The audit log.
 
 use std::time::Duration;
 
@@ -8,11 +8,14 @@ use mlplatform_protocol::{
     routes::GetAudit,
 };
 
-use crate::{Client, Error, client::Followed};
+use crate::{
+    client::{Client, PagesRead},
+    error::Error,
+};
 
 impl Client {
-    /// The newest rows that the filters let through, at most `limit` of them (`None`: all), newest first, page after
-    /// page; `timeout` holds for all of them together. The request's own page is not looked at.
+    /// The rows that match the filters, newest first, at most `limit` of them (`None`: all); `timeout` is for all pages
+    /// together. The page of the request is ignored.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -25,13 +28,13 @@ impl Client {
         let wanted = limit.unwrap_or(usize::MAX);
         let deadline = self.deadline(timeout);
         let mut all = Vec::new();
-        let mut followed = Followed::default();
+        let mut pages_read = PagesRead::default();
         request.cursor = None;
         while all.len() < wanted {
             let left = wanted.saturating_sub(all.len());
             request.limit = Some(u32::try_from(left).unwrap_or(MAX_LIMIT).min(MAX_LIMIT));
             let page = self.sized::<GetAudit>(&request, deadline).await?;
-            request.cursor = self.follow(&mut followed, &mut all, page)?;
+            request.cursor = self.follow(&mut pages_read, &mut all, page)?;
             if request.cursor.is_none() {
                 break;
             }

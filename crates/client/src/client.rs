@@ -1,4 +1,4 @@
-//! [`Client`]: what the verbs are called on.
+//! [`Client`]: connections and session of one platform; each resource's file adds its methods.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -8,33 +8,29 @@ use tokio::sync::watch;
 
 use crate::{
     config::Config,
+    deadline::Deadline,
     error::Error,
     expiry::Expiry,
     session::Sessions,
-    transport::{Attempts, Deadline, Head, Streamed, Transport},
-    waits::Watches,
+    transport::{Attempts, Head, Received, Streamed, Transport},
+    upload::OnSent,
+    watch::Watches,
 };
 
-/// The most items of one list that are held, page after page …
+/// The most items of one list that are held in memory, all pages together.
 const MOST_ITEMS: usize = 1_000_000;
-/// … and the most bytes of JSON that they came in: what a page holds beside its items counts, too.
+/// The most bytes of JSON of one list, all pages together.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
 
-/// The longest cursor that is sent back: it stands in the address of the next page.
+/// The longest cursor that is accepted: it is part of the next request's address.
 const LONGEST_CURSOR: usize = 4096;
 
-/// What came of one list so far.
+/// The pages of one list so far, to enforce the limits.
 #[derive(Debug, Default)]
-pub(crate) struct Followed {
+pub(crate) struct PagesRead {
     cursors: HashSet<String>,
     items: usize,
     bytes: usize,
-}
-
-/// An answer, and the number of bytes that it came in.
-pub(crate) struct Sized<T> {
-    pub(crate) answer: T,
-    pub(crate) bytes: usize,
 }
 
 /// Connections and a session for one platform and one access token.
@@ -47,7 +43,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reads the authorities and makes the connection pool; nothing is sent.
+    /// Reads the certificate authorities and creates the connection pool; sends nothing.
     ///
     /// # Errors
     /// [`crate::Kind::Configuration`] when the authorities cannot be read.
@@ -63,24 +59,23 @@ impl Client {
         })
     }
 
-    /// Ends every call that is under way with [`crate::Kind::Closed`], and refuses new ones.
+    /// Ends all pending calls with [`crate::Kind::Closed`], and refuses new ones.
     pub fn stop(&self) {
         self.stopped.send_replace(true);
     }
 
-    /// The end of the access token, if it is near: what the user should be told, once.
+    /// The expiry of the access token, if it is near: the caller warns the user once.
     #[must_use]
     pub fn expiry(&self) -> Option<Expiry> {
         self.sessions.as_ref()?.expiry()
     }
 
-    /// When a call that begins now has to end: after `timeout`, or after the configured time.
+    /// The deadline of a call that begins now: `timeout`, or the configured one.
     pub(crate) fn deadline(&self, timeout: Option<Duration>) -> Deadline {
         Deadline::after(timeout.unwrap_or(self.timeout))
     }
 
-    /// All items of a list, page after page; the deadline holds for all of them together. `request` says what is asked
-    /// besides the page.
+    /// All items of a list, page after page, within one deadline. `request` makes the request for a page.
     pub(crate) async fn call_pages<E, T>(
         &self,
         request: impl Fn(PageRequest) -> E::Request,
@@ -91,38 +86,37 @@ impl Client {
     {
         let mut all = Vec::new();
         let mut page = PageRequest { limit: Some(MAX_LIMIT), cursor: None };
-        let mut followed = Followed::default();
+        let mut pages_read = PagesRead::default();
         loop {
             let answer = self.sized::<E>(&request(page.clone()), deadline).await?;
-            page.cursor = self.follow(&mut followed, &mut all, answer)?;
+            page.cursor = self.follow(&mut pages_read, &mut all, answer)?;
             if page.cursor.is_none() {
                 return Ok(all);
             }
         }
     }
 
-    /// Adds a page to the list; gives the cursor of the next one, if there is one. One that was followed before would turn
-    /// in a circle for ever, and what came so far is no list that anybody should rely on.
+    /// Adds a page to the list and returns the cursor of the next one. A repeated cursor is an error: it would loop forever.
     pub(crate) fn follow<T>(
         &self,
-        followed: &mut Followed,
+        pages_read: &mut PagesRead,
         all: &mut Vec<T>,
-        Sized { answer: page, bytes }: Sized<Page<T>>,
+        Received { answer: page, bytes }: Received<Page<T>>,
     ) -> Result<Option<String>, Error> {
-        followed.items = followed.items.saturating_add(page.items.len());
-        followed.bytes = followed.bytes.saturating_add(bytes);
-        if followed.items > MOST_ITEMS || followed.bytes > MOST_BYTES {
+        pages_read.items = pages_read.items.saturating_add(page.items.len());
+        pages_read.bytes = pages_read.bytes.saturating_add(bytes);
+        if pages_read.items > MOST_ITEMS || pages_read.bytes > MOST_BYTES {
             return Err(Error::too_many_items(MOST_ITEMS, MOST_BYTES));
         }
         all.extend(page.items);
         match page.next_cursor {
-            Some(cursor) if cursor.len() > LONGEST_CURSOR => Err(self.transport.no_cursor(cursor.len())),
-            Some(cursor) if !followed.cursors.insert(cursor.clone()) => Err(self.transport.circling()),
+            Some(cursor) if cursor.len() > LONGEST_CURSOR => Err(self.transport.cursor_too_long(cursor.len())),
+            Some(cursor) if !pages_read.cursors.insert(cursor.clone()) => Err(self.transport.repeated_cursor()),
             next => Ok(next),
         }
     }
 
-    /// One call, from the session to the answer.
+    /// One call: session, request, answer.
     pub(crate) async fn call<E: Endpoint>(
         &self,
         request: &E::Request,
@@ -131,16 +125,26 @@ impl Client {
         Ok(self.sized::<E>(request, deadline).await?.answer)
     }
 
-    /// The same, for whoever adds answers up.
+    /// The same, with the size of the answer.
     pub(crate) async fn sized<E: Endpoint>(
         &self,
         request: &E::Request,
         deadline: Deadline,
-    ) -> Result<Sized<E::Response>, Error> {
-        self.unless_stopped(self.authorized::<E>(request, deadline)).await
+    ) -> Result<Received<E::Response>, Error> {
+        self.unless_stopped(self.authorized::<E>(request, deadline, None)).await
     }
 
-    /// One call whose answer is a stream; see [`Transport::stream`].
+    /// The same for a large request; `on_sent` is called while its body is sent.
+    pub(crate) async fn upload<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        deadline: Deadline,
+        on_sent: Option<OnSent>,
+    ) -> Result<E::Response, Error> {
+        Ok(self.unless_stopped(self.authorized::<E>(request, deadline, on_sent)).await?.answer)
+    }
+
+    /// One call with a streamed answer; see [`Transport::stream`].
     pub(crate) async fn stream<E: Endpoint>(
         &self,
         request: impl Fn(Option<u64>) -> E::Request,
@@ -150,7 +154,7 @@ impl Client {
         self.unless_stopped(self.authorized_stream::<E>(request, deadline, into)).await
     }
 
-    /// Begins an answer that is a stream; see [`Transport::open`].
+    /// Begins a streamed answer; see [`Transport::open`].
     pub(crate) async fn open<E: Endpoint>(
         &self,
         request: &E::Request,
@@ -171,12 +175,12 @@ impl Client {
         }
     }
 
-    /// A stream that broke.
+    /// The error of a broken stream.
     pub(crate) fn lost(&self, problem: reqwest::Error) -> Error {
         self.transport.lost(problem)
     }
 
-    /// What it does, unless `stop()` or `close()` ends it.
+    /// Runs `work` until it is done, or `stop()` or `close()` is called.
     pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut stopped = self.stopped.subscribe();
         tokio::select! {
@@ -210,8 +214,10 @@ impl Client {
         &self,
         request: &E::Request,
         deadline: Deadline,
-    ) -> Result<Sized<E::Response>, Error> {
+        on_sent: Option<OnSent>,
+    ) -> Result<Received<E::Response>, Error> {
         let mut attempts = Attempts::of(&E::ROUTE)?;
+        attempts.on_sent = on_sent;
         if E::ROUTE.access == Access::Public {
             return self.transport.call::<E>(request, None, &mut attempts, deadline).await;
         }

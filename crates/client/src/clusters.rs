@@ -1,4 +1,4 @@
-//! The calls about clusters. Each is one route.
+//! Methods for clusters. Each calls one route.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use mlplatform_protocol::{
     token::{self, Shape},
 };
 
-use crate::{Client, Error};
+use crate::{client::Client, error::Error};
 
 impl Client {
-    /// All clusters; `timeout` holds for all pages together.
+    /// All clusters; `timeout` is for all pages together.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -31,7 +31,7 @@ impl Client {
         self.call::<GetClusterInfo>(&one(cluster_id)?, self.deadline(timeout)).await
     }
 
-    /// Makes a cluster; it runs a little later.
+    /// Creates a cluster; it runs a little later.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -51,7 +51,7 @@ impl Client {
         self.call::<DeleteCluster>(&one(cluster_id)?, self.deadline(timeout)).await
     }
 
-    /// Says after how many minutes without a job a cluster is deleted.
+    /// Sets after how many minutes without a job a cluster is deleted.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -64,7 +64,7 @@ impl Client {
         self.call::<SetClusterDeleteTime>(&timed(cluster_id, minutes)?, self.deadline(timeout)).await
     }
 
-    /// An inactive cluster is not deleted any more.
+    /// Turns the automatic deletion off.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -76,7 +76,7 @@ impl Client {
         self.call::<RemoveClusterDeleteTime>(&one(cluster_id)?, self.deadline(timeout)).await
     }
 
-    /// Says after how many minutes without a job a cluster is suspended.
+    /// Sets after how many minutes without a job a cluster is suspended.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -89,7 +89,7 @@ impl Client {
         self.call::<SetClusterSuspendTime>(&timed(cluster_id, minutes)?, self.deadline(timeout)).await
     }
 
-    /// An inactive cluster is not suspended any more.
+    /// Turns the automatic suspension off.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -110,16 +110,16 @@ impl Client {
     }
 }
 
-/// An id goes into the path, where nothing and dots would mean another route.
+/// Checks an id. In a path, an empty segment or dots would select another route.
 pub(crate) fn cluster_id(text: &str) -> Result<String, Error> {
     match text.trim() {
         "" | "." | ".." => {
             let shown = text.escape_debug();
-            Err(Error::argument("cluster_id", format!("'{shown}' is not an id: take one from get_clusters()")))
+            Err(Error::argument("cluster_id", format!("'{shown}' is not a cluster id: get_clusters() returns the ids")))
         }
-        // It would cross the network in an address, which is written to logs.
+        // An address is written to logs.
         id if token::shape(id) != Shape::Opaque => {
-            Err(Error::argument("cluster_id", "this is a token, not an id: take one from get_clusters()"))
+            Err(Error::argument("cluster_id", "this is a token, not a cluster id: get_clusters() returns the ids"))
         }
         id => Ok(id.to_owned()),
     }

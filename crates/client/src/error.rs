@@ -1,13 +1,13 @@
-//! What can go wrong, told apart by what the user can do about it.
+//! [`Error`]: the error of a call, with a remedy for the user.
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use mlplatform_protocol::{ErrorBody, ErrorCode, Explanation, Route, headers, token};
 use serde_json::Value;
 
-use crate::{config, failure::Problem, proxy::Proxy};
+use crate::{failure::Problem, proxy::Proxy, settings};
 
-/// An error of a call. Cheap to clone: callers that waited for one exchange share its error.
+/// An error of a call. Cheap to clone, because callers that share one exchange share its error.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -16,35 +16,35 @@ struct Inner {
     kind: Kind,
     message: String,
     hint: Option<String>,
-    /// From the outermost to the innermost cause; without addresses, without values.
+    /// From the outermost to the innermost cause, without addresses and values.
     causes: Vec<String>,
     attempts: u32,
     request_id: Option<String>,
 }
 
-/// The families of errors. Each is one Python class, or one for each error code of the platform.
+/// Kinds of errors. Each is one Python class, or one for each error code of the platform.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
-    /// An argument breaks a rule; nothing was sent.
+    /// An invalid argument; nothing was sent.
     Argument,
-    /// A setting is wrong; nothing was sent.
+    /// An invalid setting; nothing was sent.
     Configuration,
     /// The call needs an access token and none was given; nothing was sent.
     TokenMissing,
-    /// The platform said no, in its envelope.
+    /// An error answer of the platform.
     Refused(ErrorBody),
-    /// Somebody answered who is not the platform: a portal, another service, a wrong path.
+    /// An answer that is not the platform's: of a portal, another service, a wrong path.
     Foreign {
         /// Its HTTP status.
         status: u16,
     },
-    /// No connection, or it broke.
+    /// No connection, or a broken one.
     Connection,
-    /// The time for the call was used up.
+    /// The call timed out.
     Timeout,
     /// `stop()` or `close()` ended the call.
     Closed,
-    /// A fault of this package or of the machine (no randomness, a task that died).
+    /// A fault of this package or of the machine (no randomness, a lost task).
     Internal,
 }
 
@@ -80,8 +80,8 @@ fn masked((mut name, mut value): (String, Value)) -> (String, Value) {
 }
 
 impl Error {
-    /// Errors repeat what was given and what was answered: a token that was pasted in the wrong place, or that whoever
-    /// answers sends back, is masked, in whatever part of an error it stands.
+    /// Errors quote arguments and answers. A token in any part of an error is masked: it may have been pasted into the wrong
+    /// place, or returned by a server.
     fn new(kind: Kind, message: &str) -> Self {
         let message = message.to_owned();
         let mut inner = Inner { kind, message, hint: None, causes: Vec::new(), attempts: 0, request_id: None };
@@ -96,32 +96,32 @@ impl Error {
         self
     }
 
-    fn hinting(self, hint: impl Into<String>) -> Self {
+    fn with_hint(self, hint: impl Into<String>) -> Self {
         self.with(|inner| inner.hint = Some(hint.into()))
     }
 
-    /// An argument that breaks a rule of the protocol.
+    /// An invalid argument.
     pub fn argument(name: &str, problem: impl fmt::Display) -> Self {
         Self::new(Kind::Argument, &format!("{name}: {problem}"))
     }
 
-    /// A setting with a value that cannot be meant.
+    /// An invalid setting.
     #[must_use]
     pub fn configuration(message: String) -> Self {
         Self::new(Kind::Configuration, &message)
     }
 
-    /// The machine failed us.
+    /// A fault of the machine or of this package.
     pub fn internal(problem: impl fmt::Display) -> Self {
         Self::new(Kind::Internal, &problem.to_string())
     }
 
     pub(crate) fn token_missing(route: &Route) -> Self {
-        Self::new(Kind::TokenMissing, &format!("{} needs an access token, and none was given", route.name)).hinting(
+        Self::new(Kind::TokenMissing, &format!("{} needs an access token, and none was given", route.name)).with_hint(
             format!(
                 "give it as MLPlatform(\"<access token>\") or in the environment variable {}; \
              who has none redeems a registration token with create_refresh_token(), which needs no token",
-                config::REFRESH_TOKEN.variable
+                settings::REFRESH_TOKEN.variable
             ),
         )
     }
@@ -146,65 +146,67 @@ impl Error {
 
     pub(crate) fn foreign(status: u16, what: &str, address: &str) -> Self {
         Self::new(Kind::Foreign { status }, &format!("{address} answered {status}, but not as an ML platform does: {what}"))
-            .hinting(format!(
+            .with_hint(format!(
                 "check the platform's address: it comes from url= or the environment variable {}, and ends where '/v1_0/' would begin",
-                config::URL.variable
+                settings::URL.variable
             ))
     }
 
-    /// A log that is not held in memory.
+    /// A log beyond the memory limit.
     pub(crate) fn too_long(status: u16, most: usize) -> Self {
-        let text = format!("the log is longer than {} MiB, the most that is held in memory", most / 1024 / 1024);
-        Self::new(Kind::Foreign { status }, &text).hinting(
-            "read its end: tail=1000 gives the last thousand lines; follow=True goes through all of them, save_spark_job_logs() puts them into a file",
+        let text = format!("the log is longer than {} MiB, the limit in memory", most / 1024 / 1024);
+        Self::new(Kind::Foreign { status }, &text).with_hint(
+            "read its end (tail=1000: the last thousand lines), iterate over its lines (follow=True), or save it to a file (save_spark_job_logs)",
         )
     }
 
-    /// A list that is not held in memory.
+    /// A list beyond the memory limit.
     pub(crate) fn too_many_items(items: usize, bytes: usize) -> Self {
         let text = format!(
-            "the list is longer than {items} items or {} MiB of JSON, the most that is held in memory",
+            "the list is longer than {items} items or {} MiB of JSON, the limit in memory",
             bytes / 1024 / 1024
         );
-        Self::new(Kind::Foreign { status: 200 }, &text).hinting(
-            "if it can be that long, ask for less of it (get_audit: since=, until=, limit=); else check the platform's address: somebody else may answer",
+        Self::new(Kind::Foreign { status: 200 }, &text).with_hint(
+            "if it can be that long, request a part (get_audit: since=, until=, limit=); otherwise check the platform's address: another service may answer",
         )
     }
 
-    /// The platform's answer holds a value that cannot be shown.
+    /// The answer contains a value that Python cannot represent.
     #[must_use]
-    pub fn beyond(what: &str) -> Self {
-        Self::new(Kind::Foreign { status: 200 }, &format!("the platform sent what Python cannot hold: {what}"))
-            .hinting("the platform's clock or its store is wrong: tell its administrator")
+    pub fn out_of_range(what: &str) -> Self {
+        Self::new(
+            Kind::Foreign { status: 200 },
+            &format!("the platform sent a value that Python cannot represent: {what}"),
+        )
+        .with_hint("the platform's clock or its store is wrong: tell its administrator")
     }
 
     pub(crate) fn timeout(seconds: f64, doing: &str) -> Self {
-        Self::new(Kind::Timeout, &format!("no answer within {seconds} s ({doing})")).hinting(format!(
-            "the platform is slow or out of reach; a longer wait is set with timeout= (seconds) or {}",
-            config::TIMEOUT.variable
+        Self::new(Kind::Timeout, &format!("no answer within {seconds} s ({doing})")).with_hint(format!(
+            "the platform is slow or unreachable; set a longer timeout with timeout= (seconds) or {}",
+            settings::TIMEOUT.variable
         ))
     }
 
-    /// A wait for a job is over, and the job is not where it was to be.
+    /// A wait for a job timed out.
     pub(crate) fn still_waiting(whole: Duration, name: &str, told: &Explanation) -> Self {
         let (seconds, status) = (whole.as_secs_f64(), told.status.name());
         Self::new(
             Kind::Timeout,
             &format!("the job '{name}' is {status} after a wait of {seconds} s. {}", told.sentence),
         )
-        .hinting(told.remedy.as_str())
+        .with_hint(told.remedy.as_str())
     }
 
-    /// A job is gone that was waited for.
+    /// A job was deleted while it was waited for.
     pub(crate) fn job_deleted(name: &str, status: &str) -> Self {
-        let text =
-            format!("the job '{name}' was deleted while it was waited for; the last that was seen of it is {status}");
+        let text = format!("the job '{name}' was deleted during the wait; its last known state is {status}");
         let code = ErrorCode::NotFound;
         Self::refused(ErrorBody::new(code, text), false, None)
     }
 
-    /// Time ran out during one attempt, but it was the one before that tells what is wrong.
-    pub(crate) fn following(self, earlier: Option<&Self>) -> Self {
+    /// Adds the error of the previous attempt to a timeout: it explains what is wrong.
+    pub(crate) fn with_previous(self, earlier: Option<&Self>) -> Self {
         let Some(Self(earlier)) = earlier else { return self };
         self.with(|inner| {
             inner.message = format!("{}; the attempt before it failed: {}", inner.message, earlier.message);
@@ -219,7 +221,7 @@ impl Error {
             None => problem.hint(),
         };
         Self::new(Kind::Connection, &format!("{address}: {}", problem.text()))
-            .hinting(hint)
+            .with_hint(hint)
             .with(|inner| inner.causes = causes)
     }
 
@@ -232,13 +234,13 @@ impl Error {
         })
     }
 
-    /// What family it is of.
+    /// The kind of error.
     #[must_use]
     pub fn kind(&self) -> &Kind {
         &self.0.kind
     }
 
-    /// What to do about it.
+    /// The remedy.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
@@ -250,19 +252,19 @@ impl Error {
         &self.0.causes
     }
 
-    /// How often the request was sent; 0 when it was not.
+    /// The number of attempts; 0 if nothing was sent.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// The platform's id of the (last) request, to be found in its log.
+    /// The platform's id of the last request, for its log.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
     }
 
-    /// Whether the server did not know the session: the one refusal that a new exchange heals.
+    /// Whether the session was unknown to the server; a new exchange solves that.
     pub(crate) fn is_unknown_session(&self) -> bool {
         matches!(&self.0.kind, Kind::Refused(body) if body.status == ErrorCode::Unauthorized.status())
     }
@@ -286,21 +288,22 @@ fn refusal_hint(body: &ErrorBody, expired: bool, retry_after: Option<u64>) -> Op
     let field = body.field().unwrap_or_default();
     let status = |code: ErrorCode| body.status == code.status();
     let hint = if expired {
-        "the token was real, but its lifetime has ended: ask an Administrator for a new registration token".to_owned()
+        "the token has expired: ask an Administrator for a new registration token".to_owned()
     } else if status(ErrorCode::Forbidden) && field.contains("does not contain the following scopes") {
-        "this needs a token with the role Administrator: ask one, or use such a token".to_owned()
+        "this needs a token with the role Administrator: use one, or ask an Administrator".to_owned()
     } else if status(ErrorCode::Forbidden) && field.contains("already redeemed") {
-        "a registration token works once: if it was not you who redeemed it, tell the Administrator who issued it; ask for a new one".to_owned()
+        "a registration token works once: if you did not redeem it, tell the Administrator who issued it, and ask for a new one".to_owned()
     } else if status(ErrorCode::Forbidden) {
-        "the token is unknown here, expired, deleted, or was given a new value (rotate_token): check that it belongs to this platform and was copied whole; else ask an Administrator for a new registration token".to_owned()
+        "the token is unknown to this platform, expired, deleted or rotated (rotate_token): check that it belongs to this platform and was copied completely; otherwise ask an Administrator for a new registration token".to_owned()
     } else if status(ErrorCode::Unauthorized) {
-        "the platform did not accept the session that it had just given: its clock or its address may have changed; try again".to_owned()
+        "the platform rejected a session that it had just created: its clock or its address may have changed; try again"
+            .to_owned()
     } else if status(ErrorCode::Conflict) && field.contains("a job named '") {
         "rename it (manifest.job_name = \"…\"), or delete the other one first (spark_delete_job)".to_owned()
     } else if let Some(seconds) = retry_after {
-        format!("the platform asks to come again after {seconds} s")
+        format!("the platform asks to retry after {seconds} s")
     } else if status(ErrorCode::InternalServerError) {
-        format!("the platform failed; give its administrator the request id (header {})", headers::REQUEST_ID)
+        format!("the platform failed; report the request id (header {}) to its administrator", headers::REQUEST_ID)
     } else {
         return None;
     };

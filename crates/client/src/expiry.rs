@@ -1,28 +1,28 @@
-//! Whether the end of the access token is near enough to speak of.
+//! The warning about an access token that expires soon.
 //!
-//! A token ends in the middle of the night unless somebody hears of it before. So for its last 14 days the user is
-//! told, as soon as a session was made. A token that was made for a fortnight or less is left alone: it is short by
-//! intention, and whoever uses it knows; of a slightly longer one, only the second half is spoken of.
+//! During the last 14 days of a token's lifetime, the user is warned once a session was created. Tokens with a lifetime of 14
+//! days or less cause no warning, because they are short on purpose; for slightly longer ones, only the second half of the
+//! lifetime counts.
 //!
-//! How much is left is counted by the platform's clock, which its answer holds: a wrong clock here warns nobody.
+//! The remaining time is counted by the platform's clock, which is part of its answer, not by this machine's.
 
 use mlplatform_protocol::{Open, Role, Timestamp, TokenInfo};
 
-/// How long before its end a token is spoken of, and how long it must live to be spoken of at all: 14 days, in seconds.
+/// How long before its expiry the warning begins, and the shortest lifetime with a warning: 14 days, in seconds.
 const NEAR: i64 = 14 * DAY;
 const DAY: i64 = 24 * 3_600;
 const HOUR: i64 = 3_600;
 
-/// The end of a token, and what to say about it.
+/// The expiry of a token, with the warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
-    /// Of the token.
+    /// The id of the token.
     pub token_id: String,
-    /// For the user.
+    /// The warning for the user.
     pub text: String,
 }
 
-/// What to say, if anything.
+/// The warning, if it is due.
 pub(crate) fn near(token: &TokenInfo, now: Timestamp) -> Option<Expiry> {
     let end = token.exp?;
     let (whole, left) = (end.duration_since(token.created_at).as_secs(), end.duration_since(now).as_secs());
@@ -30,12 +30,12 @@ pub(crate) fn near(token: &TokenInfo, now: Timestamp) -> Option<Expiry> {
         return None;
     }
     let remedy = if token.role == Open::Known(Role::Administrator) {
-        "make a registration token for its successor (create_register_token), or let another Administrator do so, and redeem it (create_refresh_token)"
+        "create a registration token for a new one (create_register_token), or ask another Administrator for it, and redeem it (create_refresh_token)"
     } else {
         "ask an Administrator for a registration token (create_register_token), and redeem it (create_refresh_token)"
     };
     let text = format!(
-        "the access token '{}' ends in {}, at {}: {remedy} before then",
+        "the access token '{}' expires in {}, at {}: before then, {remedy}",
         token.name.escape_debug(),
         length(left),
         end.strftime("%Y-%m-%d %H:%M UTC")
@@ -76,7 +76,7 @@ mod tests {
         let told = |lifetime: i64, used: i64| {
             near(&token(Some(lifetime), Role::User), Timestamp::from_second(used).unwrap()).is_some()
         };
-        // A month: in its last fortnight. Twenty days: in its second half. A fortnight, or two hours: never.
+        // 30 days: the last 14 days. 20 days: the second half. 14 days or 2 hours: never.
         for (lifetime, from) in [(30 * DAY, 16 * DAY), (365 * DAY, 351 * DAY), (20 * DAY, 10 * DAY)] {
             assert!(!told(lifetime, 0) && !told(lifetime, from - 1), "{lifetime}");
             assert!(told(lifetime, from) && told(lifetime, lifetime - 1) && told(lifetime, lifetime + 1), "{lifetime}");
@@ -92,11 +92,13 @@ mod tests {
         let text = |role, used| near(&token(Some(30 * DAY), role), Timestamp::from_second(used).unwrap()).unwrap().text;
         let user = text(Role::User, 24 * DAY);
         assert!(
-            user.starts_with("the access token 'anna' ends in 6 days, at 1970-01-31 00:00 UTC: ask an Administrator"),
+            user.starts_with(
+                "the access token 'anna' expires in 6 days, at 1970-01-31 00:00 UTC: before then, ask an Administrator"
+            ),
             "{user}"
         );
         let admin = text(Role::Administrator, 30 * DAY - 90);
-        assert!(admin.contains("ends in 1 minute, ") && admin.contains("make a registration token"), "{admin}");
+        assert!(admin.contains("expires in 1 minute, ") && admin.contains("create a registration token"), "{admin}");
         assert!(text(Role::User, 29 * DAY - HOUR).contains("in 1 day,"));
         assert!(text(Role::User, 29 * DAY + HOUR).contains("in 23 hours,"));
     }

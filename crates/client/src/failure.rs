@@ -1,15 +1,15 @@
-//! Why there is no answer: what the network, TLS and proxies said, told apart by what the user can do about it.
+//! Classification of connection errors (network, TLS, proxy), each with a remedy for the user.
 
 use std::{error::Error as StdError, io};
 
 use rustls::{AlertDescription, CertificateError};
 
 use crate::{
-    config::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, URL},
     retry::Outcome,
+    settings::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, URL},
 };
 
-/// Why there is no answer.
+/// The cause of a failed connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     Name,
@@ -18,7 +18,7 @@ pub(crate) enum Problem {
     OtherHost,
     Expired,
     NotYetValid,
-    /// What every short recipe for `openssl req -x509` makes.
+    /// The server's certificate is a CA certificate, as a plain `openssl req -x509` makes it.
     Authority,
     Certificate,
     ClientCertificate,
@@ -32,15 +32,15 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
-    /// Reads it off an error of reqwest, which wraps those of hyper, of rustls and of the system.
+    /// Classifies an error of reqwest, which wraps errors of hyper, rustls and the system.
     ///
-    /// `is_forwarded`: a proxy passes the request on, and the connection is to the proxy.
+    /// `is_forwarded`: a proxy forwards the request, so the connection is to the proxy.
     pub(crate) fn of(problem: &reqwest::Error, causes: &[String], is_forwarded: bool) -> Self {
         let says = |text: &str| causes.iter().any(|cause| cause.contains(text));
         if says("proxy authorization required") {
             Self::ProxyCredentials
         } else if says("tunnel error") || (is_forwarded && problem.is_connect()) {
-            // Before TLS, which may be with the proxy.
+            // Checked before TLS, which may be to the proxy.
             Self::Proxy
         } else if let Some(tls) = chain(problem).find_map(|error| error.downcast_ref::<rustls::Error>())
             && let Some(found) = Self::of_tls(tls, problem.is_connect())
@@ -69,12 +69,12 @@ impl Problem {
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::OtherHost,
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
-                // Only its name comes through.
+                // rustls passes on only the name of the error.
                 CertificateError::Other(why) if why.to_string().contains("CaUsedAsEndEntity") => Self::Authority,
                 _ => Self::Certificate,
             }),
             rustls::Error::NoCertificatesPresented => Some(Self::Certificate),
-            // With TLS 1.3 this comes instead of the answer, when the connection seems to stand already.
+            // With TLS 1.3 the alert arrives instead of the answer, after the handshake.
             rustls::Error::AlertReceived(
                 Alert::CertificateRequired
                 | Alert::BadCertificate
@@ -101,7 +101,7 @@ impl Problem {
             | Self::Certificate
             | Self::ClientCertificate
             | Self::NotTls
-            | Self::ProxyCredentials => Outcome::Hopeless,
+            | Self::ProxyCredentials => Outcome::Permanent,
             Self::Broken | Self::NotHttp => Outcome::Lost,
             Self::Name | Self::Refused | Self::Proxy | Self::ConnectTimeout | Self::Unreachable => {
                 Outcome::NotConnected
@@ -109,74 +109,74 @@ impl Problem {
         }
     }
 
-    /// Whether it is the proxy's.
+    /// Whether the proxy is the cause.
     pub(crate) fn is_of_proxy(self) -> bool {
         matches!(self, Self::Proxy | Self::ProxyCredentials)
     }
 
-    /// What happened, to be read after the address.
+    /// The text after the address.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Name => "its name cannot be resolved",
-            Self::Refused => "nothing listens there",
+            Self::Refused => "connection refused: nothing listens there",
             Self::UnknownAuthority => "its certificate is not trusted: no known authority has signed it",
             Self::OtherHost => "its certificate is not trusted: it was issued for another host",
             Self::Expired => "its certificate is not trusted: it has expired",
             Self::NotYetValid => "its certificate is not trusted: it is not valid yet",
-            Self::Authority => "its certificate is not trusted: it is an authority's, and no server's",
+            Self::Authority => "its certificate is not trusted: it is the certificate of an authority, not of a server",
             Self::Certificate => "its certificate is not trusted",
-            Self::ClientCertificate => "it does not let this client in without a client certificate that it accepts",
+            Self::ClientCertificate => "it requires a client certificate that it accepts",
             Self::NotTls => "it does not speak TLS (https://)",
-            Self::NotHttp => "what answers there does not speak HTTP",
-            Self::Proxy => "the proxy cannot be reached or refuses",
-            Self::ProxyCredentials => "the proxy wants a user name and password, or does not accept those it got",
+            Self::NotHttp => "the service at this address does not speak HTTP",
+            Self::Proxy => "the proxy cannot be reached, or refuses the request",
+            Self::ProxyCredentials => "the proxy requires a user name and password, or rejects those that it got",
             Self::ConnectTimeout => "no connection was made in time",
             Self::Unreachable => "no connection could be made",
             Self::Broken => "the connection broke before the answer was complete",
         }
     }
 
-    /// What to do about it.
+    /// The remedy.
     pub(crate) fn hint(self) -> String {
         let (url, ca_bundle) = (URL.variable, CA_BUNDLE.variable);
         match self {
             Self::Name => format!("check the spelling of the address (url= or {url}), the DNS server and the VPN"),
             Self::Refused => format!("check that the platform runs and that the port is right (url= or {url})"),
             Self::UnknownAuthority | Self::Certificate => format!(
-                "if an authority of your own signed it (the platform's, or that of a proxy which opens TLS), name that \
-                 authority's PEM file with {}= or {ca_bundle}; if not, somebody may be in between",
+                "if your own authority signed it (for the platform, or for a proxy that inspects TLS), name the PEM file of \
+                 that authority with {}= or {ca_bundle}; if not, somebody may intercept the connection",
                 CA_BUNDLE.name
             ),
             Self::OtherHost => format!(
-                "use the host name that the certificate was issued for (url= or {url}); below, it is told which those are; \
+                "use the host name that the certificate was issued for (url= or {url}); the cause below lists them; \
                  if the address is right, its administrator has to issue a certificate for it"
             ),
             Self::Expired => {
-                "tell the platform's administrator that the certificate has to be renewed; if other sites fail too, \
-                 check this machine's clock"
+                "ask the platform's administrator to renew the certificate; if other sites fail too, check this machine's \
+                 clock"
                     .to_owned()
             }
             Self::NotYetValid => "check this machine's clock, then the platform's certificate".to_owned(),
             Self::Authority => {
-                "a certificate that signs itself has to say that it is no authority: make the platform's anew, with \
+                "a self-signed certificate must say that it is no authority: create the platform's again, with \
                  `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:…`, or have \
                  an authority sign one for its host"
                     .to_owned()
             }
             Self::ClientCertificate => format!(
-                "name the PEM file of a certificate that was issued for you with {}= or {}, and that of its key with {}= \
-                 or {}; if they are given, check that they are meant for this platform and have not expired",
+                "name the PEM file of your client certificate with {}= or {}, and that of its key with {}= or {}; if they \
+                 are set, check that they are for this platform and have not expired",
                 CLIENT_CERT.name, CLIENT_CERT.variable, CLIENT_KEY.name, CLIENT_KEY.variable
             ),
             Self::NotTls => format!(
-                "check the port (url= or {url}); a platform without TLS has an address that begins with http://, and is \
-                 meant for its own machine alone"
+                "check the port (url= or {url}); the address of a platform without TLS begins with http://, and works on \
+                 its own machine only"
             ),
             Self::NotHttp => format!(
                 "check the port (url= or {url}); if the platform there uses TLS, its address begins with https://"
             ),
             Self::Proxy => {
-                "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (http:// or https:// proxies; not SOCKS); name hosts that \
+                "check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (http:// or https:// proxies; not SOCKS); list hosts that \
                  need no proxy in NO_PROXY"
                     .to_owned()
             }
@@ -189,18 +189,18 @@ impl Problem {
                 "check the network, the VPN, the firewall and the proxy variables (HTTPS_PROXY, NO_PROXY)".to_owned()
             }
             Self::Unreachable => format!("check the network, the VPN and the address (url= or {url})"),
-            // Some servers hang up without a word on who comes without TLS, or without the certificate that they want.
+            // Some servers close the connection without a reason if TLS or the client certificate is missing.
             Self::Broken => format!(
-                "try again; if it lasts, check proxies and firewalls on the way, whether the address should begin with \
-                 https:// (url= or {url}), and whether a client certificate is demanded ({}=)",
+                "try again; if it persists, check proxies and firewalls on the way, whether the address should begin with \
+                 https:// (url= or {url}), and whether a client certificate is required ({}=)",
                 CLIENT_CERT.name
             ),
         }
     }
 }
 
-/// The error and its causes, outermost first. An I/O error does not name what it wraps as its source (and connectors
-/// wrap one in another), so that is looked into here.
+/// The error and its causes, outermost first. `io::Error` does not report the error it wraps as its source, so it is
+/// unwrapped here.
 fn chain<'a>(problem: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     let mut next = Some(problem);
     std::iter::from_fn(move || {
@@ -211,7 +211,7 @@ fn chain<'a>(problem: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a 
     })
 }
 
-/// reqwest's `Display` leaves the causes out, and they are what helps.
+/// The texts of the causes, which reqwest's `Display` leaves out.
 pub(crate) fn causes(problem: &(dyn StdError + 'static)) -> Vec<String> {
     let mut texts: Vec<String> = chain(problem).map(ToString::to_string).collect();
     texts.dedup();

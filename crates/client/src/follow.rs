@@ -1,5 +1,5 @@
-//! A log as it comes: [`LogStream`] gives its bytes once and in order, whatever becomes of connections and of the
-//! platform; [`Lines`] cuts them into lines; [`Client::save_spark_job_logs`] writes them to a file.
+//! Followed logs. [`LogStream`] returns each byte once and in order, across broken connections and restarts of the platform;
+//! [`Lines`] splits them into lines; [`Client::save_spark_job_logs`] writes them to a file.
 
 use std::{
     fs::File,
@@ -20,37 +20,39 @@ use tokio::{
 };
 
 use crate::{
-    Client, Error, Kind,
+    client::Client,
+    deadline::Deadline,
+    error::{Error, Kind},
     jobs::job,
-    transport::{Deadline, Head},
-    waits::Outage,
+    outage::Outage,
+    transport::Head,
 };
 
-/// A line that is longer is given in pieces.
+/// A longer line is split.
 pub const LONGEST_LINE: usize = 1024 * 1024;
-/// Who answers at once, and with nothing, although it was asked to wait is not asked again at once.
+/// The pause after an empty answer that came at once although the request asked to wait.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How much of a file that is there already is compared with the log.
+/// How many bytes at the end of an existing file are compared with the log.
 const COMPARED: u64 = 64 * 1024;
 
-/// The bytes of a log, from its begin or its last lines on.
+/// The bytes of a log, from its beginning or its last lines on.
 pub struct LogStream {
     client: Arc<Client>,
     job: JobRequest,
     tail: Option<u64>,
-    /// Goes on until the job has ended.
+    /// Whether to continue until the job has ended.
     follow: bool,
     deadline: Option<Deadline>,
-    /// The next byte; `None`: not known before the first answer.
+    /// The offset of the next byte; `None`: not known before the first answer.
     at: Option<u64>,
     open: Option<Open>,
     outage: Option<Outage>,
-    /// Something was answered: from now on an outage is borne.
+    /// Whether there was an answer: only then are outages retried.
     is_answered: bool,
     is_over: bool,
 }
 
-/// An answer that is being read.
+/// A pending answer.
 struct Open {
     response: Response,
     head: Head,
@@ -59,10 +61,10 @@ struct Open {
 }
 
 impl LogStream {
-    /// Of one job. `timeout` is for all of it.
+    /// The log of one job. `timeout` is for the whole stream.
     ///
     /// # Errors
-    /// When the names are none.
+    /// When a name is invalid.
     pub fn new(
         client: Arc<Client>,
         cluster: &str,
@@ -85,8 +87,8 @@ impl LogStream {
         })
     }
 
-    /// The next bytes; `None`: the log has ended, or, if it is not followed, what there is of it. May be dropped at any
-    /// moment: the request ends, and the next call goes on where this one was.
+    /// The next bytes; `None`: the log has ended, or, without `follow`, all existing bytes were read. Cancel-safe: a dropped
+    /// call ends the request, and the next call continues at the same offset.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -102,8 +104,8 @@ impl LogStream {
         }
     }
 
-    /// Gives up the request that is under way.
-    pub fn rest(&mut self) {
+    /// Cancels the pending request.
+    pub fn cancel_request(&mut self) {
         self.open = None;
     }
 
@@ -111,10 +113,10 @@ impl LogStream {
         while !self.is_over {
             let mut open = match self.open.take() {
                 Some(open) => open,
-                None => match self.ask().await {
+                None => match self.request().await {
                     Ok(open) => open,
                     Err(error) => {
-                        self.bear(error).await?;
+                        self.retry_later(error).await?;
                         continue;
                     }
                 },
@@ -135,13 +137,13 @@ impl LogStream {
                         sleep(PAUSE).await;
                     }
                 }
-                Err(problem) => self.bear(self.client.lost(problem)).await?,
+                Err(problem) => self.retry_later(self.client.lost(problem)).await?,
             }
         }
         Ok(None)
     }
 
-    async fn ask(&mut self) -> Result<Open, Error> {
+    async fn request(&mut self) -> Result<Open, Error> {
         let JobRequest { cluster_id, job_name } = self.job.clone();
         let request = JobLogsRequest {
             cluster_id,
@@ -157,8 +159,8 @@ impl LogStream {
         Ok(Open { response, head, since, brought: false })
     }
 
-    /// Waits until it may be tried again; or it is no use.
-    async fn bear(&mut self, error: Error) -> Result<(), Error> {
+    /// Waits before a retry, or returns a permanent error.
+    async fn retry_later(&mut self, error: Error) -> Result<(), Error> {
         let pause = self.outage.get_or_insert_default().pause(&error);
         match pause.filter(|_| self.is_answered) {
             Some(pause) => sleep(pause).await,
@@ -168,18 +170,18 @@ impl LogStream {
     }
 }
 
-/// Bytes, cut into lines. A line has its end with it, if it has one.
+/// Splits bytes into lines, which keep their line ending.
 #[derive(Debug, Default)]
 pub struct Lines {
     bytes: Vec<u8>,
-    /// Where the next line begins, and up to where its end was looked for.
+    /// Where the next line begins, and how far its end was searched for.
     from: usize,
     searched: usize,
     is_over: bool,
 }
 
 impl Lines {
-    /// Adds what has come; `None`: nothing follows.
+    /// Adds bytes; `None`: nothing follows.
     pub fn push(&mut self, bytes: Option<Vec<u8>>) {
         let Some(bytes) = bytes else {
             self.is_over = true;
@@ -190,7 +192,7 @@ impl Lines {
         self.bytes.extend_from_slice(&bytes);
     }
 
-    /// The next line, if all of it is there.
+    /// The next line, if it is complete.
     #[allow(clippy::should_implement_trait, reason = "an iterator could not lend")]
     pub fn next(&mut self) -> Option<&[u8]> {
         let rest = self.bytes.get(self.searched..).unwrap_or_default();
@@ -213,7 +215,7 @@ impl Lines {
         line
     }
 
-    /// Where a line that is too long is cut: between two characters.
+    /// Where to split a long line: between two characters.
     fn boundary(&self) -> usize {
         let end = self.bytes.len();
         let continues = |at: usize| self.bytes.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
@@ -222,7 +224,7 @@ impl Lines {
         begin.filter(|begin| *begin > self.from).unwrap_or(end)
     }
 
-    /// Whether all of it was given.
+    /// Whether all lines were returned.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.is_over && self.from >= self.bytes.len()
@@ -230,11 +232,11 @@ impl Lines {
 }
 
 impl Client {
-    /// Writes a log to a file, behind what is in it already; gives the number of bytes that it then has. The inner error is
-    /// the file's.
+    /// Appends a log to a file that holds the first part of it, or nothing; returns the size of the file. The inner error is
+    /// the file's. `on_written` is called with the size after each write.
     ///
     /// # Errors
-    /// See [`crate::Kind`]. [`Kind::Argument`]: what is in the file is not the begin of the log.
+    /// See [`crate::Kind`]. [`Kind::Argument`]: the content of the file is not the beginning of the log.
     pub async fn save_spark_job_logs(
         self: Arc<Self>,
         cluster: &str,
@@ -242,6 +244,7 @@ impl Client {
         file: File,
         follow: bool,
         timeout: Option<Duration>,
+        on_written: impl Fn(u64) + Send,
     ) -> Result<io::Result<u64>, Error> {
         let mut stream = LogStream::new(self, cluster, job_name, None, follow, timeout)?;
         let (mut file, size, known) = match on_disk(move || end_of(file)).await {
@@ -255,17 +258,17 @@ impl Client {
             let next = stream.next().await;
             let is_behind = |error: &Error| matches!(error.kind(), Kind::Refused(body) if body.status == ErrorCode::BadRequest.status());
             let bytes = match next {
-                Err(error) if !known.is_empty() && is_behind(&error) => return Err(another()),
+                Err(error) if !known.is_empty() && is_behind(&error) => return Err(content_differs()),
                 next => next?,
             };
             let Some(bytes) = bytes else {
-                return if known.is_empty() { Ok(Ok(written)) } else { Err(another()) };
+                return if known.is_empty() { Ok(Ok(written)) } else { Err(content_differs()) };
             };
             let (same, new) = bytes.split_at(bytes.len().min(known.len()));
             let expected;
             (expected, known) = known.split_at(same.len());
             if same != expected {
-                return Err(another());
+                return Err(content_differs());
             }
             if new.is_empty() {
                 continue;
@@ -276,19 +279,20 @@ impl Client {
                 Ok(file) => file,
                 Err(problem) => return Ok(Err(problem)),
             };
+            on_written(written);
         }
     }
 }
 
-fn another() -> Error {
+fn content_differs() -> Error {
     Error::argument(
         "path",
-        "what is in the file is not the begin of this log (of a log that is longer than the platform keeps, a copy cannot \
-         be continued): remove the file, or name another",
+        "the content of the file is not the beginning of this log (a copy of a log from which the platform has dropped \
+         bytes cannot be continued): remove the file, or name another",
     )
 }
 
-/// The size of a file, and the end of what is in it; what is written next comes behind it.
+/// The size of a file and the end of its content; positions it for appending.
 fn end_of(mut file: File) -> io::Result<(File, u64, Vec<u8>)> {
     let size = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(size.saturating_sub(COMPARED)))?;
@@ -326,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_cut_between_characters() {
+    fn a_long_line_is_split_between_characters() {
         let text = "й".repeat(LONGEST_LINE);
         let (first, second) = text.as_bytes().split_at(LONGEST_LINE + 1);
         let lines = cut(&[first, second]);
@@ -336,7 +340,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_and_nothing_comes_twice(pieces in proptest::collection::vec("[ab\r\n]{0,9}", 0..9)) {
+        fn each_byte_is_returned_once(pieces in proptest::collection::vec("[ab\r\n]{0,9}", 0..9)) {
             let pieces: Vec<&[u8]> = pieces.iter().map(String::as_bytes).collect();
             let lines = cut(&pieces);
             let whole = pieces.concat();

@@ -1,4 +1,4 @@
-//! The calls about Spark jobs. Each is one route, but for the log, which is asked for until it is there.
+//! Methods for Spark jobs. Each calls one route; `spark_job_logs` may repeat its request until the job has ended.
 
 use std::{path::Path, time::Duration};
 
@@ -17,24 +17,30 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::{Client, Error, Kind, clusters::cluster_id, transport::Streamed};
+use crate::{
+    client::Client,
+    clusters::cluster_id,
+    error::{Error, Kind},
+    transport::Streamed,
+    upload::OnSent,
+};
 
-/// A notebook that is run from top to bottom asks for the log right behind the submit: a job so young is waited for.
+/// The age up to which a log waits for its job: a notebook that runs all cells requests the log right after the submit.
 const YOUTH: Duration = Duration::from_secs(60);
-/// Of a call's time, what is left for the last answer when its log is waited for.
+/// The part of the timeout that is reserved for the last answer when a log waits for its job.
 const RESERVE: Duration = Duration::from_secs(3);
 
-/// What was asked of a log.
+/// The requested log.
 #[derive(Clone, Debug)]
 pub struct JobLog {
-    /// As the job wrote it.
+    /// The bytes that the job wrote.
     pub bytes: Vec<u8>,
-    /// Why it is empty, where that is worth a warning.
+    /// Why the log is empty, if a warning is due.
     pub nothing_because: Option<String>,
 }
 
 impl Client {
-    /// Submits a job. The program, if it comes along, is read here and travels with the request.
+    /// Submits a job. The program file, if there is one, is sent with the request; `on_sent` is called meanwhile.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -44,14 +50,15 @@ impl Client {
         manifest: Value,
         pycode: Option<&Path>,
         timeout: Option<Duration>,
+        on_sent: Option<OnSent>,
     ) -> Result<JobInfo, Error> {
         let deadline = self.deadline(timeout);
         let pycode = pycode.map(read).transpose()?;
         let request = SubmitJobRequest { cluster_id: cluster_id(cluster)?, manifest, pycode };
-        self.call::<SparkSubmitJob>(&request, deadline).await
+        self.upload::<SparkSubmitJob>(&request, deadline, on_sent).await
     }
 
-    /// All jobs of a cluster, in the order of their submitting.
+    /// All jobs of a cluster, in the order of submission.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -78,9 +85,8 @@ impl Client {
         self.call::<SparkJobInfo>(&job(cluster, job_name)?, self.deadline(timeout)).await
     }
 
-    /// The log of a job as it is, or its last lines. `wait`: for how long the job's end is waited for; when left out,
-    /// until the job is a minute old. What is there when the time is over is given back; where that is nothing, and nobody
-    /// said how long to wait, why.
+    /// The current log of a job, or its last lines. `wait`: how long to wait for the end of the job; default: until the job is
+    /// a minute old. If the log is empty then, and `wait` was not given, the reason is returned, too.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -100,7 +106,7 @@ impl Client {
             None => match self.call::<SparkJobInfo>(&named, deadline).await {
                 Ok(job) if matches!(job.info.status, Open::Known(state) if state.is_final()) => Duration::ZERO,
                 Ok(job) => YOUTH.saturating_sub(Duration::try_from_secs_f64(job.age).unwrap_or(YOUTH)),
-                // It was deleted: its log is there.
+                // The job was deleted; its log still exists.
                 Err(error) if matches!(error.kind(), Kind::Refused(body) if body.status == 404) => Duration::ZERO,
                 Err(error) => return Err(error),
             },
@@ -112,7 +118,7 @@ impl Client {
             JobLogsRequest { cluster_id, job_name, offset, tail, wait_ms: (wait_ms > 0).then_some(wait_ms) }
         };
         if tail.is_some() {
-            // Its end is waited for first, and nothing of it sent.
+            // First wait for the end without reading anything.
             loop {
                 let left = until.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -142,8 +148,8 @@ impl Client {
         Ok(JobLog { bytes: log.bytes, nothing_because })
     }
 
-    /// Nothing was printed, and nobody sees why: the job may wait for others, or for ever. A job that has ended is silent,
-    /// as programs may be; and the log was asked for, not this, so that an error here is none.
+    /// Why a log is empty: the job may wait for capacity. `None` if the job has ended, because a program need not print
+    /// anything. Errors are ignored: the caller requested the log, not this.
     async fn why_nothing(&self, job: &JobRequest, timeout: Option<Duration>) -> Option<String> {
         let told = self.call::<SparkJobExplain>(job, self.deadline(timeout)).await.ok()?;
         let over = matches!(told.status, Open::Known(state) if state.is_final());
@@ -176,7 +182,7 @@ impl Client {
         self.call::<SparkDeleteJob>(&job(cluster, job_name)?, self.deadline(timeout)).await
     }
 
-    /// What happened on a cluster, oldest first.
+    /// The events of a cluster, oldest first.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -190,7 +196,7 @@ impl Client {
         self.call_pages::<SparkEvents, _>(request, self.deadline(timeout)).await
     }
 
-    /// Why a job is where it is.
+    /// Why a job is in its state.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -205,22 +211,23 @@ impl Client {
 }
 
 pub(crate) fn job(cluster: &str, name: &str) -> Result<JobRequest, Error> {
-    // It goes into the path, where nothing and dots would mean another route.
+    // In a path, an empty segment or dots would select another route.
     match name.trim() {
         "" | "." | ".." => {
-            let problem = format!("'{}' is not the name of a job: spark_jobs_list lists them", name.escape_debug());
+            let problem =
+                format!("'{}' is not the name of a job: spark_jobs_list returns the names", name.escape_debug());
             Err(Error::argument("job_name", problem))
         }
         name => Ok(JobRequest { cluster_id: cluster_id(cluster)?, job_name: name.to_owned() }),
     }
 }
 
-/// A program, as it travels.
+/// Reads a program file for the request.
 fn read(path: &Path) -> Result<Pycode, Error> {
     let shown = path.display();
     let failed = |problem: String| Error::argument("pycode_file_path", format!("'{shown}': {problem}"));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.ok_or_else(|| failed("it is no file".to_owned()))?;
+    let name = name.ok_or_else(|| failed("it is not a file".to_owned()))?;
     let missing = |problem: std::io::Error| match (problem.kind(), std::env::current_dir()) {
         (std::io::ErrorKind::NotFound, Ok(folder)) if path.is_relative() => {
             failed(format!("there is no such file; it was looked for in '{}'", folder.display()))
@@ -231,8 +238,8 @@ fn read(path: &Path) -> Result<Pycode, Error> {
     let size = std::fs::metadata(path).map_err(missing)?.len();
     if size > LARGEST_PYCODE as u64 {
         return Err(failed(format!(
-            "it has {size} bytes, and at most {LARGEST_PYCODE} travel with a job: put it into the cluster's bucket, and \
-             name it as manifest.main_app_file"
+            "it has {size} bytes, and the limit is {LARGEST_PYCODE}: put it into the cluster's bucket, and set \
+             manifest.main_app_file"
         )));
     }
     let content = std::fs::read(path).map_err(|problem| failed(problem.to_string()))?;

@@ -11,6 +11,7 @@ pub mod audit;
 mod client;
 pub mod clusters;
 pub mod config;
+mod deadline;
 pub mod error;
 mod expiry;
 mod failure;
@@ -19,21 +20,27 @@ pub mod jobs;
 pub mod login;
 mod object_form;
 pub mod objects;
+mod outage;
 pub mod profile;
 mod proxy;
 mod retry;
 mod session;
+pub mod settings;
+pub mod sources;
 mod tls;
 pub mod tokens;
 mod transport;
+pub mod upload;
 pub mod waits;
+mod watch;
 
 pub use client::Client;
-pub use config::{Config, Given};
+pub use config::Config;
 pub use error::{Error, Kind};
 pub use expiry::Expiry;
 pub use mlplatform_protocol as protocol;
 pub use proxy::{Proxy, ProxyChoice};
+pub use sources::Given;
 
 /// The version of this package, sent as `User-Agent: mlplatform-client/VERSION`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,4 +1,4 @@
-//! Signing in: a token that somebody pastes, an access or a registration token, becomes the token of a profile.
+//! Login: stores an access token, or a registration token after redeeming it, in a profile.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
@@ -8,12 +8,15 @@ use mlplatform_protocol::{
 };
 
 use crate::{
-    Client, Config, Error, Given,
-    config::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, PROFILE, URL},
+    client::Client,
+    config::Config,
+    error::Error,
     profile::{Profile, Profiles},
+    settings::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, PROFILE, REFRESH_TOKEN, URL},
+    sources::Given,
 };
 
-/// Everything but the token: where it will be checked, and where it will be kept.
+/// A login without the token yet: the platform to check it with, and the profile to store it in.
 #[derive(Debug)]
 pub struct Login {
     config: Config,
@@ -23,29 +26,27 @@ pub struct Login {
     profiles: Option<Profiles>,
 }
 
-/// A token that works.
+/// A successful login.
 #[derive(Debug)]
 pub struct LoggedIn {
     /// The access token.
     pub token: Secret,
-    /// What the platform says of it; an error when that could not be asked although the token was made.
+    /// The platform's information about it; an error if that failed although a token was redeemed.
     pub info: Result<TokenInfo, Error>,
     /// Whether a registration token was redeemed for it.
     pub redeemed: bool,
-    /// The file that it was written to; an error when it was made and could not be written: then this is all there is of it.
+    /// The file that it was written to; an error if a redeemed token could not be written: then it exists only here.
     pub saved: Option<Result<PathBuf, Error>>,
 }
 
 impl Login {
-    /// Reads the settings. The profile need not be there, and gets the address that is given; any token that is set is left
-    /// out of account.
+    /// Reads the settings. The profile need not exist, and gets the given address; a configured token is ignored.
     ///
     /// # Errors
-    /// When a setting cannot be meant, or the profile could not be saved: before a registration token is spent.
+    /// When a setting is invalid, or the profile cannot be saved: checked before a registration token is redeemed.
     pub fn prepare(given: Given, environment: impl Fn(&str) -> Option<OsString>, save: bool) -> Result<Self, Error> {
         let profiles = if save {
-            let problem =
-                "there is no place for a profile: neither XDG_CONFIG_HOME nor HOME is set; set one, or do not save it";
+            let problem = "there is no folder for profiles: neither XDG_CONFIG_HOME nor HOME is set; set one of them, or do not save the token";
             Some(Profiles::of(&environment).ok_or_else(|| Error::configuration(problem.to_owned()))?)
         } else {
             None
@@ -80,11 +81,11 @@ impl Login {
         &self.profile
     }
 
-    /// Redeems a registration token; asks the platform whose the access token is; writes it down.
+    /// Redeems a registration token, checks the access token with the platform, and stores it.
     ///
     /// # Errors
-    /// When the token is not good. Whatever goes wrong once a registration token was redeemed is part of the answer: the new
-    /// token must not be lost with an error.
+    /// When the token is invalid. Errors after a registration token was redeemed are part of the result, so that the new token
+    /// is not lost.
     pub async fn finish(&self, pasted: Secret) -> Result<LoggedIn, Error> {
         if pasted.expose().is_empty() {
             return Err(Error::argument("token", "it is empty: paste an access token or a registration token"));
@@ -113,19 +114,19 @@ impl Login {
     }
 }
 
-/// What the environment names that a saved profile would not be used for: its variables come first.
+/// The variable that would override the saved profile, if one is set.
 #[must_use]
 pub fn overridden(environment: impl Fn(&str) -> Option<OsString>, profile: &str) -> Option<String> {
     let set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
-    let token = crate::config::REFRESH_TOKEN.variable;
+    let token = REFRESH_TOKEN.variable;
     if set(token) {
-        return Some(format!("{token} is set, and comes before the profile: unset it"));
+        return Some(format!("{token} is set and overrides the profile: unset it"));
     }
     let used = Config::profile(&Given::default(), &environment).unwrap_or_default();
     (used != *profile).then(|| format!("to use this profile, set {}={profile}", PROFILE.variable))
 }
 
-/// As it is meant here, whatever folder it is used in later.
+/// An absolute path: later uses may be in another folder.
 fn absolute(path: &str) -> String {
     std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string())
 }

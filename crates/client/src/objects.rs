@@ -1,5 +1,4 @@
-//! The calls about secrets and config maps. Their YAML is read here, so that a mistake costs no request and its line
-//! can be told.
+//! Methods for secrets and config maps. Their YAML is parsed here, so that an error names the line before a request is sent.
 
 use std::{
     collections::BTreeMap,
@@ -20,10 +19,10 @@ use mlplatform_protocol::{
 };
 use tokio::io::AsyncReadExt;
 
-use crate::{Client, Error, clusters::cluster_id, object_form};
+use crate::{client::Client, clusters::cluster_id, error::Error, object_form};
 
 impl Client {
-    /// Makes a secret of a YAML file.
+    /// Creates a secret from a YAML file.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -42,7 +41,7 @@ impl Client {
         self.call::<CreateSecretFromYaml>(&request, deadline).await
     }
 
-    /// Makes a config map of a YAML file.
+    /// Creates a config map from a YAML file.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -155,7 +154,7 @@ impl Client {
     }
 }
 
-/// A config map as it is printed.
+/// The printed form of a config map.
 #[must_use]
 pub fn configmap_yaml(info: &ConfigmapInfo) -> String {
     let ConfigmapInfo { data, binary_data, name, namespace } = info;
@@ -191,13 +190,13 @@ fn of_page(request: &ListObjectsRequest, page: mlplatform_protocol::PageRequest)
     ListObjectsRequest { limit: page.limit, cursor: page.cursor, ..request.clone() }
 }
 
-/// A name that could be no name of an object would be another route in a path.
+/// Checks a name: in a path, an invalid one could select another route.
 fn name(argument: &'static str, text: &str) -> Result<String, Error> {
     let name = mlplatform_protocol::objects::ObjectName::new(text.trim());
     name.map(|name| name.to_string()).map_err(|problem| Error::argument(argument, problem))
 }
 
-/// No more of it than a manifest may have.
+/// Reads at most the size limit of a manifest.
 async fn file(argument: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
     let read = async {
         let mut bytes = Vec::new();

@@ -21,12 +21,10 @@ use mlplatform_protocol::Secret;
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value, table, value};
 
 use crate::{
-    config::{IN_PROFILES, REFRESH_TOKEN, Setting, URL},
     error::Error,
+    settings::{IN_PROFILES, REFRESH_TOKEN, Setting, URL},
 };
 
-/// The profile that is used when none is named, if it is there.
-pub const DEFAULT: &str = "default";
 /// What is read of a file: a token has 43 bytes, and a configuration some hundred.
 const LARGEST: u64 = 1 << 20;
 const LONGEST_NAME: usize = 64;

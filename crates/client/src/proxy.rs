@@ -1,5 +1,5 @@
-//! Which proxy requests go through: the variables that `curl` and `requests` read, read once, for the one address that
-//! a client has. A value that cannot be used is an error: to go on without the proxy is what nobody has asked for.
+//! Proxy selection from the variables that `curl` and `requests` read, once for the address of a client. An unusable value is
+//! an error: a client must not bypass a configured proxy.
 
 use std::net::IpAddr;
 
@@ -9,12 +9,10 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
-use crate::error::Error;
-
 /// What the environment says about proxies, for one address.
 #[derive(Clone, Debug)]
 pub enum ProxyChoice {
-    /// Nothing: where the operating system has a setting of its own (Windows, macOS), that counts.
+    /// Nothing. On Windows and macOS the setting of the operating system applies.
     Unset,
     /// The address is on this machine, or `NO_PROXY` names it.
     Direct,
@@ -48,14 +46,14 @@ impl Proxy {
     }
 }
 
-/// Asks the environment. Of two spellings the lower-case one counts, and an empty variable counts as none.
-pub(crate) fn choose(url: &Url, environment: impl Fn(&str) -> Option<String>) -> Result<ProxyChoice, Error> {
+/// Reads the environment. The lower-case name has precedence; an empty variable counts as unset.
+pub(crate) fn choose(url: &Url, environment: impl Fn(&str) -> Option<String>) -> Result<ProxyChoice, String> {
     let find = |names: &[&'static str]| {
         names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()).map(|value| (*name, value)))
     };
     let names: &[_] = match url.scheme() {
         "https" => &["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
-        // In a CGI program, HTTP_PROXY is what a stranger sent as the header `Proxy:` (CVE-2016-5385).
+        // In a CGI program, HTTP_PROXY is set from a client's header `Proxy:` (CVE-2016-5385).
         _ if environment("REQUEST_METHOD").is_some() => &["http_proxy", "all_proxy", "ALL_PROXY"],
         _ => &["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"],
     };
@@ -65,16 +63,16 @@ pub(crate) fn choose(url: &Url, environment: impl Fn(&str) -> Option<String>) ->
     }
     match read(&value) {
         Ok((url, credentials)) => Ok(ProxyChoice::Through(Proxy { variable, url, credentials })),
-        // The value is not repeated: it may hold a password, and where that begins is what could not be read.
-        Err(problem) => Err(Error::configuration(format!(
-            "the environment variable {variable} (its value is masked) names no proxy that can be used: {problem}; write \
-             it like http://proxy.example:3128 or http://user:password@proxy.example:3128, or name the platform's host in \
+        // The value may contain a password, so it is not part of the error.
+        Err(problem) => Err(format!(
+            "the environment variable {variable} (its value is masked) is not a usable proxy: {problem}; write \
+             it like http://proxy.example:3128 or http://user:password@proxy.example:3128, or list the platform's host in \
              NO_PROXY"
-        ))),
+        )),
     }
 }
 
-/// `[http[s]://][user[:password]@]host[:port]`; what follows it means nothing to a proxy.
+/// Parses `[http[s]://][user[:password]@]host[:port]`; a path is ignored.
 fn read(value: &str) -> Result<(Url, Option<HeaderValue>), String> {
     check_characters(value)?;
     let (scheme, rest) = value.split_once("://").unwrap_or(("http", value));
@@ -93,16 +91,16 @@ fn read(value: &str) -> Result<(Url, Option<HeaderValue>), String> {
     let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
     let name = host.split(':').next().unwrap_or_default();
     if ["http", "https"].iter().any(|scheme| name.eq_ignore_ascii_case(scheme)) {
-        return Err("two slashes have to stand after http:".to_owned());
+        return Err("two slashes are missing after http:".to_owned());
     }
     if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("a number stands in place of its host".to_owned());
+        return Err("its host is a number".to_owned());
     }
-    // The texts of these errors hold nothing of the value.
+    // These error texts contain nothing of the value.
     let url = Url::parse(&format!("{scheme}://{host}")).map_err(|problem| format!("its host and port: {problem}"))?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':' | '[' | ']');
     if !url.host_str().is_some_and(|host| host.chars().all(plain)) {
-        return Err("its host holds characters that no host has".to_owned());
+        return Err("its host contains invalid characters".to_owned());
     }
     if url.port() == Some(0) {
         return Err("there is no port 0".to_owned());
@@ -125,10 +123,10 @@ fn check_characters(value: &str) -> Result<(), String> {
         return Err(format!("character {} of it is {what} (in a password, a space is %20)", index + 1));
     }
     if value.starts_with(['"', '\'']) || value.ends_with(['"', '\'']) {
-        return Err("quotation marks are part of it".to_owned());
+        return Err("it contains quotation marks".to_owned());
     }
     if value.contains('\\') {
-        return Err("it holds a backslash: in a user name or password write %5C (CORP%5Canna)".to_owned());
+        return Err("it contains a backslash: in a user name or password write %5C (CORP%5Canna)".to_owned());
     }
     Ok(())
 }
@@ -138,7 +136,7 @@ fn basic(user: &str) -> Result<HeaderValue, String> {
     let name: Vec<u8> = percent_decode_str(name).collect();
     let password: Vec<u8> = percent_decode_str(password).collect();
     if name.contains(&b':') {
-        return Err("basic authentication knows no user name with a ':'".to_owned());
+        return Err("basic authentication does not allow a ':' in the user name".to_owned());
     }
     let both = [name, password].join(&b':');
     if both.iter().any(u8::is_ascii_control) {

@@ -1,53 +1,52 @@
-//! Whether to send again: one pure function, which says why.
+//! The retry decision, as a pure function.
 //!
-//! Every route of the protocol bears a repetition, by its nature or by its idempotency key
-//! ([`mlplatform_protocol::Repeat`]), so the question is only whether another attempt can help and whether
-//! there is time for it.
+//! Every route can be repeated safely, by its nature or by its idempotency key ([`mlplatform_protocol::Repeat`]). So the
+//! decision depends only on whether another attempt can help and whether there is time for it.
 
 use std::time::Duration;
 
-/// The most attempts for one request: with the pauses below, they span about 3 s, a quick restart of the platform.
+/// The most attempts for one request. With the pauses below they span about 3 s, a quick restart of the platform.
 pub const MAX_ATTEMPTS: u32 = 5;
 /// The pause after the first attempt; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How an attempt ended.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// No connection was made, for a reason that may pass.
+    /// No connection; the cause may be temporary.
     NotConnected,
-    /// No connection, for a reason that stays (a certificate that is not trusted, say).
-    Hopeless,
-    /// The connection broke, or the answer was cut.
+    /// No connection; the cause is permanent (an untrusted certificate, for instance).
+    Permanent,
+    /// The connection broke before the answer was complete.
     Lost,
-    /// An answer came, with this status and perhaps `Retry-After`.
+    /// An answer with this status and perhaps `Retry-After`.
     Answered {
         /// The HTTP status.
         status: u16,
-        /// What the server asks to wait.
+        /// The pause that the server asks for.
         retry_after: Option<Duration>,
     },
 }
 
-/// What to do, and why.
+/// The decision with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Send again after the pause.
     Again {
-        /// How long to wait.
+        /// The pause before it.
         pause: Duration,
         /// For the log and the tests.
         reason: &'static str,
     },
-    /// Take the outcome as it is.
+    /// Return the result.
     Stop {
         /// For the log and the tests.
         reason: &'static str,
     },
 }
 
-/// Decides.
+/// Decides whether to retry.
 ///
 /// `attempt` counts from 1; `left` is the time to the deadline; `chance` is random in 0.0..=1.0 and spreads the
 /// pauses of many clients over half of their length.
@@ -60,7 +59,7 @@ pub fn decide(attempt: u32, outcome: Outcome, left: Duration, chance: f64) -> De
         Outcome::Answered { status: 502..=504, retry_after } => {
             (retry_after, "the platform or its proxy is unavailable")
         }
-        Outcome::Hopeless => return stop("another attempt would fail alike"),
+        Outcome::Permanent => return stop("another attempt would fail in the same way"),
         Outcome::Answered { .. } => return stop("the answer is final"),
     };
     if attempt >= MAX_ATTEMPTS {
@@ -95,7 +94,7 @@ mod tests {
             assert!(matches!(decide(1, outcome, LONG, 0.5), Decision::Again { .. }), "{outcome:?}");
         }
         for outcome in [
-            Outcome::Hopeless,
+            Outcome::Permanent,
             answered(200, None),
             answered(302, None),
             answered(401, None),

@@ -1,4 +1,4 @@
-//! The session: made from the access token by one exchange, shared by every call until it ends.
+//! The session: created by exchanging the access token, shared by all calls until it expires.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -13,22 +13,22 @@ use mlplatform_protocol::{Endpoint, Secret, TokenKind, routes::CreateSession, to
 use tokio::time::Instant;
 
 use crate::{
+    deadline::Deadline,
     error::{Error, Kind},
     expiry::{self, Expiry},
-    transport::{Attempts, Deadline, Transport},
+    transport::{Attempts, Transport},
 };
 
-/// A session is renewed when less than a tenth of its life, or less than this, is left: a call that starts now
-/// shall not meet its end on the way.
+/// A session is renewed when less than a tenth of its lifetime, or less than this, is left, so that it does not expire during
+/// a call.
 const MARGIN: Duration = Duration::from_secs(30);
-/// However long a session is said to live, another is made by then: what came over the wire may be any number, and a
-/// clock cannot count to all of them.
+/// The longest lifetime of a session: the platform's answer may contain any number, and a clock cannot represent all.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
-/// A session, kept on this process' monotonic clock: whatever the wall clock does, it ends in time.
+/// A session. Its expiry is on the monotonic clock, so that changes of the wall clock do not matter.
 pub(crate) struct Live {
     pub(crate) token: Secret,
-    /// Of the access token, if it is near.
+    /// The expiry of the access token, if it is near.
     expiry: Option<Expiry>,
     renew_at: Instant,
 }
@@ -36,12 +36,12 @@ pub(crate) struct Live {
 type Exchanging = BoxFuture<'static, Result<Arc<Live>, Error>>;
 type Exchange = Shared<Exchanging>;
 
-/// What there is of a session.
+/// The current session.
 #[derive(Default)]
 enum Current {
     #[default]
     Nothing,
-    /// One is being made, as long as somebody waits for it: when the last caller is gone, so is the request.
+    /// An exchange is pending; when its last waiting caller is cancelled, so is the request.
     Coming(WeakShared<Exchanging>),
     There(Arc<Live>),
 }
@@ -52,8 +52,7 @@ impl Current {
     }
 }
 
-/// Makes sessions. However many calls need one at the same time, one exchange is under way; who waits for it gets
-/// its result, good or bad.
+/// Creates sessions. Calls that need one at the same time share one exchange and its result.
 pub(crate) struct Sessions {
     transport: Arc<Transport>,
     refresh_token: Secret,
@@ -65,7 +64,7 @@ impl Sessions {
         Self { transport, refresh_token, current: Mutex::default() }
     }
 
-    /// The present session, or a new one.
+    /// The current session, or a new one.
     pub(crate) async fn get(&self, deadline: Deadline) -> Result<Arc<Live>, Error> {
         loop {
             let exchange = match self.current_or_start(deadline)? {
@@ -81,14 +80,14 @@ impl Sessions {
             }
             drop(current);
             match result {
-                // Somebody else's exchange ran out of somebody else's time: there may be more of ours.
+                // The exchange reached the deadline of another call; this call may have time left.
                 Err(error) if *error.kind() == Kind::Timeout && !deadline.left().is_zero() => {}
                 result => return result,
             }
         }
     }
 
-    /// The end of the access token, if the present session was told that it is near.
+    /// The expiry of the access token, if it is near.
     pub(crate) fn expiry(&self) -> Option<Expiry> {
         match &*self.lock() {
             Current::There(live) => live.expiry.clone(),
@@ -96,7 +95,7 @@ impl Sessions {
         }
     }
 
-    /// The server does not know this session: the next call makes another. A newer one is left alone.
+    /// Drops a session that the server does not know, so that the next call creates another. A newer one is kept.
     pub(crate) fn invalidate(&self, dead: &Arc<Live>) {
         let mut current = self.lock();
         if matches!(&*current, Current::There(live) if Arc::ptr_eq(live, dead)) {
@@ -104,7 +103,7 @@ impl Sessions {
         }
     }
 
-    /// The present session, or else the exchange that makes one.
+    /// The current session, or the exchange that creates one.
     fn current_or_start(&self, deadline: Deadline) -> Result<Result<Arc<Live>, Exchange>, Error> {
         check_shape(&self.refresh_token)?;
         let mut current = self.lock();
@@ -124,7 +123,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
-        // Nothing that is done under the lock can leave it half done.
+        // No operation under the lock leaves an inconsistent state.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -140,23 +139,23 @@ async fn exchange(transport: Arc<Transport>, refresh_token: Secret, deadline: De
     Ok(Arc::new(Live { token: session.session_token, expiry, renew_at: asked_at + life.saturating_sub(margin) }))
 }
 
-/// A mistyped or wrong kind of token is told before it is sent. What is not of our format is passed on as it is.
+/// Refuses a mistyped token or one of another kind before it is sent. Other formats are passed on unchanged.
 fn check_shape(refresh_token: &Secret) -> Result<(), Error> {
     let problem = match token::shape(refresh_token.expose()) {
         token::Shape::Whole(TokenKind::Access) | token::Shape::Opaque => return Ok(()),
         token::Shape::Damaged(kind) => damaged(kind),
         token::Shape::Whole(TokenKind::Registration) => {
-            "this is a registration token; redeem it with create_refresh_token(), and use the access token that it returns".to_owned()
+            "this is a registration token: redeem it with create_refresh_token(), and use the access token that it returns".to_owned()
         }
-        token::Shape::Whole(TokenKind::Session) => "this is a session token, which only the library itself uses; give the access token (it begins with 'mlpr_')".to_owned(),
+        token::Shape::Whole(TokenKind::Session) => "this is a session token, which only the library uses: give the access token (it begins with 'mlpr_')".to_owned(),
     };
     Err(Error::argument("refresh_token", problem))
 }
 
-/// What is said of a text that begins like a token, but is none.
+/// The message for a text with a token's prefix that is not a valid token.
 pub(crate) fn damaged(kind: TokenKind) -> String {
     format!(
-        "this does not look like a token: it begins like {} ({}…), but at least one character is wrong or missing; copy it again, whole",
+        "this is not a valid token: it begins like {} ({}…), but at least one character is wrong or missing; copy it again completely",
         match kind {
             TokenKind::Access => "an access token",
             TokenKind::Registration => "a registration token",

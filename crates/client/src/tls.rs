@@ -1,4 +1,4 @@
-//! Whom the client trusts, and how it shows itself: PEM files become what reqwest wants.
+//! Certificate authorities and client certificates: reads PEM files for reqwest.
 
 use std::path::Path;
 
@@ -11,29 +11,29 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::{
-    config::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, Setting},
     error::Error,
+    settings::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, Setting},
 };
 
-/// The authorities of a file; these are trusted, and no others.
+/// The authorities of a file; only these are trusted.
 pub(crate) fn authorities(path: &Path) -> Result<Vec<Certificate>, Error> {
-    const RULE: &str = "name a file with the certificates of your authorities in PEM form";
+    const RULE: &str = "name a PEM file with the certificates of your authorities";
     let certificates = certificates(&read(&CA_BUNDLE, path, RULE)?);
     let found = certificates.map_err(|problem| failed(&CA_BUNDLE, path, problem, RULE))?;
     let unreadable = |_| failed(&CA_BUNDLE, path, UNREADABLE, RULE);
     found.iter().map(|der| Certificate::from_der(der).map_err(unreadable)).collect()
 }
 
-/// Those of Mozilla, as they were when this was built: for machines without a store of authorities (slim containers).
+/// The authorities of Mozilla at build time, for machines without a certificate store (slim containers).
 pub(crate) fn bundled_authorities() -> Vec<Certificate> {
     webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
 }
 
-/// The client's certificate with its chain, and its key, which may stand in the same file. What does not fit is told
-/// here: the platform would only say that it does not let us in.
+/// The client's certificate with its chain, and its key, which may be in the same file. A mismatch is reported here, because
+/// the platform would only refuse the connection.
 pub(crate) fn identity(certificate: &Path, key: Option<&Path>) -> Result<Identity, Error> {
-    const RULE: &str = "name a file with your certificate (and its chain) in PEM form";
-    const KEY_RULE: &str = "name a file with the certificate's private key in PEM form";
+    const RULE: &str = "name a PEM file with your certificate (and its chain)";
+    const KEY_RULE: &str = "name a PEM file with the certificate's private key";
     let pem = read(&CLIENT_CERT, certificate, RULE)?;
     let chain = certificates(&pem).map_err(|problem| failed(&CLIENT_CERT, certificate, problem, RULE))?;
     let (setting, path, rule) = match key {
@@ -45,32 +45,32 @@ pub(crate) fn identity(certificate: &Path, key: Option<&Path>) -> Result<Identit
     let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| {
         let encrypted = blocks(&key_pem, "ENCRYPTED PRIVATE KEY").next().is_some();
         key_failed(if encrypted {
-            "the private key in it is encrypted with a passphrase, which cannot be asked for here (openssl pkey -in key.pem -out plain.pem takes it off)"
+            "its private key is encrypted, and a passphrase cannot be requested here (remove it with openssl pkey -in key.pem -out plain.pem)"
         } else {
-            "it holds no private key that can be read"
+            "it contains no readable private key"
         })
     })?;
     let key = sign::any_supported_type(&key).map_err(|_| {
-        key_failed("its private key is of a kind that is not supported (RSA, ECDSA P-256/384 and Ed25519 are)")
+        key_failed("the type of its private key is not supported (RSA, ECDSA P-256/384 and Ed25519 are)")
     })?;
     if let Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) = CertifiedKey::new(chain, key).keys_match() {
-        let whose = format!("its private key is not that of the certificate in '{}'", certificate.display());
+        let whose = format!("its private key does not match the certificate in '{}'", certificate.display());
         return Err(key_failed(&whose));
     }
-    // Only what is needed: reqwest refuses files that hold more.
+    // Only the needed blocks: reqwest refuses files with more.
     let parts = blocks(&pem, "CERTIFICATE").chain(blocks(&key_pem, "PRIVATE KEY").take(1));
     let parts: Vec<u8> = parts.collect::<Vec<_>>().join("\n").into_bytes();
     Identity::from_pem(&parts).map_err(|_| failed(&CLIENT_CERT, certificate, UNREADABLE, RULE))
 }
 
-const UNREADABLE: &str = "it holds a certificate that cannot be read";
+const UNREADABLE: &str = "it contains an unreadable certificate";
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|_| UNREADABLE)?;
-    if found.is_empty() { Err("it holds no certificate") } else { Ok(found) }
+    if found.is_empty() { Err("it contains no certificate") } else { Ok(found) }
 }
 
-/// The blocks of a PEM file whose label ends so.
+/// The blocks of a PEM file whose label ends in `label`.
 fn blocks<'a>(pem: &'a [u8], label: &'a str) -> impl Iterator<Item = String> + 'a {
     let text = String::from_utf8_lossy(pem).into_owned();
     let found: Vec<String> = text

@@ -1,4 +1,4 @@
-//! The token calls. Each is one route; what the user gave is read here, so that a mistake costs no request.
+//! Methods for tokens. Each calls one route; arguments are checked before a request is sent.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use mlplatform_protocol::{
     },
 };
 
-use crate::{Client, Error, session::damaged};
+use crate::{client::Client, error::Error, session::damaged};
 
 impl Client {
-    /// Makes a registration token and returns its value, which nobody can ask for again.
+    /// Creates a registration token and returns its value, which cannot be retrieved later.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -35,7 +35,7 @@ impl Client {
         Ok(self.call::<CreateRegisterToken>(&request, self.deadline(timeout)).await?.register_token)
     }
 
-    /// All registration tokens that were ever made; `timeout` holds for all pages together.
+    /// All registration tokens, in every state; `timeout` is for all pages together.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -43,7 +43,7 @@ impl Client {
         self.call_pages::<GetRegisterTokensInfo, _>(|page| page, self.deadline(timeout)).await
     }
 
-    /// Withdraws a registration token that nobody has redeemed.
+    /// Withdraws a registration token that was not redeemed.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -65,12 +65,12 @@ impl Client {
         let problem = match token::shape(register_token.expose()) {
             Shape::Whole(TokenKind::Registration) => None,
             Shape::Opaque if register_token.expose().is_empty() => {
-                Some("it is empty: give the registration token's value".to_owned())
+                Some("it is empty: give the value of a registration token".to_owned())
             }
             Shape::Opaque => None,
             Shape::Damaged(kind) => Some(damaged(kind)),
             Shape::Whole(kind) => Some(format!(
-                "this is {} {} already: only a registration token (it begins with '{}') is redeemed",
+                "this is {} {}: only a registration token (it begins with '{}') can be redeemed",
                 if kind == TokenKind::Access { "an" } else { "a" },
                 kind.noun(),
                 TokenKind::Registration.prefix()
@@ -92,8 +92,8 @@ impl Client {
         self.call::<DeleteToken>(&DeleteTokenRequest { token_name }, self.deadline(timeout)).await
     }
 
-    /// Gives an access token a new value; the old one lives on for the overlap, or ends at once. Does not adopt the new
-    /// one, if it is this client's own.
+    /// Gives an access token a new value; the old one stays valid for the overlap, or ends at once. Does not adopt the new
+    /// value if it is this client's own token.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -108,7 +108,7 @@ impl Client {
         Ok(self.call::<RotateToken>(&request, self.deadline(timeout)).await?.refresh_token)
     }
 
-    /// Deletes the living access tokens that an issuer made; says which those were.
+    /// Deletes the valid access tokens of an issuer and returns them.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -125,7 +125,7 @@ impl Client {
         Ok(self.call::<DeleteIssuerTokens>(&request, self.deadline(timeout)).await?.items)
     }
 
-    /// The token that this client works with.
+    /// The token of this client.
     ///
     /// # Errors
     /// See [`crate::Kind`].
@@ -133,7 +133,7 @@ impl Client {
         self.call::<WhoAmI>(&Nothing {}, self.deadline(timeout)).await
     }
 
-    /// All living access tokens, page after page; `timeout` holds for all of them together.
+    /// All valid access tokens; `timeout` is for all pages together.
     ///
     /// # Errors
     /// See [`crate::Kind`].

@@ -1,4 +1,4 @@
-//! One request over HTTP, sent as often as is safe, until its deadline.
+//! HTTP requests with retries until a deadline.
 
 use std::time::Duration;
 
@@ -9,34 +9,40 @@ use reqwest::{
     redirect,
 };
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout_at};
 
 use crate::{
-    client::Sized,
     config::Config,
+    deadline::Deadline,
     error::Error,
     failure::{Problem, causes},
     proxy::{Proxy, ProxyChoice},
     retry::{Decision, Outcome, decide},
     tls,
+    upload::{self, OnSent},
 };
 
-/// Longer than any healthy connection takes, short enough that a dead address is told within the call.
+/// Longer than any healthy connection takes, short enough to report a dead address within the call's timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The platform answers in milliseconds; a connection that is silent for this long is dead, and there may be time for another.
+/// The platform answers in milliseconds. A connection that is silent for this long is dead.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Below what proxies and load balancers commonly allow an idle connection (60 s), so that we close it first.
+/// Less than the usual idle timeout of proxies and load balancers (60 s), so that the client closes the connection first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// The largest answer that is read, and that of one call which tells in one answer all that it has done: 100,000 tokens. A
-/// page of the longest list has a tenth of the first, the largest config map three quarters. Whoever sends more is not the
-/// platform. (What is read takes up to 16 times as much memory: a list of zeros in a job's description does.)
+/// The largest answer. A page of the longest list has a tenth of it, the largest config map three quarters; a longer answer is
+/// not the platform's. (Parsed, it takes up to 16 times as much memory, for instance a list of zeros in a job's description.)
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 const LARGEST_RECORD: usize = 32 * 1024 * 1024;
-/// The largest refusal that is read. The platform's have a kilobyte; portals have pages, which are told as such.
+/// The largest error answer. The platform's have a kilobyte; pages of portals are larger.
 const LARGEST_REFUSAL: usize = 1024 * 1024;
-/// The longest log, or part of one, that is held in memory. A notebook has a few gigabytes, and Python's text of it
+/// The longest log, or part of one, that is held in memory. A notebook has a few gigabytes of memory, and the Python text
 /// takes as much again.
 const LARGEST_STREAM: usize = 512 * 1024 * 1024;
+
+/// An answer with its size in bytes.
+pub(crate) struct Received<T> {
+    pub(crate) answer: T,
+    pub(crate) bytes: usize,
+}
 
 pub(crate) struct Transport {
     http: Http,
@@ -44,42 +50,12 @@ pub(crate) struct Transport {
     proxy: Option<Proxy>,
 }
 
-/// A call's time: when it ends, and what it was, for the error.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline {
-    at: Instant,
-    whole: Duration,
-}
-
-impl Deadline {
-    pub(crate) fn after(whole: Duration) -> Self {
-        let now = Instant::now();
-        // A wait beyond what the clock can count is a year.
-        let at = now.checked_add(whole).unwrap_or(now + Duration::from_secs(31_536_000));
-        Self { at, whole }
-    }
-
-    pub(crate) fn left(&self) -> Duration {
-        self.at.saturating_duration_since(Instant::now())
-    }
-
-    pub(crate) fn at(&self) -> Instant {
-        self.at
-    }
-
-    pub(crate) fn whole(&self) -> Duration {
-        self.whole
-    }
-
-    pub(crate) fn passed(&self, doing: &str) -> Error {
-        Error::timeout(self.whole.as_secs_f64(), doing)
-    }
-}
-
-/// The attempts of one intention: their number, and the key that tells the server that they are one.
+/// The attempts of one operation: their number, and the idempotency key that they share.
 pub(crate) struct Attempts {
     key: Option<String>,
     made: u32,
+    /// Called while the body of an attempt is sent.
+    pub(crate) on_sent: Option<OnSent>,
 }
 
 impl Attempts {
@@ -88,11 +64,15 @@ impl Attempts {
             Repeat::Harmless => None,
             Repeat::Keyed => Some(random_key()?),
         };
-        Ok(Self { key, made: 0 })
+        Ok(Self { key, made: 0, on_sent: None })
     }
 
     fn next(&mut self, request: RequestBuilder) -> RequestBuilder {
         self.made += 1;
+        let request = match &self.on_sent {
+            Some(on_sent) => upload::reporting(request, on_sent),
+            None => request,
+        };
         match &self.key {
             None => request,
             Some(key) => request.header(headers::IDEMPOTENCY_KEY, key).header(headers::IDEMPOTENCY_ATTEMPT, self.made),
@@ -100,42 +80,42 @@ impl Attempts {
     }
 }
 
-/// What is said of a part of a log before it comes.
+/// The headers of a part of a log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
-    /// Where it begins.
+    /// The offset of its first byte.
     pub(crate) offset: u64,
-    /// Nothing follows.
+    /// Whether the log ends here.
     pub(crate) last: bool,
-    /// It ends here, where the platform has dropped bytes, and behind them is more.
+    /// The part ends at this offset, where the platform has dropped bytes; more follows after them.
     pub(crate) gap: Option<u64>,
 }
 
-/// What a stream has brought so far.
+/// The bytes of a stream received so far.
 #[derive(Debug, Default)]
 pub(crate) struct Streamed {
-    /// Where in the whole it begins.
+    /// The offset of the first byte in the log.
     begin: Option<u64>,
     pub(crate) bytes: Vec<u8>,
-    /// Nothing follows.
+    /// Whether the log ends here.
     pub(crate) last: bool,
-    /// What follows are bytes that the platform has dropped, and behind them more.
+    /// Whether dropped bytes follow, and more after them.
     pub(crate) gap: bool,
 }
 
 impl Streamed {
-    /// What is to be asked for next.
+    /// The offset to request next.
     pub(crate) fn next(&self) -> Option<u64> {
         self.begin.map(|begin| begin.saturating_add(self.bytes.len() as u64))
     }
 
-    /// Whether so many bytes more are still held.
+    /// Whether that many more bytes are within the limit.
     fn has_room(&self, more: u64) -> bool {
         more <= LARGEST_STREAM.saturating_sub(self.bytes.len()) as u64
     }
 }
 
-/// An answer, or why there is none, before it is decided whether to try again.
+/// The result of one attempt, before the decision to retry.
 enum Attempt {
     Answer { status: u16, headers: HeaderMap, body: Vec<u8> },
     Failure { outcome: Outcome, error: Error },
@@ -143,7 +123,7 @@ enum Attempt {
 
 impl Transport {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        // One provider in the whole graph. When another part of the process was first, it is the same one.
+        // An error means that it is installed already; there is only one provider in the dependency graph.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let identity = match &config.client_cert {
             Some(path) => Some(tls::identity(path, config.client_key.as_deref())?),
@@ -167,7 +147,7 @@ impl Transport {
             }
             match &through {
                 Some(proxy) => builder.proxy(proxy.clone()),
-                // There reqwest asks the operating system.
+                // reqwest reads the operating system's setting.
                 None if cfg!(any(windows, target_os = "macos")) && matches!(config.proxy, ProxyChoice::Unset) => {
                     builder
                 }
@@ -176,20 +156,20 @@ impl Transport {
         };
         let http = match &config.ca_bundle {
             Some(path) => builder().tls_certs_only(tls::authorities(path)?).build(),
-            // Machines without a store of authorities exist (slim containers): the bundled ones serve there.
+            // Slim containers have no certificate store: use the bundled authorities there.
             None => builder().build().or_else(|_| builder().tls_certs_only(tls::bundled_authorities()).build()),
         };
         Ok(Self { http: http.map_err(cannot_be_set_up)?, base: config.url.clone(), proxy })
     }
 
-    /// Sends until there is an answer that is final, or no time.
+    /// Sends a request until an answer is final or the deadline has passed.
     pub(crate) async fn call<E: Endpoint>(
         &self,
         request: &E::Request,
         bearer: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
-    ) -> Result<Sized<E::Response>, Error> {
+    ) -> Result<Received<E::Response>, Error> {
         let route = E::ROUTE;
         let prepared = self.prepare(&route, request, bearer)?;
         let mut last = None;
@@ -198,7 +178,7 @@ impl Transport {
             let sending = self.send(attempts.next(builder), &route);
             let Ok(attempt) = timeout_at(deadline.at(), sending).await else {
                 let doing = format!("attempt {} of {}", attempts.made, route.name);
-                return Err(deadline.passed(&doing).following(last.as_ref()).after(attempts.made, None));
+                return Err(deadline.passed(&doing).with_previous(last.as_ref()).after(attempts.made, None));
             };
             let (outcome, ending) = match attempt {
                 Attempt::Failure { outcome, error } => (outcome, Err(error.after(attempts.made, None))),
@@ -206,12 +186,12 @@ impl Transport {
                     let retry_after = retry_after(&headers);
                     let request_id = text_of(&headers, headers::REQUEST_ID);
                     let ending = self.read::<E>(status, &headers, &body, retry_after);
-                    let ending = ending.map(|answer| Sized { answer, bytes: body.len() });
+                    let ending = ending.map(|answer| Received { answer, bytes: body.len() });
                     let ending = ending.map_err(|error| error.after(attempts.made, request_id));
                     (Outcome::Answered { status, retry_after }, ending)
                 }
             };
-            match decide(attempts.made, outcome, deadline.left(), chance()) {
+            match decide(attempts.made, outcome, deadline.left(), random_fraction()) {
                 Decision::Stop { .. } => return ending,
                 Decision::Again { pause, .. } => sleep(pause).await,
             }
@@ -219,9 +199,8 @@ impl Transport {
         }
     }
 
-    /// Like [`call`](Self::call), for an answer that is no JSON and may have any length: its bytes are added to `into`
-    /// as they come. When it breaks, what is missing is asked for: `request` makes the request for what follows so many
-    /// bytes of the whole, `None` at the first.
+    /// Like [`call`](Self::call), for a byte stream of any length, which is appended to `into`. After a broken connection, the
+    /// missing part is requested: `request` makes the request from an offset, `None` at first.
     pub(crate) async fn stream<E: Endpoint>(
         &self,
         request: impl Fn(Option<u64>) -> E::Request,
@@ -242,21 +221,20 @@ impl Transport {
             };
             let (outcome, error) = match attempt {
                 Ok(()) => return Ok(()),
-                Err(attempt) => self.told::<E>(attempt, attempts.made),
+                Err(attempt) => self.failed_attempt::<E>(attempt, attempts.made),
             };
             if into.bytes.len() > before {
-                // It went on: the patience is for attempts that bring nothing.
+                // Only attempts without progress count.
                 attempts.made = 1;
             }
-            match decide(attempts.made, outcome, deadline.left(), chance()) {
+            match decide(attempts.made, outcome, deadline.left(), random_fraction()) {
                 Decision::Again { pause, .. } => sleep(pause).await,
                 Decision::Stop { .. } => return Err(error),
             }
         }
     }
 
-    /// Begins an answer that is a stream: its head, and the response that brings the rest. `asked` is the byte that was
-    /// asked for.
+    /// Begins a streamed answer: its headers, and the response to read the rest from. `asked` is the requested offset.
     pub(crate) async fn open<E: Endpoint>(
         &self,
         request: &E::Request,
@@ -274,17 +252,17 @@ impl Transport {
             };
             let (outcome, error) = match attempt {
                 Ok(opened) => return Ok(opened),
-                Err(attempt) => self.told::<E>(attempt, attempts.made),
+                Err(attempt) => self.failed_attempt::<E>(attempt, attempts.made),
             };
-            match decide(attempts.made, outcome, deadline.left(), chance()) {
+            match decide(attempts.made, outcome, deadline.left(), random_fraction()) {
                 Decision::Again { pause, .. } => sleep(pause).await,
                 Decision::Stop { .. } => return Err(error),
             }
         }
     }
 
-    /// An attempt that brought no stream.
-    fn told<E: Endpoint>(&self, attempt: Attempt, made: u32) -> (Outcome, Error) {
+    /// The outcome and the error of a failed attempt.
+    fn failed_attempt<E: Endpoint>(&self, attempt: Attempt, made: u32) -> (Outcome, Error) {
         match attempt {
             Attempt::Failure { outcome, error } => (outcome, error.after(made, None)),
             Attempt::Answer { status, headers, body } => {
@@ -299,7 +277,7 @@ impl Transport {
         }
     }
 
-    /// A stream that broke.
+    /// The error of a broken stream.
     pub(crate) fn lost(&self, problem: reqwest::Error) -> Error {
         match self.failure(problem) {
             Attempt::Failure { error, .. } => error,
@@ -323,8 +301,8 @@ impl Transport {
         };
         let dropped = number(headers::LOG_DROPPED).unwrap_or(0);
         if asked.is_some_and(|asked| asked.checked_add(dropped) != Some(offset)) {
-            let what = "it sent another part of the log than was asked for";
-            return Err(hopeless(Error::foreign(status, what, &self.address())));
+            let what = "it sent another part of the log than requested";
+            return Err(permanent(Error::foreign(status, what, &self.address())));
         }
         let last = text_of(&headers, headers::LOG_FINAL).as_deref() == Some("true");
         Ok((response, Head { offset, last, gap: number(headers::LOG_GAP) }))
@@ -333,12 +311,12 @@ impl Transport {
     async fn stream_once(&self, request: RequestBuilder, success: u16, into: &mut Streamed) -> Result<(), Attempt> {
         let (mut response, Head { offset, last, gap }) = self.open_once(request, success, into.next()).await?;
         if !into.has_room(response.content_length().unwrap_or(0)) {
-            return Err(hopeless(Error::too_long(success, LARGEST_STREAM)));
+            return Err(permanent(Error::too_long(success, LARGEST_STREAM)));
         }
         into.begin = Some(offset.saturating_sub(into.bytes.len() as u64));
         while let Some(chunk) = response.chunk().await.map_err(|problem| self.failure(problem))? {
             if !into.has_room(chunk.len() as u64) {
-                return Err(hopeless(Error::too_long(success, LARGEST_STREAM)));
+                return Err(permanent(Error::too_long(success, LARGEST_STREAM)));
             }
             into.bytes.extend_from_slice(&chunk);
         }
@@ -370,7 +348,7 @@ impl Transport {
         };
         if let Some(token) = bearer {
             let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-                .map_err(|_| Error::internal("the platform gave a session that no header can carry"))?;
+                .map_err(|_| Error::internal("the platform returned a session that is not valid in a header"))?;
             value.set_sensitive(true);
             builder = builder.header(AUTHORIZATION, value);
         }
@@ -391,7 +369,7 @@ impl Transport {
         };
         match read_body(response, largest).await {
             Ok(Some(body)) => Attempt::Answer { status, headers, body },
-            Ok(None) => hopeless(self.endless(status, largest)),
+            Ok(None) => permanent(self.answer_too_large(status, largest)),
             Err(problem) => self.failure(problem),
         }
     }
@@ -399,7 +377,7 @@ impl Transport {
     fn failure(&self, problem: reqwest::Error) -> Attempt {
         let problem = problem.without_url();
         let causes = causes(&problem);
-        // Plain http is forwarded by a proxy: the connection is to the proxy, and no other is seen from here.
+        // A proxy forwards plain http: the only visible connection is the one to the proxy.
         let is_forwarded = self.proxy.is_some() && self.base.scheme() == "http";
         let what = Problem::of(&problem, &causes, is_forwarded);
         let error = Error::connection(&self.address(), what, self.proxy.as_ref(), causes);
@@ -414,11 +392,11 @@ impl Transport {
         retry_after: Option<Duration>,
     ) -> Result<E::Response, Error> {
         if status == E::ROUTE.success {
-            // Nothing in it says that this is the platform's, and portals answer 204 to everybody.
+            // Portals answer 204 to every request; the platform's answers have a request id.
             if body.is_empty() && !headers.contains_key(headers::REQUEST_ID) {
                 return Err(self.foreign(status, headers, body));
             }
-            // An answer without content is JSON's null: `()`.
+            // An answer without content is read as null: `()`.
             let body = if body.is_empty() { b"null" } else { body };
             return serde_json::from_slice(body).map_err(|_| self.foreign(status, headers, body));
         }
@@ -431,44 +409,44 @@ impl Transport {
         }
     }
 
-    /// Says what the address seems to be. Of the answer itself nothing is shown: a portal's page may hold anything.
+    /// Guesses what answered. The error contains nothing of the answer, because a portal's page may contain anything.
     fn foreign(&self, status: u16, headers: &HeaderMap, body: &[u8]) -> Error {
         let kind = text_of(headers, "content-type").unwrap_or_default();
         let what = if (300..400).contains(&status) {
-            "it redirects elsewhere (a portal, a sign-in page or a missing 's' in http); redirects are not followed, because a token would go along"
+            "it redirects elsewhere (a portal, a sign-in page or a missing 's' in http); redirects are not followed, because they would receive the token"
         } else if status == 407 {
-            "a proxy wants a user name and password (write them into the variable that names it, HTTPS_PROXY or HTTP_PROXY, or name the host in NO_PROXY)"
+            "a proxy requires a user name and password (add them to the variable that names it, HTTPS_PROXY or HTTP_PROXY, or list the host in NO_PROXY)"
         } else if matches!(status, 502..=504) {
-            "a proxy or load balancer in front of it says that the platform behind is out of reach; try again later"
+            "a proxy or load balancer in front of the platform cannot reach it; try again later"
         } else if kind.starts_with("text/html") || body.trim_ascii_start().starts_with(b"<") {
             "it sent a web page (a portal, a proxy, or another service at this address)"
         } else if body.is_empty() {
-            "it sent nothing"
+            "it sent an empty answer"
         } else if kind.starts_with("application/json") {
-            "it sent JSON of another form (another service, or a version that this client does not know)"
+            "it sent JSON in another format (another service, or a version that this client does not know)"
         } else {
-            "it sent something else"
+            "it sent an unknown format"
         };
         Error::foreign(status, what, &self.address())
     }
 
-    /// An answer that goes on and on.
-    fn endless(&self, status: u16, largest: usize) -> Error {
-        let what = format!("its answer does not end: it has more than {} MiB", largest / 1024 / 1024);
+    /// An answer beyond the size limit.
+    fn answer_too_large(&self, status: u16, largest: usize) -> Error {
+        let what = format!("its answer is longer than {} MiB", largest / 1024 / 1024);
         Error::foreign(status, &what, &self.address())
     }
 
-    /// A cursor that no address can hold.
-    pub(crate) fn no_cursor(&self, length: usize) -> Error {
+    /// A cursor beyond the size limit.
+    pub(crate) fn cursor_too_long(&self, length: usize) -> Error {
         Error::foreign(200, &format!("the cursor of its list's next page has {length} bytes"), &self.address())
     }
 
-    /// A list whose pages lead back to one that was read already.
-    pub(crate) fn circling(&self) -> Error {
-        Error::foreign(200, "the pages of its list lead back to one that was read already", &self.address())
+    /// A list with a repeated cursor.
+    pub(crate) fn repeated_cursor(&self) -> Error {
+        Error::foreign(200, "a page of its list refers back to an earlier page", &self.address())
     }
 
-    /// Scheme, host and port: enough to find the mistake, and never a secret.
+    /// Scheme, host and port, without secrets.
     fn address(&self) -> String {
         self.base.origin().ascii_serialization()
     }
@@ -479,9 +457,9 @@ fn cannot_be_set_up(problem: reqwest::Error) -> Error {
     Error::configuration(format!("the HTTP client cannot be set up: {causes}"))
 }
 
-/// Another attempt would get the same.
-fn hopeless(error: Error) -> Attempt {
-    Attempt::Failure { outcome: Outcome::Hopeless, error }
+/// A failure that another attempt would repeat.
+fn permanent(error: Error) -> Attempt {
+    Attempt::Failure { outcome: Outcome::Permanent, error }
 }
 
 async fn read_body(mut response: Response, largest: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
@@ -504,7 +482,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = text_of(headers, RETRY_AFTER.as_str())?;
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More than a number can hold is still longer than anybody waits.
+        // A number that overflows is longer than any timeout.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
@@ -517,7 +495,7 @@ fn random_key() -> Result<String, Error> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A random number from 0 to 1; without randomness, pauses are not spread, and that is all.
-fn chance() -> f64 {
+/// A random number from 0 to 1; without a random source the pauses are not spread.
+fn random_fraction() -> f64 {
     getrandom::u32().map_or(1.0, |number| f64::from(number) / f64::from(u32::MAX))
 }

@@ -1,5 +1,5 @@
-//! Style, script and icon. Their names hold their content's hash: browsers keep them for a year, and a new version has
-//! a new name.
+//! Static files (style, script, icon), cached by the hash of their content. Their names hold their content's hash:
+//! browsers keep them for a year, and a new version has a new name.
 
 use std::sync::LazyLock;
 

@@ -28,7 +28,7 @@ const EXPORTED_AT_ONCE: u32 = 1000;
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Asked {
+pub(crate) struct Params {
     token: String,
     action: String,
     outcome: String,
@@ -39,7 +39,7 @@ pub(crate) struct Asked {
     format: String,
 }
 
-impl Asked {
+impl Params {
     /// What narrows the rows, for links.
     fn filter(&self) -> String {
         let fields = [
@@ -78,7 +78,7 @@ fn moment(text: &str) -> Result<Option<Timestamp>, &'static str> {
     format!("{at}Z").parse().map(Some).map_err(|_| T.audit_no_time)
 }
 
-pub(crate) async fn page(Administrator(visitor): Administrator, Query(asked): Query<Asked>) -> Answer {
+pub(crate) async fn page(Administrator(visitor): Administrator, Query(asked): Query<Params>) -> Answer {
     let nothing = |text: String| (Rows { items: Vec::new(), next_cursor: None }, Some(text));
     let (rows, problem) = match asked.request(ROWS) {
         Err(text) => nothing(text.to_owned()),
@@ -117,7 +117,7 @@ pub(crate) async fn page(Administrator(visitor): Administrator, Query(asked): Qu
     Ok(Page { title: T.audit, visitor: Some(&visitor), section: Some(Section::Audit), main }.into_response())
 }
 
-fn form(asked: &Asked) -> Markup {
+fn form(asked: &Params) -> Markup {
     let outcomes = [("", T.any), ("done", T.done), ("refused", T.refused), ("replay", T.replay)];
     let field = |name: &str, label: &str, value: &str, kind: &str| {
         html! {
@@ -227,7 +227,7 @@ fn detail(row: &AuditEntry) -> Markup {
 }
 
 /// All rows that the filter lets through, as a file; read in pieces, so that a long past needs no memory.
-pub(crate) async fn export(Administrator(visitor): Administrator, Query(asked): Query<Asked>) -> Answer {
+pub(crate) async fn export(Administrator(visitor): Administrator, Query(asked): Query<Params>) -> Answer {
     let bad = |text: &str| Error::refused(mlplatform_protocol::ErrorCode::BadRequest, text);
     let mut request = asked.request(EXPORTED_AT_ONCE).map_err(bad)?;
     request.cursor = None;

@@ -1,4 +1,5 @@
-//! Whoever changes something with a browser gives the value of its token once more, unless that was just done.
+//! Re-authentication before a change: whoever changes something with a browser gives the value of its token once more,
+//! unless that was just done.
 //!
 //! A session that is found in a browser left open, or whose cookie was stolen, reads; it must not become a token that
 //! lasts, nor end anybody else's. So forms that make, rotate, delete or withdraw a token, and the one that signs out
@@ -13,7 +14,7 @@ use http::{HeaderValue, StatusCode, header};
 use maud::{Markup, html};
 use mlplatform_platform::{
     error::Error,
-    sessions::sign_in::{self, Confirmed},
+    sessions::sign_in::{self, Confirmation},
 };
 use mlplatform_protocol::{ErrorCode, Secret};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -21,7 +22,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::{
     fields::field_problem,
     layout,
-    question::Question,
+    prompt::ConfirmationPrompt,
     sign_in::unlike_access_token,
     state::Console,
     texts::{T, fill, plural},
@@ -30,8 +31,8 @@ use crate::{
 
 /// The field for the value, where one is asked for.
 pub(crate) fn field(visitor: &Visitor) -> Markup {
-    let Question { confirmed, problem } = visitor.question;
-    if !visitor.question.is_due() {
+    let ConfirmationPrompt { confirmed, problem } = visitor.prompt;
+    if !visitor.prompt.is_due() {
         return html! {};
     }
     let minutes = visitor.app.limits().console_confirmed.as_secs().div_ceil(60);
@@ -43,7 +44,7 @@ pub(crate) fn field(visitor: &Visitor) -> Markup {
             label for="token" { (T.present_value) }
             p.hint #token-hint {
                 (fill(T.present_value_hint, "{time}", &lasts))
-                @if confirmed == Confirmed::Never { " " (layout::with_code(T.present_value_where)) }
+                @if confirmed == Confirmation::Never { " " (layout::with_code(T.present_value_where)) }
             }
             (field_problem("token", problem))
             input #token type="password" name="token" autocomplete="current-password" spellcheck="false"
@@ -77,14 +78,14 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Console> for Sensitive<T>
 }
 
 /// The form has to be shown once more, with the question in it.
-pub(crate) struct Asked<T> {
+pub(crate) struct Unconfirmed<T> {
     /// What was typed, without the value.
     pub(crate) fields: T,
     status: StatusCode,
     retry_after: Option<u64>,
 }
 
-impl<T> Asked<T> {
+impl<T> Unconfirmed<T> {
     /// That page, as the answer.
     pub(crate) fn on(self, page: Response) -> Response {
         let mut response = (self.status, page).into_response();
@@ -101,12 +102,12 @@ impl<T> Sensitive<T> {
         self,
         visitor: &mut Visitor,
         what_for: &'static str,
-    ) -> Result<Result<T, Asked<T>>, Failure> {
+    ) -> Result<Result<T, Unconfirmed<T>>, Failure> {
         let Self { fields, value } = self;
-        if !visitor.question.is_due() {
+        if !visitor.prompt.is_due() {
             return Ok(Ok(fields));
         }
-        let mut asked = Asked { fields, status: StatusCode::FORBIDDEN, retry_after: None };
+        let mut unconfirmed = Unconfirmed { fields, status: StatusCode::FORBIDDEN, retry_after: None };
         let problem = if value.expose().is_empty() {
             // No attempt: a page from a few minutes before had no such field.
             T.present_value_missing
@@ -115,19 +116,19 @@ impl<T> Sensitive<T> {
         } else {
             match sign_in::confirm(&visitor.app, &visitor.context, &visitor.caller, &value, what_for).await {
                 Ok(()) => {
-                    visitor.question = Question::new(Confirmed::Lately);
-                    return Ok(Ok(asked.fields));
+                    visitor.prompt = ConfirmationPrompt::new(Confirmation::Recent);
+                    return Ok(Ok(unconfirmed.fields));
                 }
                 Err(Error::Refused { code: ErrorCode::Forbidden, .. }) => T.present_value_wrong,
                 Err(Error::TooMany { retry_after }) => {
-                    asked.status = StatusCode::TOO_MANY_REQUESTS;
-                    asked.retry_after = Some(retry_after);
+                    unconfirmed.status = StatusCode::TOO_MANY_REQUESTS;
+                    unconfirmed.retry_after = Some(retry_after);
                     T.error_too_many_text
                 }
                 Err(error) => return Err(error.into()),
             }
         };
-        visitor.question.problem = Some(problem);
-        Ok(Err(asked))
+        visitor.prompt.problem = Some(problem);
+        Ok(Err(unconfirmed))
     }
 }

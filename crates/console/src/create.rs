@@ -31,7 +31,7 @@ fn form(visitor: &Visitor, status: StatusCode, sent: &Sent, problems: &Problems)
             form method="post" action="/tokens/new" data-once {
                 (layout::form_token(visitor))
                 (layout::nonce_field(&sent.nonce))
-                (name_field(T.name, T.name_hint, &sent.name, problems.name.as_deref(), !visitor.question.is_wrong()))
+                (name_field(T.name, T.name_hint, &sent.name, problems.name.as_deref(), !visitor.prompt.is_wrong()))
                 (role_field(&sent.role, problems.role.as_deref()))
                 (lifetime_field(T.lifetime, sent, problems.lifetime.as_deref()))
                 (confirm::field(visitor))

@@ -1,5 +1,5 @@
-//! Refusals as pages. The whole server answers with the envelope of the contract; for whoever reads pages, and asked
-//! for something that is none of the contract's, this layer puts a page in its place.
+//! Error pages. The whole server answers with the envelope of the contract; for whoever reads pages, and asked for
+//! something that is none of the contract's, this layer puts a page in its place.
 
 use std::sync::Arc;
 
@@ -44,10 +44,10 @@ pub async fn error_pages(State(site): State<Arc<Site>>, request: Request, next: 
         _ => response,
     };
     if is_page(response.headers()) {
-        guard::seal(response.headers_mut());
+        guard::set_page_headers(response.headers_mut());
     }
     if site.is_secure() {
-        guard::insist_on_https(response.headers_mut());
+        guard::set_hsts(response.headers_mut());
     }
     response
 }

@@ -1,5 +1,5 @@
-//! What holds for every page: it is asked for at an address of ours, its forms come from pages of ours, and no other
-//! page may show, frame or read it.
+//! Request checks (host, origin) and security headers of every page: it is asked for at an address of ours, its forms
+//! come from pages of ours, and no other page may show, frame or read it.
 
 use axum::{
     body::Body,
@@ -57,9 +57,9 @@ pub(crate) async fn admit(State(console): State<Console>, request: Request, next
         Ok::<_, Error>((request, room, console.app.admission().request(&context)?))
     };
     match admitted.await {
-        Ok((request, _room, place)) => {
+        Ok((request, _room, permit)) => {
             let mut response = next.run(request).await;
-            outgoing::keep(&mut response, place);
+            outgoing::hold_permit(&mut response, permit);
             response
         }
         Err(error) => refusal(error),
@@ -68,13 +68,13 @@ pub(crate) async fn admit(State(console): State<Console>, request: Request, next
 
 async fn read(console: &Console, context: &RequestContext, request: Request) -> Result<(Request, Permit)> {
     let (parts, body) = request.into_parts();
-    let length = input::announced(&parts.headers);
-    let (form, room) = input::collect(&console.app, context, length, body, LARGEST_FORM).await?;
+    let length = input::content_length(&parts.headers);
+    let (form, room) = input::read_body(&console.app, context, length, body, LARGEST_FORM).await?;
     Ok((Request::from_parts(parts, Body::from(form)), room))
 }
 
 /// The header of every answer, of the API's too, where the platform is reached by HTTPS.
-pub(crate) fn insist_on_https(headers: &mut HeaderMap) {
+pub(crate) fn set_hsts(headers: &mut HeaderMap) {
     let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
     headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
 }
@@ -99,7 +99,7 @@ const PAGE: [(HeaderName, &str); 7] = [
 ];
 
 /// The headers of every page, errors included. (That nothing of it is stored, the outermost layer says.)
-pub(crate) fn seal(headers: &mut HeaderMap) {
+pub(crate) fn set_page_headers(headers: &mut HeaderMap) {
     for (name, value) in PAGE {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -12,9 +12,9 @@ use maud::{Markup, html};
 use mlplatform_api::job_handlers::log_response;
 use mlplatform_platform::{
     error::{Error, Result},
-    service::{
-        job_logs,
-        job_story::{JobStory, Pods, job_story},
+    jobs::{
+        logs,
+        story::{JobStory, Pods, job_story},
     },
     sessions::exchange,
     text::readable,
@@ -38,7 +38,7 @@ const EVERY: u8 = 5;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Asked {
+pub(crate) struct Params {
     /// Anything: the page is brought up to date by itself.
     refresh: String,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Asked {
 pub(crate) async fn page(
     visitor: Visitor,
     Path((cluster_id, job_name)): Path<(String, String)>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<Params>,
 ) -> Answer {
     allow(&visitor, &SparkJobInfo::ROUTE).await?;
     let request = JobRequest { cluster_id, job_name };
@@ -90,7 +90,7 @@ pub(crate) async fn page(
 /// The whole log, as a text.
 pub(crate) async fn whole_log(visitor: Visitor, Path((cluster_id, job_name)): Path<(String, String)>) -> Answer {
     allow(&visitor, &SparkJobLogs::ROUTE).await?;
-    Ok(log_response(job_logs::whole(&visitor.app, JobRequest { cluster_id, job_name }).await?))
+    Ok(log_response(logs::full_log(&visitor.app, JobRequest { cluster_id, job_name }).await?))
 }
 
 /// Whoever may ask the API may ask for its page.

@@ -1,9 +1,9 @@
-//! The frame of a page, and the pieces that pages are made of.
+//! Page layout: the frame of a page, and the pieces that pages are made of.
 
 use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
-use mlplatform_platform::tokens::search::Found;
+use mlplatform_platform::tokens::search::ResultPage;
 use mlplatform_protocol::{Access, Lifetime, Open, Role, TokenInfo};
 
 use crate::{
@@ -229,7 +229,7 @@ pub(crate) fn secret(id: &str, label: &str, value: &str) -> Markup {
 }
 
 /// Links to the pages beside this one.
-pub(crate) fn pager<T>(path: &str, filter: &[(&str, &str)], found: &Found<T>) -> Markup {
+pub(crate) fn pager<T>(path: &str, filter: &[(&str, &str)], found: &ResultPage<T>) -> Markup {
     let link = |field: &str, seq: i64| {
         let seq = seq.to_string();
         format!("{path}?{}", query_string(filter.iter().copied().chain([(field, seq.as_str())])))

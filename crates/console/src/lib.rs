@@ -25,7 +25,7 @@ mod job;
 mod layout;
 mod links;
 mod own;
-mod question;
+mod prompt;
 mod register;
 mod rotate;
 pub mod router;

@@ -1,18 +1,18 @@
-//! The token that somebody is signed in with, and where the console begins.
+//! The page of one's own token, and the redirect from `/`.
 
 use axum::{
     extract::Query,
     response::{IntoResponse, Redirect, Response},
 };
 use maud::{Markup, html};
-use mlplatform_platform::sessions::sign_in::{self, SignedIn};
+use mlplatform_platform::sessions::sign_in::{self, BrowserSession};
 use mlplatform_protocol::{Access, Open, Role};
 use serde::Deserialize;
 
 use crate::{
     confirm::{self, Sensitive},
     layout::{self, Page, Section},
-    sign_in::Nothing,
+    sign_in::EmptyForm,
     texts::T,
     visitor::{Answer, Visitor},
 };
@@ -24,12 +24,12 @@ pub(crate) async fn start(visitor: Visitor) -> Response {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Asked {
+pub(crate) struct Params {
     /// The other browsers were just signed out.
     alone: Option<String>,
 }
 
-pub(crate) async fn page(visitor: Visitor, Query(asked): Query<Asked>) -> Answer {
+pub(crate) async fn page(visitor: Visitor, Query(asked): Query<Params>) -> Answer {
     let browsers = sign_in::browsers(&visitor.app, &visitor.caller).await?;
     let info = visitor.caller.info();
     let may = match info.role {
@@ -61,7 +61,7 @@ pub(crate) async fn page(visitor: Visitor, Query(asked): Query<Asked>) -> Answer
 }
 
 /// The browsers that are signed in with this token.
-fn signed_in(browsers: &[SignedIn]) -> Markup {
+fn signed_in(browsers: &[BrowserSession]) -> Markup {
     html! {
         div.head.below {
             h2 #browsers { (T.browsers) }
@@ -108,7 +108,7 @@ fn others(visitor: &Visitor) -> Response {
     Page { title, visitor: Some(visitor), section: Some(Section::Own), main }.into_response()
 }
 
-pub(crate) async fn sign_out_others(mut visitor: Visitor, sent: Sensitive<Nothing>) -> Answer {
+pub(crate) async fn sign_out_others(mut visitor: Visitor, sent: Sensitive<EmptyForm>) -> Answer {
     if let Err(asked) = sent.confirmed(&mut visitor, "sign_out").await? {
         return Ok(asked.on(others(&visitor)));
     }

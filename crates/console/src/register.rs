@@ -11,7 +11,7 @@ use mlplatform_platform::{
     idempotency::Key,
     tokens::{
         registration,
-        search::{self, Found, OnlyRegister, Search},
+        search::{self, RegistrationFilter, ResultPage, Search},
     },
 };
 use mlplatform_protocol::{
@@ -34,7 +34,7 @@ const PATH: &str = "/registration-tokens";
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Asked {
+pub(crate) struct Params {
     q: String,
     show: String,
     newer: String,
@@ -44,17 +44,20 @@ pub(crate) struct Asked {
 }
 
 /// The filters by the names that links give them.
-const FILTERS: [(&str, OnlyRegister); 3] =
-    [("", OnlyRegister::All), ("waiting", OnlyRegister::Waiting), ("replayed", OnlyRegister::Replayed)];
+const FILTERS: [(&str, RegistrationFilter); 3] = [
+    ("", RegistrationFilter::All),
+    ("waiting", RegistrationFilter::Waiting),
+    ("replayed", RegistrationFilter::Replayed),
+];
 
-pub(crate) async fn list(Administrator(visitor): Administrator, Query(asked): Query<Asked>) -> Answer {
+pub(crate) async fn list(Administrator(visitor): Administrator, Query(asked): Query<Params>) -> Answer {
     let app = &visitor.app;
     let text: String = asked.q.trim().chars().take(64).collect();
     let (show, only) = FILTERS.into_iter().find(|(name, _)| *name == asked.show).unwrap_or_default();
     let what = Search { text: text.clone(), only, place: place(&asked.newer, &asked.older), limit: ROWS };
     let found = search::search_register_tokens(app, &what).await?;
     let replayed = match only {
-        OnlyRegister::Replayed => 0,
+        RegistrationFilter::Replayed => 0,
         _ => search::count_replayed(app, search::in_days(app, -FIRST_WARNING_DAYS)).await?,
     };
     let withdrawn =
@@ -86,7 +89,7 @@ fn replayed_notice(count: i64) -> Markup {
     layout::problem(&html! { (text) " " a href="/registration-tokens?show=replayed" { (link) } })
 }
 
-fn filters(only: OnlyRegister, text: &str) -> Markup {
+fn filters(only: RegistrationFilter, text: &str) -> Markup {
     let names = [T.all, T.only_waiting, T.only_replayed];
     html! {
         nav.filters aria-label=(T.filter) {
@@ -106,7 +109,7 @@ fn empty(text: &str) -> Markup {
     html! { p.empty { (said) } }
 }
 
-fn table(found: &Found<RegisterTokenInfo>) -> Markup {
+fn table(found: &ResultPage<RegisterTokenInfo>) -> Markup {
     let heads = [T.name, T.role, T.state, T.created, T.redeem_until, T.token_lifetime];
     html! {
         table role="table" {
@@ -175,7 +178,7 @@ fn form(visitor: &Visitor, status: StatusCode, sent: &Sent, problems: &Problems)
             form method="post" action="/registration-tokens/new" data-once {
                 (layout::form_token(visitor))
                 (layout::nonce_field(&sent.nonce))
-                (name_field(T.access_token_name, T.name_hint, &sent.name, problems.name.as_deref(), !visitor.question.is_wrong()))
+                (name_field(T.access_token_name, T.name_hint, &sent.name, problems.name.as_deref(), !visitor.prompt.is_wrong()))
                 (role_field(&sent.role, problems.role.as_deref()))
                 (lifetime_field(T.access_token_lifetime, sent, problems.lifetime.as_deref()))
                 fieldset.field aria-describedby="redeem-hint" {
@@ -322,7 +325,7 @@ fn withdrawal(visitor: &Visitor, info: &RegisterTokenInfo) -> Response {
 pub(crate) async fn withdraw(
     Administrator(mut visitor): Administrator,
     Path(id): Path<String>,
-    sent: Sensitive<sign_in::Nothing>,
+    sent: Sensitive<sign_in::EmptyForm>,
 ) -> Answer {
     let Ok(token_id) = TokenId::new(&id) else { return Ok(gone(&visitor)) };
     if let Err(asked) = sent.confirmed(&mut visitor, "delete_register_token").await? {

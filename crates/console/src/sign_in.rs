@@ -17,13 +17,13 @@ use crate::{
     layout::{self, Page},
     site::Site,
     texts::T,
-    visitor::{Answer, Failure, Form, OpenForm, Stranger, Visitor, set_cookie},
+    visitor::{Anonymous, Answer, Failure, Form, OpenForm, Visitor, set_cookie},
 };
 
 /// Where somebody wanted to go.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Way {
+pub(crate) struct Params {
     next: String,
     /// A form was sent after the session had ended.
     lost: Option<String>,
@@ -38,9 +38,9 @@ pub(crate) struct Token {
     next: String,
 }
 
-pub(crate) async fn page(stranger: Stranger, headers: HeaderMap, Query(way): Query<Way>) -> Answer {
-    if let Some(session) = &stranger.session
-        && sign_in::signed_in(&stranger.app, &stranger.context, session).await?.is_some()
+pub(crate) async fn page(anonymous: Anonymous, headers: HeaderMap, Query(way): Query<Params>) -> Answer {
+    if let Some(session) = &anonymous.session
+        && sign_in::signed_in(&anonymous.app, &anonymous.context, session).await?.is_some()
     {
         return Ok(Redirect::to(local(&way.next)).into_response());
     }
@@ -54,7 +54,7 @@ pub(crate) async fn page(stranger: Stranger, headers: HeaderMap, Query(way): Que
         html! {}
     };
     let mut response = form(StatusCode::OK, message, &way.next);
-    if stranger.session.is_none()
+    if anonymous.session.is_none()
         && is_from_notebook(&headers, &way.next)
         && let Ok(again) = HeaderValue::from_str(&format!("0; url={}", way.next))
     {
@@ -93,14 +93,14 @@ fn form(status: StatusCode, message: Markup, next: &str) -> Response {
     (status, Page { title: T.sign_in, visitor: None, section: None, main }).into_response()
 }
 
-pub(crate) async fn with_token(stranger: Stranger, OpenForm(sent): OpenForm<Token>) -> Answer {
+pub(crate) async fn with_token(anonymous: Anonymous, OpenForm(sent): OpenForm<Token>) -> Answer {
     let refused = |status, text| Ok(form(status, layout::problem(&html! { (text) }), &sent.next));
     let token = Secret::from_pasted(&sent.token);
     if let Some(text) = unlike_access_token(&token) {
         return refused(StatusCode::BAD_REQUEST, text);
     }
-    match sign_in::sign_in(&stranger.app, &stranger.context, &token).await {
-        Ok(session) => signed_in(&stranger, &session, local(&sent.next)).await,
+    match sign_in::sign_in(&anonymous.app, &anonymous.context, &token).await {
+        Ok(session) => signed_in(&anonymous, &session, local(&sent.next)).await,
         Err(Error::Refused { code: ErrorCode::Forbidden, .. }) => refused(StatusCode::FORBIDDEN, T.sign_in_refused),
         Err(error) => Err(error.into()),
     }
@@ -118,11 +118,11 @@ pub(crate) fn unlike_access_token(value: &Secret) -> Option<&'static str> {
 }
 
 /// With a new session; one that the browser had before is ended.
-async fn signed_in(stranger: &Stranger, session: &Secret, next: &str) -> Answer {
-    if let Some(before) = &stranger.session {
-        sign_in::sign_out(&stranger.app, &stranger.context, before).await?;
+async fn signed_in(anonymous: &Anonymous, session: &Secret, next: &str) -> Answer {
+    if let Some(before) = &anonymous.session {
+        sign_in::sign_out(&anonymous.app, &anonymous.context, before).await?;
     }
-    Ok(with_cookie(&stranger.site, Some(session), next))
+    Ok(with_cookie(&anonymous.site, Some(session), next))
 }
 
 fn with_cookie(site: &Site, session: Option<&Secret>, next: &str) -> Response {
@@ -165,10 +165,10 @@ pub(crate) async fn code_page(Query(sent): Query<Code>) -> Answer {
     Ok(Page { title: T.code_title, visitor: None, section: None, main }.into_response())
 }
 
-pub(crate) async fn with_code(stranger: Stranger, OpenForm(sent): OpenForm<Code>) -> Answer {
+pub(crate) async fn with_code(anonymous: Anonymous, OpenForm(sent): OpenForm<Code>) -> Answer {
     let code = Secret::from_pasted(&sent.code);
-    match sign_in::sign_in_with_code(&stranger.app, &stranger.context, &code).await {
-        Ok(session) => signed_in(&stranger, &session, "/").await,
+    match sign_in::sign_in_with_code(&anonymous.app, &anonymous.context, &code).await {
+        Ok(session) => signed_in(&anonymous, &session, "/").await,
         Err(Error::Refused { code: ErrorCode::Forbidden, .. }) => {
             Ok(form(StatusCode::FORBIDDEN, layout::problem(&html! { (T.code_refused) }), ""))
         }
@@ -177,12 +177,12 @@ pub(crate) async fn with_code(stranger: Stranger, OpenForm(sent): OpenForm<Code>
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Nothing {}
+pub(crate) struct EmptyForm {}
 
-pub(crate) async fn sign_out(stranger: Stranger, _: Visitor, _: Form<Nothing>) -> Answer {
-    let session = stranger.session.as_ref().ok_or(Failure::Elsewhere("/sign-in".to_owned()))?;
-    sign_in::sign_out(&stranger.app, &stranger.context, session).await?;
-    Ok(signed_out(&stranger.site))
+pub(crate) async fn sign_out(anonymous: Anonymous, _: Visitor, _: Form<EmptyForm>) -> Answer {
+    let session = anonymous.session.as_ref().ok_or(Failure::Elsewhere("/sign-in".to_owned()))?;
+    sign_in::sign_out(&anonymous.app, &anonymous.context, session).await?;
+    Ok(signed_out(&anonymous.site))
 }
 
 /// To the page for signing in, without the cookie.

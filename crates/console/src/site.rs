@@ -1,5 +1,4 @@
-//! Where browsers reach the platform: the addresses that the console answers to, and the origins that its forms may be
-//! sent from.
+//! The platform's origins: the addresses that the console answers to, and the origins that its forms may be sent from.
 //!
 //! A page of somebody else's can make a browser send requests here, and can even give its own name this machine's
 //! address (DNS rebinding); but it cannot choose the `Host` and `Origin` that the browser writes. Without TLS only
@@ -69,6 +68,8 @@ pub struct Site {
 }
 
 impl Site {
+    /// Of a listener, and the address that the world knows.
+    #[must_use]
     pub fn new(listen: SocketAddr, tls: bool, public: Option<PublicUrl>) -> Self {
         Self { public, tls, port: listen.port() }
     }

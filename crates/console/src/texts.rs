@@ -1,5 +1,5 @@
-//! Every word that a person reads in the console, in one table. Another language is another value of [`Texts`], which
-//! the compiler holds to have them all; `{…}` stands for what is filled in.
+//! The message catalogue: every word that a person reads in the console, in one table. Another language is another
+//! value of [`Texts`], which the compiler holds to have them all; `{…}` stands for what is filled in.
 
 macro_rules! texts {
     ($($name:ident: $text:literal;)*) => {

@@ -8,7 +8,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 use mlplatform_platform::tokens::{
     access,
-    search::{self, Found, Only, Place, Search},
+    search::{self, PagePosition, ResultPage, Search, TokenFilter},
 };
 use mlplatform_protocol::TokenInfo;
 use serde::Deserialize;
@@ -18,7 +18,7 @@ use crate::{
     layout::{self, FIRST_WARNING_DAYS, Icon, Page, Section, icon},
     links, sign_in,
     texts::{T, fill},
-    visitor::{Administrator, Answer, Stranger, Visitor},
+    visitor::{Administrator, Anonymous, Answer, Visitor},
 };
 
 /// Rows on a page: a screen or two.
@@ -26,7 +26,7 @@ pub(crate) const ROWS: usize = 25;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Asked {
+pub(crate) struct Params {
     q: String,
     /// Only those that end soon.
     ending: String,
@@ -37,22 +37,22 @@ pub(crate) struct Asked {
 }
 
 /// A place in a list, as the links of [`layout::pager`] carry it. What is none is the beginning.
-pub(crate) fn place(newer: &str, older: &str) -> Place {
+pub(crate) fn place(newer: &str, older: &str) -> PagePosition {
     match (newer.parse(), older.parse()) {
-        (Ok(newer), _) => Place::NewerThan(newer),
-        (_, Ok(older)) => Place::OlderThan(older),
-        _ => Place::Newest,
+        (Ok(newer), _) => PagePosition::NewerThan(newer),
+        (_, Ok(older)) => PagePosition::OlderThan(older),
+        _ => PagePosition::Newest,
     }
 }
 
-pub(crate) async fn list(Administrator(visitor): Administrator, Query(asked): Query<Asked>) -> Answer {
+pub(crate) async fn list(Administrator(visitor): Administrator, Query(asked): Query<Params>) -> Answer {
     let app = &visitor.app;
     let soon = search::in_days(app, FIRST_WARNING_DAYS);
     let text: String = asked.q.trim().chars().take(64).collect();
     let ending = !asked.ending.is_empty();
     let what = Search {
         text: text.clone(),
-        only: if ending { Only::EndingBefore(soon) } else { Only::Living },
+        only: if ending { TokenFilter::EndingBefore(soon) } else { TokenFilter::Living },
         place: place(&asked.newer, &asked.older),
         limit: ROWS,
     };
@@ -98,7 +98,7 @@ fn empty(text: &str, ending: bool) -> Markup {
     html! { p.empty { (said) } }
 }
 
-fn table(visitor: &Visitor, found: &Found<TokenInfo>) -> Markup {
+fn table(visitor: &Visitor, found: &ResultPage<TokenInfo>) -> Markup {
     let now = visitor.app.clock().now();
     let heads = [T.name, T.role, T.created, T.expires, T.last_used, T.issued_by];
     html! {
@@ -164,10 +164,10 @@ fn deletion(visitor: &Visitor, info: &TokenInfo) -> Response {
 }
 
 pub(crate) async fn delete(
-    stranger: Stranger,
+    anonymous: Anonymous,
     Administrator(mut visitor): Administrator,
     Path(id): Path<String>,
-    sent: Sensitive<sign_in::Nothing>,
+    sent: Sensitive<sign_in::EmptyForm>,
 ) -> Answer {
     if let Err(asked) = sent.confirmed(&mut visitor, "delete_token").await? {
         let Some(info) = search::living_token(&visitor.app, &id).await? else { return Ok(gone(&visitor)) };
@@ -175,7 +175,7 @@ pub(crate) async fn delete(
     }
     access::delete_token_by_id(&visitor.app, &visitor.context, &visitor.caller, &id).await?;
     if id == visitor.caller.id() {
-        return Ok(sign_in::signed_out(&stranger.site));
+        return Ok(sign_in::signed_out(&anonymous.site));
     }
     let query = links::query_string([("deleted", id.as_str())].into_iter());
     Ok(Redirect::to(&format!("/tokens?{query}")).into_response())

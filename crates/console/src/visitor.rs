@@ -1,4 +1,4 @@
-//! Who asks for a page, and what was sent in its form.
+//! Request extractors: who asks for a page, and what was sent in its form.
 //!
 //! A page takes a [`Visitor`] or an [`Administrator`] as its argument, so that it cannot forget to ask; a form takes a
 //! [`Form`], which is only had with the token of the session that the page was made for. (`SameSite` and the check of
@@ -23,7 +23,7 @@ use mlplatform_platform::{
 use mlplatform_protocol::{Access, ErrorCode, Secret};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{guard::Origin, links, question::Question, site::Site, state::Console};
+use crate::{guard::Origin, links, prompt::ConfirmationPrompt, site::Site, state::Console};
 
 /// Why there is no page: a refusal, or another page to go to.
 pub(crate) enum Failure {
@@ -49,14 +49,14 @@ impl IntoResponse for Failure {
 }
 
 /// Whoever asks, signed in or not.
-pub(crate) struct Stranger {
+pub(crate) struct Anonymous {
     pub(crate) app: App,
     pub(crate) site: Arc<Site>,
     pub(crate) context: Arc<RequestContext>,
     pub(crate) session: Option<Secret>,
 }
 
-impl FromRequestParts<Console> for Stranger {
+impl FromRequestParts<Console> for Anonymous {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Failure> {
@@ -72,7 +72,7 @@ pub(crate) struct Visitor {
     pub(crate) context: Arc<RequestContext>,
     pub(crate) caller: Caller,
     /// What a form asks before it changes anything.
-    pub(crate) question: Question,
+    pub(crate) prompt: ConfirmationPrompt,
     /// Stands in every form.
     pub(crate) form_token: String,
     /// Scheme and host that the platform is reached at.
@@ -83,7 +83,7 @@ impl FromRequestParts<Console> for Visitor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Failure> {
-        let Stranger { app, context, session, .. } = Stranger::from_request_parts(parts, console).await?;
+        let Anonymous { app, context, session, .. } = Anonymous::from_request_parts(parts, console).await?;
         let origin = parts.extensions.get::<Origin>().ok_or(Error::Fault("a page was asked for around its guard"))?;
         let origin = origin.0.clone();
         let caller = match &session {
@@ -97,8 +97,8 @@ impl FromRequestParts<Console> for Visitor {
             let next = links::escape_query(if ended.is_empty() { next } else { parts.uri.path() });
             return Err(Failure::Elsewhere(format!("/sign-in?next={next}{ended}")));
         };
-        let question = Question::new(confirmed);
-        Ok(Self { app, context, caller, question, form_token: form_token(&session), origin })
+        let prompt = ConfirmationPrompt::new(confirmed);
+        Ok(Self { app, context, caller, prompt, form_token: form_token(&session), origin })
     }
 }
 

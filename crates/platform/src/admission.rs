@@ -7,7 +7,7 @@ use mlplatform_protocol::ErrorCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::{
-    concurrency::{ConcurrencyLimit, Full, Permit},
+    concurrency::{ConcurrencyLimit, LimitReached, Permit},
     error::{Error, Result},
     limits::Limits,
     request::RequestContext,
@@ -29,10 +29,10 @@ impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             requests: Arc::new(Semaphore::new(limits.requests)),
-            clients: ConcurrencyLimit::half(limits.requests),
-            small_bodies: ConcurrencyLimit::half(limits.small_bodies),
-            large_bodies: ConcurrencyLimit::half(limits.large_bodies),
-            answers: ConcurrencyLimit::half(limits.answers),
+            clients: ConcurrencyLimit::new(limits.requests),
+            small_bodies: ConcurrencyLimit::new(limits.small_bodies),
+            large_bodies: ConcurrencyLimit::new(limits.large_bodies),
+            answers: ConcurrencyLimit::new(limits.answers),
             reading: Semaphore::new(1),
         }
     }
@@ -44,7 +44,8 @@ impl Admission {
     pub fn request(&self, context: &RequestContext) -> Result<RequestPermit> {
         const TEXT: &str = "the platform has too many requests at once: try again after the seconds in Retry-After";
         let client = self.clients.acquire(context.network()).map_err(|full| busy(context, full, TEXT))?;
-        let permit = Arc::clone(&self.requests).try_acquire_owned().map_err(|_| busy(context, Full::All, TEXT))?;
+        let permit =
+            Arc::clone(&self.requests).try_acquire_owned().map_err(|_| busy(context, LimitReached::Total, TEXT))?;
         Ok(RequestPermit { _permit: permit, _client: client })
     }
 
@@ -75,13 +76,13 @@ impl Admission {
 }
 
 /// What is said when there is no room for a body.
-pub fn no_room_for_body(context: &RequestContext, full: Full) -> Error {
+pub fn no_room_for_body(context: &RequestContext, full: LimitReached) -> Error {
     busy(context, full, "the platform reads too many large bodies at once: try again after the seconds in Retry-After")
 }
 
 /// Who took all of his share is told so late.
-fn busy(context: &RequestContext, full: Full, text: &str) -> Error {
-    if full == Full::Share {
+fn busy(context: &RequestContext, full: LimitReached, text: &str) -> Error {
+    if full == LimitReached::PerNetwork {
         context.delay_response();
     }
     Error::refused(ErrorCode::ServiceUnavailable, text)

@@ -16,13 +16,12 @@ use crate::{
     audit::Audit,
     caller::Caller,
     clock::Clock,
-    data_dir::DataDir,
     error::Result,
+    jobs::runtime::Jobs,
     last_used::LastUsed,
     limits::Limits,
     policy::Policy,
     request::RequestContext,
-    spark::Gateway,
     store::Store,
     transaction::{Transaction, Transactions},
     vault::Vault,
@@ -35,35 +34,29 @@ pub struct App {
 }
 
 struct Inner {
-    dir: DataDir,
     secrets_key: PathBuf,
     transactions: Transactions,
     limits: Limits,
     admission: Admission,
     last_used: LastUsed,
-    spark: Gateway,
+    jobs: Jobs,
     stopping: AtomicBool,
 }
 
 impl App {
-    pub fn new(dir: DataDir, store: Store, audit: Audit, clock: Clock, limits: Limits) -> Self {
+    /// Of an open store; the key of the secrets is read from its file when it is needed.
+    #[must_use]
+    pub fn new(secrets_key: PathBuf, store: Store, audit: Audit, clock: Clock, limits: Limits, jobs: Jobs) -> Self {
         let inner = Inner {
-            secrets_key: dir.secrets_key(),
-            dir,
+            secrets_key,
             transactions: Transactions::new(store, audit, clock, &limits),
             limits,
             admission: Admission::new(&limits),
             last_used: LastUsed::default(),
-            spark: Gateway::default(),
+            jobs,
             stopping: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
-    }
-
-    /// Where its files are.
-    #[must_use]
-    pub fn dir(&self) -> &DataDir {
-        &self.inner.dir
     }
 
     /// The time.
@@ -91,6 +84,8 @@ impl App {
         &self.inner.limits.policy
     }
 
+    /// The database.
+    #[must_use]
     pub fn store(&self) -> &Store {
         self.inner.transactions.store()
     }
@@ -110,8 +105,10 @@ impl App {
         &self.inner.last_used
     }
 
-    pub fn spark(&self) -> &Gateway {
-        &self.inner.spark
+    /// The runner of jobs, and what requests share with the supervisor.
+    #[must_use]
+    pub fn jobs(&self) -> &Jobs {
+        &self.inner.jobs
     }
 
     /// Changes whenever something was committed, and when the server stops.

@@ -1,4 +1,5 @@
-//! Who did what, when, from where, and with what outcome: rows that are only ever added.
+//! The audit log: an append-only chain of rows (who did what, when, from where, with what outcome), each authenticated by
+//! an HMAC.
 //!
 //! Each row carries an HMAC-SHA256 over the MAC before it and its own content, with a key that lies in a file outside
 //! of the database. Who can write the database but not read the key cannot change, insert or remove a row unseen. Rows
@@ -129,7 +130,7 @@ pub struct Audit {
 
 /// The first thing wrong with a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
+pub enum ChainError {
     /// Changed, put in, or following a row that was.
     #[error("row {0} was changed, or does not follow the row before it")]
     Changed(i64),
@@ -146,7 +147,7 @@ pub enum Broken {
 
 /// What a whole chain holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whole {
+pub struct VerifiedChain {
     /// Rows.
     pub rows: i64,
     /// Rows that record an earlier cut.
@@ -325,7 +326,7 @@ impl Audit {
     ///
     /// # Errors
     /// The outer one when the store cannot be read, the inner one is the first thing that is wrong.
-    pub async fn verify(&self, connection: &mut SqliteConnection) -> Result<Result<Whole, Broken>> {
+    pub async fn verify(&self, connection: &mut SqliteConnection) -> Result<Result<VerifiedChain, ChainError>> {
         // Read first: a row that a server adds meanwhile is then newer than the mark, never older.
         let head = self.head().map_err(|e| Error::File("reading the audit's mark", e))?;
         let mut last = START;
@@ -344,16 +345,16 @@ impl Audit {
             for stored in rows {
                 // What cannot even be read, no version of ours has written.
                 let Ok((row, mac)) = read(&stored) else {
-                    return Ok(Err(Broken::Changed(last.seq.saturating_add(1))));
+                    return Ok(Err(ChainError::Changed(last.seq.saturating_add(1))));
                 };
                 if row.seq <= last.seq {
-                    return Ok(Err(Broken::Changed(row.seq)));
+                    return Ok(Err(ChainError::Changed(row.seq)));
                 }
                 if row.seq != last.seq.saturating_add(1) {
-                    return Ok(Err(Broken::Missing(last.seq.saturating_add(1))));
+                    return Ok(Err(ChainError::Missing(last.seq.saturating_add(1))));
                 }
                 if self.seal(&last.mac, &row) != mac {
-                    return Ok(Err(Broken::Changed(row.seq)));
+                    return Ok(Err(ChainError::Changed(row.seq)));
                 }
                 gaps += i64::from(row.action == GAP);
                 last = Mark { seq: row.seq, mac };
@@ -362,9 +363,9 @@ impl Audit {
             }
         }
         Ok(match head {
-            None if last.seq > 0 => Err(Broken::NoMark),
-            Some(head) if !head_found => Err(Broken::Cut(head.seq)),
-            _ => Ok(Whole { rows: last.seq, gaps }),
+            None if last.seq > 0 => Err(ChainError::NoMark),
+            Some(head) if !head_found => Err(ChainError::Cut(head.seq)),
+            _ => Ok(VerifiedChain { rows: last.seq, gaps }),
         })
     }
 }

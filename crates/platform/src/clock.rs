@@ -1,4 +1,4 @@
-//! The time, as one value that is handed around: a test moves it instead of sleeping.
+//! An injectable clock: a test moves it instead of sleeping.
 
 use std::{
     sync::{
@@ -47,7 +47,7 @@ impl Clock {
         (text.trim().parse().unwrap_or(0.0_f64) * 1e6) as i64
     }
 
-    /// What this clock would have said at that time of the system's.
+    /// The time by this clock at that time of the system's.
     #[must_use]
     pub fn told(&self, at: Timestamp) -> Timestamp {
         timestamp(at.as_microsecond().saturating_add(self.offset.load(Ordering::Relaxed)))

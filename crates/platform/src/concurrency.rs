@@ -1,5 +1,5 @@
-//! How much of something one address has at once: who comes with hundreds keeps out nobody but those who share the
-//! address. Requests and connections are counted one by one, bodies and answers by their bytes.
+//! A concurrency limit, in all and for each client network: who comes with hundreds keeps out nobody but those who share
+//! the network. Requests and connections are counted one by one, bodies and answers by their bytes.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -32,18 +32,18 @@ pub struct Permit {
     weight: usize,
 }
 
-/// Why there is no room.
+/// Which limit there is no room within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// That address has its share.
-    Share,
-    /// All together have all.
-    All,
+pub enum LimitReached {
+    /// That network has its share.
+    PerNetwork,
+    /// All networks together have all.
+    Total,
 }
 
 impl ConcurrencyLimit {
     /// One address may have half of all, so that another always finds the other half.
-    pub fn half(all: usize) -> Arc<Self> {
+    pub fn new(all: usize) -> Arc<Self> {
         Arc::new(Self { all, most: all.div_ceil(2), counts: Mutex::default() })
     }
 
@@ -51,7 +51,7 @@ impl ConcurrencyLimit {
     ///
     /// # Errors
     /// When as many are here as may be.
-    pub fn acquire(self: &Arc<Self>, network: Network) -> Result<Permit, Full> {
+    pub fn acquire(self: &Arc<Self>, network: Network) -> Result<Permit, LimitReached> {
         self.acquire_many(network, 1)
     }
 
@@ -59,7 +59,7 @@ impl ConcurrencyLimit {
     ///
     /// # Errors
     /// When there is no room for all of them.
-    pub(crate) fn acquire_many(self: &Arc<Self>, network: Network, weight: usize) -> Result<Permit, Full> {
+    pub(crate) fn acquire_many(self: &Arc<Self>, network: Network, weight: usize) -> Result<Permit, LimitReached> {
         let mut permit = Permit { of: Arc::clone(self), network, weight: 0 };
         permit.grow(weight)?;
         Ok(permit)
@@ -75,15 +75,15 @@ impl Permit {
     ///
     /// # Errors
     /// When there is no room for them: what it had, it keeps.
-    pub fn grow(&mut self, more: usize) -> Result<(), Full> {
+    pub fn grow(&mut self, more: usize) -> Result<(), LimitReached> {
         let mut counts = self.of.counts();
         let own = counts.of.get(&self.network).copied().unwrap_or_default().saturating_add(more);
         let all = counts.all.saturating_add(more);
         if own > self.of.most {
-            return Err(Full::Share);
+            return Err(LimitReached::PerNetwork);
         }
         if all > self.of.all {
-            return Err(Full::All);
+            return Err(LimitReached::Total);
         }
         if more > 0 {
             counts.of.insert(self.network, own);
@@ -113,25 +113,25 @@ mod tests {
 
     #[test]
     fn one_address_has_half_and_nothing_is_kept_of_who_left() {
-        let (limit, one, other) = (ConcurrencyLimit::half(5), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
+        let (limit, one, other) = (ConcurrencyLimit::new(5), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
         let here: Vec<_> = std::iter::from_fn(|| limit.acquire(one).ok()).collect();
         assert_eq!(here.len(), 3);
         assert!(limit.acquire(other).is_ok());
         drop(here);
         assert!(limit.acquire(one).is_ok());
         assert!(limit.counts().of.is_empty());
-        assert_eq!(ConcurrencyLimit::half(0).acquire(one).err(), Some(Full::Share));
+        assert_eq!(ConcurrencyLimit::new(0).acquire(one).err(), Some(LimitReached::PerNetwork));
     }
 
     #[test]
     fn bytes_are_counted_as_they_grow() {
-        let (limit, one, other) = (ConcurrencyLimit::half(100), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
+        let (limit, one, other) = (ConcurrencyLimit::new(100), Network::of("192.0.2.1"), Network::of("192.0.2.2"));
         let third = Network::of("192.0.2.3");
         let mut body = limit.acquire_many(one, 20).unwrap();
         body.grow(30).unwrap();
-        assert_eq!(body.grow(1), Err(Full::Share));
+        assert_eq!(body.grow(1), Err(LimitReached::PerNetwork));
         let _other = limit.acquire_many(other, 45).unwrap();
-        assert_eq!(limit.acquire_many(third, 6).err(), Some(Full::All));
+        assert_eq!(limit.acquire_many(third, 6).err(), Some(LimitReached::Total));
         assert!(limit.acquire_many(third, 5).is_ok());
         drop(body);
         assert!(limit.acquire_many(third, 50).is_ok());

@@ -3,8 +3,7 @@
 //! ```text
 //! tokens, sessions            access tokens, registration tokens; API sessions, browser sessions
 //! clusters, objects           clusters; their secrets (s3_secret: the one that each has) and config maps
-//! service                     jobs
-//! spark                       running jobs on this machine
+//! jobs                        jobs, and the supervisor that has a runner run them
 //! app                         the state that requests share
 //! transaction                 a change and its audit rows, committed together
 //! audit                       the chain of who did what, and reading it
@@ -16,7 +15,7 @@
 //! secret, vault               making secrets and their digests; encryption of values at rest
 //! last_used                   when each token was last used
 //! store                       the database
-//! data_dir, safe_path, private_file  the folder that everything lives in, and whom its paths can be trusted to
+//! private_file                files that nobody else may read
 //! error, clock, text          errors, the time, text that is harmless to show
 //! ```
 
@@ -27,27 +26,22 @@ pub mod caller;
 pub mod clock;
 pub mod clusters;
 pub mod concurrency;
-pub mod data_dir;
 pub mod error;
 pub mod idempotency;
+pub mod jobs;
 pub mod last_used;
 pub mod limits;
 pub mod network;
 pub mod objects;
 mod page;
 pub mod policy;
-mod private_file;
+pub mod private_file;
 mod rate_limit;
 pub mod refusals;
 pub mod request;
 pub mod s3_secret;
-pub mod safe_path;
 pub mod secret;
-#[path = "../../server/src/service/mod.rs"]
-pub mod service;
 pub mod sessions;
-#[path = "../../server/src/spark/mod.rs"]
-pub mod spark;
 pub mod store;
 pub mod text;
 pub mod tokens;

@@ -5,13 +5,17 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Whom a limit is for: an IPv4 address, or the /64 that an IPv6 user has for himself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
+    /// An IPv4 address.
     V4(Ipv4Addr),
+    /// The first 64 bits of an IPv6 address.
     V6([u16; 4]),
     /// No address, or one of too many.
     Other,
 }
 
 impl Network {
+    /// That of an address; what is none is [`Other`](Self::Other).
+    #[must_use]
     pub fn of(address: &str) -> Self {
         address.parse().map_or(Self::Other, IpAddr::into)
     }

@@ -78,13 +78,6 @@ pub struct Value {
     pub is_binary: bool,
 }
 
-#[cfg(test)]
-impl From<Vec<u8>> for Value {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, is_binary: false }
-    }
-}
-
 /// Of a secret, the bytes are nobody's business.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

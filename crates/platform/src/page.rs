@@ -1,5 +1,5 @@
-//! Lists in pages, in the order of making: a cursor is the number of the last row that was shown, so that what is made
-//! or deleted between two pages moves none of the others.
+//! Cursor pagination of lists, in the order of making: a cursor is the number of the last row that was shown, so that
+//! what is made or deleted between two pages moves none of the others.
 
 use mlplatform_protocol::{
     ErrorCode, Page, PageRequest,

@@ -1,4 +1,4 @@
-//! What the operator allows: how long tokens may live, and how many one issuer may have.
+//! The token policy of the operator: how long tokens may live, and how many one issuer may have.
 //!
 //! It is held where a secret is about to be made: when a registration token is made, again when it is redeemed (the
 //! operator may have thought otherwise meanwhile), and when a token is rotated. Tokens that were made before go on

@@ -7,8 +7,31 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+/// Why a path cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PathError {
+    /// The folder cannot be used.
+    #[error("cannot {action} the data directory '{}': {source}; give a folder that you may write to with --data-dir", path.display())]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Somebody else could change what is in it.
+    #[error("cannot trust '{}': it {problem}", path.display())]
+    Unsafe {
+        /// The folder, or what is in it.
+        path: PathBuf,
+        /// Why not, and what to do.
+        problem: String,
+    },
+}
 
 /// Makes an empty file of mode 0600 unless it is there. SQLite gives its `-wal` and `-shm` the mode of the database.
 ///

@@ -1,4 +1,5 @@
-//! Aggregation of refusals in the audit: the first of a kind is a row at once, the rest of a time window are one row with a count.
+//! Aggregation of refusals in the audit: the first of a kind is a row at once, the rest of a time window are one row with
+//! a count.
 //!
 //! Refusals of callers who have not signed in would fill the disk, one audit row each. So the first of a kind (address,
 //! action, reason) is a row at once; those that follow are counted, and their number becomes one row when the window is

@@ -57,6 +57,8 @@ impl RequestContext {
         self.delayed.store(true, Ordering::Relaxed);
     }
 
+    /// Whether its answer is held back.
+    #[must_use]
     pub fn is_delayed(&self) -> bool {
         self.delayed.load(Ordering::Relaxed)
     }

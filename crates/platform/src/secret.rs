@@ -1,4 +1,4 @@
-//! New secrets, and the digests that the store knows them by.
+//! Generating secrets, and the SHA-256 digests that the store keeps of them.
 
 use std::io;
 
@@ -23,6 +23,8 @@ pub(crate) fn mint(kind: TokenKind) -> Result<Minted> {
     Ok(Minted { digest: digest(value.expose()), value, id: token::generate_id()? })
 }
 
+/// The digest that the store knows a secret by.
+#[must_use]
 pub fn digest(text: &str) -> Digest {
     Sha256::digest(text.as_bytes()).to_vec()
 }

@@ -17,7 +17,10 @@ use sqlx::{
     sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{error::Result, private_file, safe_path::PathError};
+use crate::{
+    error::Result,
+    private_file::{self, PathError},
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 

@@ -1,4 +1,4 @@
-//! Texts that came from outside, made fit for a log or an error message.
+//! Sanitising text from outside for a log or an error message.
 
 use std::fmt::Write as _;
 

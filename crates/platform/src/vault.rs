@@ -1,4 +1,4 @@
-//! Values of secrets at rest: AES-256-GCM, with a key in a file outside of the database.
+//! Encryption of the values of secrets at rest: AES-256-GCM, with a key in a file outside of the database.
 //!
 //! Whoever reads the database, a backup of it or its log, and not the key file, reads no value. Each value is bound to
 //! its place (cluster, namespace, secret, key): who can write the database cannot put one secret's value into another.

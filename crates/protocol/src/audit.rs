@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Lifetime, Open};
+use crate::{lifetime::Lifetime, open::Open};
 
 /// How an audited action ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,11 +56,11 @@ pub struct AuditRequest {
     pub outcome: Option<Outcome>,
     /// Not before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::json_schema::DateTime>"))]
     pub since: Option<Timestamp>,
     /// Before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::json_schema::DateTime>"))]
     pub until: Option<Timestamp>,
     /// As in a [`crate::PageRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ pub struct AuditEntry {
     /// Its number; they have no gaps.
     pub seq: u64,
     /// When.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::json_schema::DateTime"))]
     pub at: Timestamp,
     /// What was done: a route's name, or what the platform itself does.
     pub action: String,

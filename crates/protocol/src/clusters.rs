@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
 
-use crate::Open;
+use crate::open::Open;
 
 /// The longest time until something happens to an inactive cluster: a year, in minutes.
 pub const MAX_MINUTES: u32 = 366 * 24 * 60;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Open;
+use crate::open::Open;
 
 /// The largest program that travels with a job: far more than anybody writes, little enough to be held in memory.
 pub const LARGEST_PYCODE: usize = 10 * 1024 * 1024;
@@ -171,7 +171,7 @@ pub struct JobInfo {
     /// What it is doing.
     pub status: Open<JobState>,
     /// When it was submitted.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::json_schema::DateTime"))]
     pub created_at: Timestamp,
     /// A page of the platform with its state and its log.
     pub ui_url: String,
@@ -264,7 +264,7 @@ impl Open<EventKind> {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct JobEvent {
     /// When.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::json_schema::DateTime"))]
     pub at: Timestamp,
     /// The job's.
     pub job_name: String,

@@ -12,6 +12,8 @@ pub mod error;
 pub mod headers;
 pub mod id;
 pub mod jobs;
+#[cfg(feature = "openapi")]
+mod json_schema;
 pub mod lifetime;
 pub mod manifest;
 pub mod name;

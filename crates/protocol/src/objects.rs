@@ -5,7 +5,7 @@ use std::{borrow::Borrow, collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::Secret;
+use crate::token::Secret;
 
 /// The namespace that every cluster has, and that is meant when none is named.
 pub const DEFAULT_NAMESPACE: &str = "default";

@@ -1,18 +1,14 @@
 //! The API as OpenAPI 3.1 describes one, made from the table of routes and the types of its messages: what the code
 //! says and what the document says cannot differ.
 
-use std::borrow::Cow;
-
 use http::Method;
-use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ErrorBody, ErrorCode, Lifetime, Minutes, Secret, TokenId, TokenName,
-    clusters::MAX_MINUTES,
-    headers, id, lifetime, name,
-    objects::{DataKey, MAX_NAME, ObjectName},
-    routes::{self, Access, Origin, Repeat, Route},
+    error::{ErrorBody, ErrorCode},
+    headers,
+    routes::{self, Access, Endpoint, Origin, Repeat, Route, with_routes},
 };
 
 /// Where the document keeps its schemas.
@@ -22,12 +18,17 @@ const SCHEMAS: &str = "/components/schemas";
 #[must_use]
 pub fn document(version: &str) -> Map<String, Value> {
     let mut document = Document::new();
-    routes::describe(&mut document);
+    macro_rules! describe {
+        ($($(#[doc = $doc:literal])* $endpoint:ident $name:literal: $method:ident $path:literal, $access:ident, $repeat:ident, $origin:ident, $success:literal, $request:ty => $response:ty;)*) => {
+            $(document.add::<routes::$endpoint>(concat!($($doc),*));)*
+        };
+    }
+    with_routes!(describe);
     document.finish(version)
 }
 
 /// The document in the making.
-pub(crate) struct Document {
+struct Document {
     /// Of what is read: a field with a default may be missing.
     requests: SchemaGenerator,
     /// Of what is written: it is always there.
@@ -46,8 +47,9 @@ impl Document {
     }
 
     /// Adds a line of the table.
-    pub(crate) fn add<Q: JsonSchema, A: JsonSchema>(&mut self, route: &Route, summary: &str) {
-        let mut body = Q::json_schema(&mut self.requests).to_value();
+    fn add<E: Endpoint<Request: JsonSchema, Response: JsonSchema>>(&mut self, summary: &str) {
+        let route = &E::ROUTE;
+        let mut body = E::Request::json_schema(&mut self.requests).to_value();
         let required = names(body.get("required"));
         let mut parameters = Vec::new();
         let fields = body.get_mut("properties").and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
@@ -73,7 +75,7 @@ impl Document {
             "operationId": route.name,
             "summary": summary.trim(),
             "parameters": parameters,
-            "responses": self.responses::<A>(route),
+            "responses": self.responses::<E::Response>(route),
             "security": security(route.access),
             "x-origin": match route.origin {
                 Origin::Vendor => "vendor",
@@ -288,67 +290,10 @@ fn without_null(mut schema: Value) -> Value {
     schema
 }
 
-macro_rules! schemas {
-    ($($type:ident $schema:tt;)*) => {
-        $(
-            impl JsonSchema for $type {
-                fn schema_name() -> Cow<'static, str> {
-                    stringify!($type).into()
-                }
-
-                fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                    json_schema!($schema)
-                }
-            }
-        )*
-    };
-}
-
-/// A [`jiff::Timestamp`], as it stands on the wire.
-#[derive(Debug)]
-pub struct Moment;
-
-/// What of a DNS-1123 subdomain stands between two points.
-const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
-
-schemas! {
-    Moment {"type": "string", "format": "date-time"};
-    TokenName {
-        "type": "string",
-        "description": "Unicode's composed form (NFC), all visible, no space at the edges.",
-        "minLength": 1,
-        "maxLength": name::MAX_CHARS,
-    };
-    TokenId {"type": "string", "pattern": "^[!-~]+$", "minLength": 1, "maxLength": id::MAX_CHARS};
-    Secret {"type": "string", "format": "password"};
-    Lifetime {
-        "type": "string",
-        "description": "Numbers with units (w, d, h, m, s, ms, us, ns), at least one second: 2h45m30s, 1.5h, 90s, 7d.",
-        "pattern": "^\\+?(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d|w))+$",
-        "maxLength": lifetime::MAX_TEXT,
-    };
-    Minutes {"type": "integer", "minimum": 1, "maximum": MAX_MINUTES};
-    ObjectName {"type": "string", "pattern": format!("^{LABEL}(\\.{LABEL})*$"), "maxLength": MAX_NAME};
-    DataKey {"type": "string", "pattern": "^[-._a-zA-Z0-9]+$", "minLength": 1, "maxLength": MAX_NAME};
-    ErrorBody {
-        "type": "object",
-        "properties": {
-            "status": {"type": "integer", "description": "The HTTP status, again."},
-            "errorCode": {"type": "string", "enum": ErrorCode::ALL.iter().map(|code| code.name()).collect::<Vec<_>>()},
-            "errorParams": {
-                "type": "object",
-                "properties": {"field": {"type": "string", "description": "The text for people."}},
-                "required": ["field"],
-            },
-        },
-        "required": ["status", "errorCode", "errorParams"],
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ROUTES;
+    use crate::routes::ROUTES;
 
     /// Every `$ref` of the document, with what it stands in.
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {

@@ -89,7 +89,7 @@ pub trait Endpoint {
     type Response: Serialize + DeserializeOwned + Send;
 }
 
-macro_rules! routes {
+macro_rules! endpoints {
     ($($(#[doc = $doc:literal])* $endpoint:ident $name:literal: $method:ident $path:literal, $access:ident, $repeat:ident, $origin:ident, $success:literal, $request:ty => $response:ty;)*) => {
         $(
             $(#[doc = $doc])*
@@ -113,94 +113,98 @@ macro_rules! routes {
 
         /// Every route.
         pub const ROUTES: &[Route] = &[$($endpoint::ROUTE,)*];
-
-        #[cfg(feature = "openapi")]
-        pub(crate) fn describe(document: &mut crate::openapi::Document) {
-            $(document.add::<$request, $response>(&$endpoint::ROUTE, concat!($($doc),*));)*
-        }
     };
 }
 
-routes! {
-    /// Whether the platform is up.
-    Healthz "healthz": GET "/healthz", Public, Harmless, Project, 200, Nothing => Health;
-    /// This API, as OpenAPI describes one.
-    OpenApi "openapi": GET "/openapi.json", Public, Harmless, Project, 200, Nothing => Map<String, Value>;
-    /// Exchanges an access token for a session.
-    CreateSession "create_session": POST "/v1_0/sessions", Public, Harmless, Project, 201, CreateSessionRequest => Session;
-    /// Makes a registration token.
-    CreateRegisterToken "create_register_token": POST "/v1_0/register-tokens", Administrator, Keyed, Project, 201, CreateRegisterTokenRequest => CreatedRegisterToken;
-    /// The registration tokens, whatever became of them.
-    GetRegisterTokensInfo "get_register_tokens_info": GET "/v1_0/register-tokens", Administrator, Harmless, Project, 200, PageRequest => Page<RegisterTokenInfo>;
-    /// Withdraws a registration token by its id. Once more changes nothing.
-    DeleteRegisterToken "delete_register_token": DELETE "/v1_0/register-tokens", Administrator, Harmless, Project, 204, DeleteRegisterTokenRequest => ();
-    /// Redeems a registration token for an access token.
-    CreateRefreshToken "create_refresh_token": POST "/v1_0/tokens", Public, Keyed, Project, 201, CreateRefreshTokenRequest => CreatedRefreshToken;
-    /// Deletes an access token by its name.
-    DeleteToken "delete_token": DELETE "/v1_0/tokens", Administrator, Keyed, Project, 204, DeleteTokenRequest => ();
-    /// Gives an access token a new secret. A User may do that with its own token, an Administrator with any.
-    RotateToken "rotate_token": POST "/v1_0/tokens/rotate", User, Keyed, Project, 201, RotateTokenRequest => RotatedToken;
-    /// Deletes all access tokens that one issuer made.
-    DeleteIssuerTokens "delete_issuer_tokens": DELETE "/v1_0/tokens/issued", Administrator, Keyed, Project, 200, DeleteIssuerTokensRequest => DeletedTokens;
-    /// The caller's own token.
-    WhoAmI "who_am_i": GET "/v1_0/tokens/self", User, Harmless, Project, 200, Nothing => TokenInfo;
-    /// The living access tokens.
-    GetProjectTokensInfo "get_project_tokens_info": GET "/v1_0/tokens", Administrator, Harmless, Project, 200, PageRequest => Page<TokenInfo>;
-    /// Makes a cluster. The slash at the end is the vendor's.
-    CreateCluster "create_cluster": POST "/v1_0/magnum/", Administrator, Keyed, Vendor, 201, CreateClusterRequest => ClusterInfo;
-    /// The clusters.
-    GetClusters "get_clusters": GET "/v1_0/magnum/", User, Harmless, Project, 200, PageRequest => Page<ClusterInfo>;
-    /// A cluster.
-    GetClusterInfo "get_cluster_info": GET "/v1_0/magnum/{cluster_id}", User, Harmless, Vendor, 200, ClusterRequest => ClusterInfo;
-    /// Deletes a cluster.
-    DeleteCluster "delete_cluster": DELETE "/v1_0/magnum/{cluster_id}", Administrator, Keyed, Vendor, 204, ClusterRequest => ();
-    /// Says when an inactive cluster is deleted.
-    SetClusterDeleteTime "set_cluster_delete_time": POST "/v1_0/magnum/{cluster_id}/delete-time", Administrator, Harmless, Project, 200, ClusterTimeRequest => ClusterInfo;
-    /// An inactive cluster is not deleted any more.
-    RemoveClusterDeleteTime "remove_cluster_delete_time": DELETE "/v1_0/magnum/{cluster_id}/delete-time", Administrator, Harmless, Project, 200, ClusterRequest => ClusterInfo;
-    /// Says when an inactive cluster is suspended.
-    SetClusterSuspendTime "set_cluster_suspend_time": POST "/v1_0/magnum/{cluster_id}/suspend-time", Administrator, Harmless, Project, 200, ClusterTimeRequest => ClusterInfo;
-    /// An inactive cluster is not suspended any more.
-    RemoveClusterSuspendTime "remove_cluster_suspend_time": DELETE "/v1_0/magnum/{cluster_id}/suspend-time", Administrator, Harmless, Project, 200, ClusterRequest => ClusterInfo;
-    /// Starts a suspended cluster.
-    WakeUpCluster "wake_up_cluster": POST "/v1_0/magnum/{cluster_id}/wake-up", Administrator, Keyed, Project, 204, ClusterRequest => ();
-    /// Makes a secret. Its YAML is read by the client.
-    CreateSecretFromYaml "create_secret_from_yaml": POST "/v1_0/magnum/{cluster_id}/secrets", Administrator, Keyed, Project, 201, CreateSecretRequest => SecretInfo;
-    /// The names of the secrets.
-    ListSecrets "list_secrets": GET "/v1_0/magnum/{cluster_id}/secrets", User, Harmless, Project, 200, ListObjectsRequest => Page<String>;
-    /// A secret, without its values.
-    GetSecretDetail "get_secret_detail": GET "/v1_0/magnum/{cluster_id}/secrets/{secret_name}", User, Harmless, Project, 200, SecretRequest => SecretInfo;
-    /// Deletes a secret.
-    DeleteSecret "delete_secret": DELETE "/v1_0/magnum/{cluster_id}/secrets/{secret_name}", Administrator, Keyed, Project, 204, SecretRequest => ();
-    /// Makes a config map. Its YAML is read by the client.
-    CreateConfigmapFromYaml "create_configmap_from_yaml": POST "/v1_0/magnum/{cluster_id}/configmaps", Administrator, Keyed, Project, 201, CreateConfigmapRequest => ConfigmapInfo;
-    /// The names of the config maps.
-    ListConfigmaps "list_configmaps": GET "/v1_0/magnum/{cluster_id}/configmaps", User, Harmless, Project, 200, ListObjectsRequest => Page<String>;
-    /// A config map.
-    GetConfigmapDetail "get_configmap_detail": GET "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", User, Harmless, Project, 200, ConfigmapRequest => ConfigmapInfo;
-    /// Deletes a config map.
-    DeleteConfigmap "delete_configmap": DELETE "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", Administrator, Keyed, Project, 204, ConfigmapRequest => ();
-    /// Submits a job.
-    SparkSubmitJob "spark_submit_job": POST "/v1_0/magnum/{cluster_id}/jobs", User, Keyed, Project, 201, SubmitJobRequest => JobInfo;
-    /// The jobs of a cluster.
-    SparkJobsList "spark_jobs_list": GET "/v1_0/magnum/{cluster_id}/jobs", User, Harmless, Project, 200, OfClusterRequest => Page<JobInfo>;
-    /// A job and its driver.
-    SparkJobInfo "spark_job_info": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Harmless, Project, 200, JobRequest => JobDetail;
-    /// The log of a job, as bytes.
-    SparkJobLogs "spark_job_logs": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/logs", User, Harmless, Project, 200, JobLogsRequest => ();
-    /// A job's SparkApplication with its state and events.
-    DescribeSparkJob "describe_spark_job": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/description", User, Harmless, Project, 200, JobRequest => Value;
-    /// Ends and deletes a job.
-    SparkDeleteJob "spark_delete_job": DELETE "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Keyed, Project, 204, JobRequest => ();
-    /// What happened on a cluster.
-    SparkEvents "spark_events": GET "/v1_0/magnum/{cluster_id}/events", User, Harmless, Project, 200, OfClusterRequest => Page<JobEvent>;
-    /// Why a job is where it is.
-    SparkJobExplain "spark_job_explain": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/explanation", User, Harmless, Project, 200, JobRequest => Explanation;
-    /// What changed among the jobs of a cluster: a long poll.
-    WaitForSparkJob "wait_for_spark_job": GET "/v1_0/magnum/{cluster_id}/job-changes", User, Harmless, Project, 200, JobChangesRequest => JobChanges;
-    /// Who did what, newest first.
-    GetAudit "get_audit": GET "/v1_0/audit", Administrator, Harmless, Project, 200, AuditRequest => Page<AuditEntry>;
+/// Calls a macro with the table: each line is one route.
+macro_rules! with_routes {
+    ($callback:ident) => {
+        $callback! {
+            /// Whether the platform is up.
+            Healthz "healthz": GET "/healthz", Public, Harmless, Project, 200, Nothing => Health;
+            /// This API, as OpenAPI describes one.
+            OpenApi "openapi": GET "/openapi.json", Public, Harmless, Project, 200, Nothing => Map<String, Value>;
+            /// Exchanges an access token for a session.
+            CreateSession "create_session": POST "/v1_0/sessions", Public, Harmless, Project, 201, CreateSessionRequest => Session;
+            /// Makes a registration token.
+            CreateRegisterToken "create_register_token": POST "/v1_0/register-tokens", Administrator, Keyed, Project, 201, CreateRegisterTokenRequest => CreatedRegisterToken;
+            /// The registration tokens, whatever became of them.
+            GetRegisterTokensInfo "get_register_tokens_info": GET "/v1_0/register-tokens", Administrator, Harmless, Project, 200, PageRequest => Page<RegisterTokenInfo>;
+            /// Withdraws a registration token by its id. Once more changes nothing.
+            DeleteRegisterToken "delete_register_token": DELETE "/v1_0/register-tokens", Administrator, Harmless, Project, 204, DeleteRegisterTokenRequest => ();
+            /// Redeems a registration token for an access token.
+            CreateRefreshToken "create_refresh_token": POST "/v1_0/tokens", Public, Keyed, Project, 201, CreateRefreshTokenRequest => CreatedRefreshToken;
+            /// Deletes an access token by its name.
+            DeleteToken "delete_token": DELETE "/v1_0/tokens", Administrator, Keyed, Project, 204, DeleteTokenRequest => ();
+            /// Gives an access token a new secret. A User may do that with its own token, an Administrator with any.
+            RotateToken "rotate_token": POST "/v1_0/tokens/rotate", User, Keyed, Project, 201, RotateTokenRequest => RotatedToken;
+            /// Deletes all access tokens that one issuer made.
+            DeleteIssuerTokens "delete_issuer_tokens": DELETE "/v1_0/tokens/issued", Administrator, Keyed, Project, 200, DeleteIssuerTokensRequest => DeletedTokens;
+            /// The caller's own token.
+            WhoAmI "who_am_i": GET "/v1_0/tokens/self", User, Harmless, Project, 200, Nothing => TokenInfo;
+            /// The living access tokens.
+            GetProjectTokensInfo "get_project_tokens_info": GET "/v1_0/tokens", Administrator, Harmless, Project, 200, PageRequest => Page<TokenInfo>;
+            /// Makes a cluster. The slash at the end is the vendor's.
+            CreateCluster "create_cluster": POST "/v1_0/magnum/", Administrator, Keyed, Vendor, 201, CreateClusterRequest => ClusterInfo;
+            /// The clusters.
+            GetClusters "get_clusters": GET "/v1_0/magnum/", User, Harmless, Project, 200, PageRequest => Page<ClusterInfo>;
+            /// A cluster.
+            GetClusterInfo "get_cluster_info": GET "/v1_0/magnum/{cluster_id}", User, Harmless, Vendor, 200, ClusterRequest => ClusterInfo;
+            /// Deletes a cluster.
+            DeleteCluster "delete_cluster": DELETE "/v1_0/magnum/{cluster_id}", Administrator, Keyed, Vendor, 204, ClusterRequest => ();
+            /// Says when an inactive cluster is deleted.
+            SetClusterDeleteTime "set_cluster_delete_time": POST "/v1_0/magnum/{cluster_id}/delete-time", Administrator, Harmless, Project, 200, ClusterTimeRequest => ClusterInfo;
+            /// An inactive cluster is not deleted any more.
+            RemoveClusterDeleteTime "remove_cluster_delete_time": DELETE "/v1_0/magnum/{cluster_id}/delete-time", Administrator, Harmless, Project, 200, ClusterRequest => ClusterInfo;
+            /// Says when an inactive cluster is suspended.
+            SetClusterSuspendTime "set_cluster_suspend_time": POST "/v1_0/magnum/{cluster_id}/suspend-time", Administrator, Harmless, Project, 200, ClusterTimeRequest => ClusterInfo;
+            /// An inactive cluster is not suspended any more.
+            RemoveClusterSuspendTime "remove_cluster_suspend_time": DELETE "/v1_0/magnum/{cluster_id}/suspend-time", Administrator, Harmless, Project, 200, ClusterRequest => ClusterInfo;
+            /// Starts a suspended cluster.
+            WakeUpCluster "wake_up_cluster": POST "/v1_0/magnum/{cluster_id}/wake-up", Administrator, Keyed, Project, 204, ClusterRequest => ();
+            /// Makes a secret. Its YAML is read by the client.
+            CreateSecretFromYaml "create_secret_from_yaml": POST "/v1_0/magnum/{cluster_id}/secrets", Administrator, Keyed, Project, 201, CreateSecretRequest => SecretInfo;
+            /// The names of the secrets.
+            ListSecrets "list_secrets": GET "/v1_0/magnum/{cluster_id}/secrets", User, Harmless, Project, 200, ListObjectsRequest => Page<String>;
+            /// A secret, without its values.
+            GetSecretDetail "get_secret_detail": GET "/v1_0/magnum/{cluster_id}/secrets/{secret_name}", User, Harmless, Project, 200, SecretRequest => SecretInfo;
+            /// Deletes a secret.
+            DeleteSecret "delete_secret": DELETE "/v1_0/magnum/{cluster_id}/secrets/{secret_name}", Administrator, Keyed, Project, 204, SecretRequest => ();
+            /// Makes a config map. Its YAML is read by the client.
+            CreateConfigmapFromYaml "create_configmap_from_yaml": POST "/v1_0/magnum/{cluster_id}/configmaps", Administrator, Keyed, Project, 201, CreateConfigmapRequest => ConfigmapInfo;
+            /// The names of the config maps.
+            ListConfigmaps "list_configmaps": GET "/v1_0/magnum/{cluster_id}/configmaps", User, Harmless, Project, 200, ListObjectsRequest => Page<String>;
+            /// A config map.
+            GetConfigmapDetail "get_configmap_detail": GET "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", User, Harmless, Project, 200, ConfigmapRequest => ConfigmapInfo;
+            /// Deletes a config map.
+            DeleteConfigmap "delete_configmap": DELETE "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", Administrator, Keyed, Project, 204, ConfigmapRequest => ();
+            /// Submits a job.
+            SparkSubmitJob "spark_submit_job": POST "/v1_0/magnum/{cluster_id}/jobs", User, Keyed, Project, 201, SubmitJobRequest => JobInfo;
+            /// The jobs of a cluster.
+            SparkJobsList "spark_jobs_list": GET "/v1_0/magnum/{cluster_id}/jobs", User, Harmless, Project, 200, OfClusterRequest => Page<JobInfo>;
+            /// A job and its driver.
+            SparkJobInfo "spark_job_info": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Harmless, Project, 200, JobRequest => JobDetail;
+            /// The log of a job, as bytes.
+            SparkJobLogs "spark_job_logs": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/logs", User, Harmless, Project, 200, JobLogsRequest => ();
+            /// A job's SparkApplication with its state and events.
+            DescribeSparkJob "describe_spark_job": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/description", User, Harmless, Project, 200, JobRequest => Value;
+            /// Ends and deletes a job.
+            SparkDeleteJob "spark_delete_job": DELETE "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Keyed, Project, 204, JobRequest => ();
+            /// What happened on a cluster.
+            SparkEvents "spark_events": GET "/v1_0/magnum/{cluster_id}/events", User, Harmless, Project, 200, OfClusterRequest => Page<JobEvent>;
+            /// Why a job is where it is.
+            SparkJobExplain "spark_job_explain": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/explanation", User, Harmless, Project, 200, JobRequest => Explanation;
+            /// What changed among the jobs of a cluster: a long poll.
+            WaitForSparkJob "wait_for_spark_job": GET "/v1_0/magnum/{cluster_id}/job-changes", User, Harmless, Project, 200, JobChangesRequest => JobChanges;
+            /// Who did what, newest first.
+            GetAudit "get_audit": GET "/v1_0/audit", Administrator, Harmless, Project, 200, AuditRequest => Page<AuditEntry>;
+        }
+    };
 }
+#[cfg(feature = "openapi")]
+pub(crate) use with_routes;
+
+with_routes!(endpoints);
 
 /// All but what RFC 3986 leaves unreserved is escaped.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -3,7 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Lifetime, Open, Secret, TokenId, TokenName, token::presented};
+use crate::{
+    id::TokenId,
+    lifetime::Lifetime,
+    name::TokenName,
+    open::Open,
+    token::{Secret, presented},
+};
 
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -58,7 +64,7 @@ pub struct Session {
     /// The token that was exchanged; an older server does not say.
     pub token: Option<TokenInfo>,
     /// The platform's time of the answer, so that a client with a wrong clock knows how long that token still lives.
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::json_schema::DateTime>"))]
     pub now: Option<Timestamp>,
 }
 
@@ -87,7 +93,7 @@ pub struct CreatedRegisterToken {
     /// The value.
     pub register_token: Secret,
     /// When it can no longer be redeemed.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::json_schema::DateTime"))]
     pub exp: Timestamp,
 }
 
@@ -156,17 +162,17 @@ pub struct RegisterTokenInfo {
     /// Name of the token that made it.
     pub issuer_name: String,
     /// When it was made.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::json_schema::DateTime"))]
     pub created_at: Timestamp,
     /// Until when it can be redeemed.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::json_schema::DateTime"))]
     pub exp: Timestamp,
     /// Lifetime of the access token, from its making; `None`: it never expires.
     pub refresh_ttl: Option<Lifetime>,
     /// In what state it is.
     pub state: Open<RegisterTokenState>,
     /// When it was redeemed.
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::json_schema::DateTime>"))]
     pub redeemed_at: Option<Timestamp>,
     /// From which address it was redeemed.
     pub redeemed_address: Option<String>,
@@ -175,12 +181,12 @@ pub struct RegisterTokenInfo {
     /// Name of that access token.
     pub redeemed_token_name: Option<String>,
     /// When it was withdrawn.
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::json_schema::DateTime>"))]
     pub withdrawn_at: Option<Timestamp>,
     /// How often somebody tried to redeem it again.
     pub replay_count: u64,
     /// When that was tried last.
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::json_schema::DateTime>"))]
     pub last_replay_at: Option<Timestamp>,
 }
 
@@ -264,15 +270,15 @@ pub struct TokenInfo {
     /// Name of the token that made the registration token; the platform's own for the first Administrator.
     pub issuer_name: String,
     /// When it ends; `None`: never.
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::json_schema::DateTime>"))]
     pub exp: Option<Timestamp>,
     /// When it was made.
-    #[cfg_attr(feature = "openapi", schemars(with = "crate::openapi::Moment"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::json_schema::DateTime"))]
     pub created_at: Timestamp,
     /// Id of that issuer, which no other token ever has; `None`: the platform itself.
     pub issuer_id: Option<String>,
     /// When a request was last made with it; `None`: never yet.
-    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::openapi::Moment>"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "Option<crate::json_schema::DateTime>"))]
     pub last_used_at: Option<Timestamp>,
     /// From which address.
     pub last_used_address: Option<String>,

@@ -65,7 +65,7 @@ pub(crate) async fn verify(data_dir: &Path) -> Result<u8, StartError> {
     let (code, text) = match proof? {
         Err(broken) => (BROKEN, format!("the audit is broken: {broken}")),
         Ok(proof) => {
-            let whole = format!("the audit is whole: {} rows, each proved by the key", proof.whole.rows);
+            let whole = format!("the audit is whole: {} rows, each proved by the key", proof.chain.rows);
             let gaps = proof.gaps.iter().map(|gap| {
                 format!(
                     "\nrow {} of {} says that rows had been cut off before it, or an old copy of the store put back: {}",

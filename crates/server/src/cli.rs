@@ -8,10 +8,10 @@ use mlplatform_platform::{
     clusters::form::{Capacity, Memory},
     limits::Limits,
     policy::{Policy, TOKENS_PER_ISSUER},
-    spark::{JobsAs, JobsError, LogLimit, SparkConfig},
 };
 use mlplatform_protocol::Lifetime;
 use mlplatform_server::{start::StartError, tls::TlsFiles};
+use mlplatform_spark_local::{JobUserError, JobsAs, LogLimit, SparkConfig};
 use tracing::level_filters::LevelFilter;
 
 /// The ML platform on one machine.
@@ -220,15 +220,15 @@ struct Jobs {
 
 impl Jobs {
     /// Whose rights jobs have: nobody else can know that.
-    fn rights(&self) -> Result<JobsAs, StartError> {
+    fn rights(&self) -> Result<JobsAs, JobUserError> {
         match (&self.job_user, self.jobs_as_myself, self.no_jobs) {
             (Some(given), _, _) => Ok(JobsAs::others(given)?),
             (None, true, _) => Ok(JobsAs::Myself),
             (None, false, true) => Ok(JobsAs::Off),
-            (None, false, false) => Err(StartError::Jobs(JobsError(
+            (None, false, false) => Err(JobUserError(
                 "say whose rights jobs have, which are programs of whoever holds an access token: --job-user NAME (a user that owns nothing of the platform; needs root), --job-user FIRST-LAST (ids of which each job has its own; needs root), --jobs-as-myself (they can read the platform's secrets: only where nobody else can submit jobs), or --no-jobs"
                     .to_owned(),
-            ))),
+            )),
         }
     }
 

@@ -7,7 +7,6 @@ use mlplatform_platform::{
     audit::{Audit, reader::Reader},
     clock::Clock,
     clusters::{form::Capacity, verbs},
-    data_dir::DataDir,
     error::Result,
     limits::Limits,
     sessions::sign_in,
@@ -16,20 +15,21 @@ use mlplatform_platform::{
 };
 use mlplatform_protocol::{ClusterInfo, PageRequest, Secret, page::MAX_LIMIT};
 
-use crate::start::StartError;
+use crate::{data_dir::DataDir, local_jobs::no_jobs, start::StartError};
 
 /// Opens the platform of a data directory.
 ///
 /// # Errors
 /// When it holds no store of this version.
 pub async fn open(data_dir: &Path, clock: Clock) -> Result<App, StartError> {
-    open_in(DataDir::existing(data_dir)?, clock).await
+    open_in(&DataDir::existing(data_dir)?, clock).await
 }
 
-async fn open_in(dir: DataDir, clock: Clock) -> Result<App, StartError> {
+async fn open_in(dir: &DataDir, clock: Clock) -> Result<App, StartError> {
     let store = Store::open_as_it_is(&dir.database()).await?;
     let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), false)?;
-    Ok(App::new(dir, store, audit, clock, Limits::default()))
+    let jobs = no_jobs(dir, &store);
+    Ok(App::new(dir.secrets_key(), store, audit, clock, Limits::default(), jobs))
 }
 
 /// `mlplatform-server admin-token`: replaces the token, also while a server runs on the directory. Gives the file.
@@ -37,11 +37,12 @@ async fn open_in(dir: DataDir, clock: Clock) -> Result<App, StartError> {
 /// # Errors
 /// When the directory holds no store of this version, or it cannot be written.
 pub async fn admin_token(data_dir: &Path, clock: Clock) -> Result<PathBuf, StartError> {
-    let app = open(data_dir, clock).await?;
-    let replaced = admin::replace(&app, |value| app.dir().keep_admin_token(value)).await;
+    let dir = DataDir::existing(data_dir)?;
+    let app = open_in(&dir, clock).await?;
+    let replaced = admin::replace(&app, |value| dir.keep_admin_token(value)).await;
     app.store().close().await;
     replaced?;
-    Ok(app.dir().admin_token())
+    Ok(dir.admin_token())
 }
 
 /// `mlplatform-server cluster add`: a running cluster of that capacity, also while a server runs on the directory.
@@ -94,7 +95,7 @@ pub async fn sign_in_link(data_dir: &Path, clock: Clock) -> Result<String, Start
     let dir = DataDir::existing(data_dir)?;
     let url = dir.served_at()?;
     let value = std::fs::read_to_string(dir.admin_token()).map(|text| Secret::from_pasted(&text));
-    let app = open_in(dir, clock).await?;
+    let app = open_in(&dir, clock).await?;
     let code = match value {
         Ok(value) => sign_in::make_code(&app, &value).await,
         Err(_) => Ok(None),
@@ -102,7 +103,7 @@ pub async fn sign_in_link(data_dir: &Path, clock: Clock) -> Result<String, Start
     app.store().close().await;
     match code? {
         Some(code) => Ok(format!("{url}/open?code={}", code.expose())),
-        None => Err(StartError::NoAdministrator { path: app.dir().admin_token() }),
+        None => Err(StartError::NoAdministrator { path: dir.admin_token() }),
     }
 }
 

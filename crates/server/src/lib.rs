@@ -9,13 +9,17 @@
 //! listen, tls  which addresses may be listened on, and with which certificate; the limit of connections
 //! peer         whose process holds the other end of a connection within this machine
 //! commands     commands on the machine, beside a server
+//! local_jobs   the runner of jobs on this machine, given its folders and settings
 //! start        start-up errors
 //! ```
 
 pub mod commands;
+pub mod data_dir;
 pub mod listen;
+mod local_jobs;
 mod peer;
 mod router;
+mod safe_path;
 pub mod server;
 pub mod start;
 pub mod tls;

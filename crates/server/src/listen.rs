@@ -1,5 +1,5 @@
-//! Which addresses may be listened on, how many connections one address may have, and for how long one may be silent or
-//! deaf.
+//! The listener and its limits: which addresses may be listened on, how many connections one address may have, and for
+//! how long one may be silent or deaf.
 
 use std::{
     io,
@@ -14,11 +14,11 @@ use std::{
 use axum::{Extension, middleware::AddExtension};
 use axum_server::accept::Accept;
 use mlplatform_api::{
-    connection::{Connection, Watched},
+    connection::{Connection, StallTimeout},
     proxies::Proxies,
 };
 use mlplatform_platform::{
-    concurrency::{ConcurrencyLimit, Full, Permit},
+    concurrency::{ConcurrencyLimit, LimitReached, Permit},
     network::Network,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -88,14 +88,14 @@ pub(crate) fn raise_file_limit() -> usize {
 /// of an address that has more than its share, and one that does not take its answers. (From the first words on, the
 /// timeouts of HTTP/1 heads and HTTP/2 pings hold.)
 #[derive(Clone, Debug)]
-pub(crate) struct Prompt<A> {
+pub(crate) struct LimitedAcceptor<A> {
     inner: A,
-    gate: Arc<Gate>,
+    limits: Arc<ConnectionLimits>,
 }
 
 /// Who is let in, and for how long.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct ConnectionLimits {
     /// For the first words.
     pub(crate) patience: Duration,
     /// For answers to be taken.
@@ -108,7 +108,7 @@ pub(crate) struct Gate {
     pub(crate) job_users: Option<RangeInclusive<u32>>,
 }
 
-impl Gate {
+impl ConnectionLimits {
     /// Its place among the connections (`None`: it need not be counted), and whether it is a job's.
     async fn admit(&self, stream: &TcpStream) -> io::Result<(Option<Permit>, bool)> {
         let peer = stream.peer_addr()?;
@@ -122,45 +122,45 @@ impl Gate {
         // Counted while it is not known.
         let permit = permit.map_err(full)?;
         let owner = peer::owner(peer, stream.local_addr()?).await?;
-        let is_a_job = owner.is_none_or(|owner| users.contains(&owner));
-        Ok((is_a_job.then_some(permit), is_a_job))
+        let is_from_job = owner.is_none_or(|owner| users.contains(&owner));
+        Ok((is_from_job.then_some(permit), is_from_job))
     }
 }
 
-fn full(_: Full) -> io::Error {
+fn full(_: LimitReached) -> io::Error {
     io::ErrorKind::QuotaExceeded.into()
 }
 
-impl<A> Prompt<A> {
-    pub(crate) fn new(inner: A, gate: Gate) -> Self {
-        Self { inner, gate: Arc::new(gate) }
+impl<A> LimitedAcceptor<A> {
+    pub(crate) fn new(inner: A, limits: ConnectionLimits) -> Self {
+        Self { inner, limits: Arc::new(limits) }
     }
 }
 
-impl<A, S> Accept<TcpStream, S> for Prompt<A>
+impl<A, S> Accept<TcpStream, S> for LimitedAcceptor<A>
 where
-    A: Accept<Watched<TcpStream>, AddExtension<S, Arc<Connection>>> + Clone + Send + Sync + 'static,
+    A: Accept<StallTimeout<TcpStream>, AddExtension<S, Arc<Connection>>> + Clone + Send + Sync + 'static,
     A::Future: Send + 'static,
     S: Send + 'static,
 {
-    type Stream = PromptStream<A::Stream>;
+    type Stream = LimitedStream<A::Stream>;
     type Service = A::Service;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let (inner, gate) = (self.inner.clone(), Arc::clone(&self.gate));
+        let (inner, limits) = (self.inner.clone(), Arc::clone(&self.limits));
         Box::pin(async move {
-            let (permit, is_a_job) = gate.admit(&stream).await?;
+            let (permit, is_from_job) = limits.admit(&stream).await?;
             stream.set_nodelay(true)?;
             SockRef::from(&stream).set_tcp_notsent_lowat(NOT_SENT)?;
             let network = permit.is_some().then_some(stream.peer_addr()?.ip().into());
-            let connection = Connection::new(is_a_job);
+            let connection = Connection::new(is_from_job);
             let service = Extension(Arc::clone(&connection)).layer(service);
-            let stream = Watched::new(stream, connection, gate.stall);
+            let stream = StallTimeout::new(stream, connection, limits.stall);
             let (inner, service) = inner.accept(stream, service).await?;
-            let deadline = Some(Box::pin(sleep(gate.patience)));
-            let http2 = network.map(|network| (Arc::clone(&gate.http2), network));
-            Ok((PromptStream { inner, told: 0, deadline, http2, permits: [permit, None] }, service))
+            let deadline = Some(Box::pin(sleep(limits.patience)));
+            let http2 = network.map(|network| (Arc::clone(&limits.http2), network));
+            Ok((LimitedStream { inner, seen: 0, deadline, http2, permits: [permit, None] }, service))
         })
     }
 }
@@ -168,28 +168,28 @@ where
 /// What a connection of HTTP/2 begins with, and no request of HTTP/1.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Hardly any request of HTTP/1 has fewer bytes.
-const TELLING: usize = HTTP2.len();
+const ENOUGH: usize = HTTP2.len();
 
 /// A stream whose first bytes have a deadline, and tell whether it is one of HTTP/2.
-pub(crate) struct PromptStream<S> {
+pub(crate) struct LimitedStream<S> {
     inner: S,
-    told: usize,
+    seen: usize,
     deadline: Option<Pin<Box<Sleep>>>,
     /// Where it is counted, if it turns out to be one of HTTP/2.
     http2: Option<(Arc<ConcurrencyLimit>, Network)>,
     permits: [Option<Permit>; 2],
 }
 
-impl<S> PromptStream<S> {
+impl<S> LimitedStream<S> {
     /// Looks at what was just read, as long as it may be the beginning of HTTP/2.
     fn look(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let expected = HTTP2.get(self.told..).unwrap_or_default();
+        let expected = HTTP2.get(self.seen..).unwrap_or_default();
         let common = expected.len().min(bytes.len());
         if expected.get(..common) != bytes.get(..common) {
             self.http2 = None;
         }
-        self.told = self.told.saturating_add(bytes.len());
-        if self.told >= TELLING {
+        self.seen = self.seen.saturating_add(bytes.len());
+        if self.seen >= ENOUGH {
             self.deadline = None;
             if let Some((permits, network)) = self.http2.take() {
                 let [_, permit] = &mut self.permits;
@@ -200,7 +200,7 @@ impl<S> PromptStream<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for PromptStream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for LimitedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
@@ -215,7 +215,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for PromptStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for PromptStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for LimitedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
@@ -247,11 +247,11 @@ mod tests {
 
     #[test]
     fn http2_is_known_by_its_first_words_however_they_come() {
-        let http2 = ConcurrencyLimit::half(2);
+        let http2 = ConcurrencyLimit::new(2);
         let network = Network::of("192.0.2.1");
         let is_http2 = |pieces: &[&[u8]]| {
             let entry = Some((Arc::clone(&http2), network));
-            let mut stream = PromptStream { inner: (), told: 0, deadline: None, http2: entry, permits: [None, None] };
+            let mut stream = LimitedStream { inner: (), seen: 0, deadline: None, http2: entry, permits: [None, None] };
             pieces.iter().try_for_each(|piece| stream.look(piece)).map(|()| stream.permits[1].is_some())
         };
         let bytes: Vec<_> = HTTP2.chunks(1).collect();

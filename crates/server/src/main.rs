@@ -13,12 +13,7 @@ use std::{
 use clap::Parser;
 use mlplatform_api::proxies::Proxies;
 use mlplatform_console::site::PublicUrl;
-use mlplatform_platform::{
-    clock::Clock,
-    clusters::form::Memory,
-    spark::{check_files_for_jobs, run_job},
-    text::harmless,
-};
+use mlplatform_platform::{clock::Clock, clusters::form::Memory, text::harmless};
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
     commands::{admin_token, cluster_add, cluster_list, sign_in_link},
@@ -26,6 +21,7 @@ use mlplatform_server::{
     server::{Config, Ready, Server},
     start::StartError,
 };
+use mlplatform_spark_local::{check_files_for_jobs, run_job};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 

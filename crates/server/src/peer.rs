@@ -1,4 +1,4 @@
-//! Whose process holds the other end of a connection within this machine.
+//! The owner of a loopback connection: which user's process holds its other end.
 
 use std::{
     fs, io,

@@ -14,8 +14,8 @@ pub(crate) fn router(app: &App, proxies: Arc<Proxies>, site: &Arc<Site>) -> Rout
         .merge(console::router(app, site))
         .fallback(api::no_route)
         .method_not_allowed_fallback(api::no_method)
-        .layer(middleware::from_fn(layers::contain))
+        .layer(middleware::from_fn(layers::isolate))
         .layer(middleware::from_fn_with_state(Arc::clone(site), error_pages))
-        .layer(middleware::from_fn_with_state(outer, layers::identify))
+        .layer(middleware::from_fn_with_state(outer, layers::request_log))
         .with_state(app.clone())
 }

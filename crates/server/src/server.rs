@@ -1,7 +1,8 @@
-//! A listener, a configuration and a shutdown become a running platform.
+//! Starting and stopping the platform: of a listener, a configuration and a shutdown signal.
 
 use std::{
     net::{SocketAddr, TcpListener},
+    ops::RangeInclusive,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -21,15 +22,15 @@ use mlplatform_platform::{
     clock::Clock,
     clusters::{inactivity, verbs},
     concurrency::ConcurrencyLimit,
-    data_dir::{DataDir, DirLock},
+    jobs::supervisor,
     last_used::WRITE_EVERY,
     limits::Limits,
-    objects, s3_secret, safe_path,
-    spark::{self, JobsAs, JobsError, SparkConfig},
+    objects, s3_secret,
     store::Store,
     tokens::admin,
     vault::Vault,
 };
+use mlplatform_spark_local::{Folders, JobUserError, JobUsers, JobsAs, SparkConfig, path_walk};
 use serde::Serialize;
 use tokio::{
     sync::oneshot,
@@ -37,8 +38,11 @@ use tokio::{
 };
 
 use crate::{
-    listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
+    data_dir::{DataDir, DirLock},
+    listen::{ConnectionLimits, LimitedAcceptor, MOST_HTTP2, raise_file_limit},
+    local_jobs::local_jobs,
     router::router,
+    safe_path,
     start::StartError,
     tls::TlsFiles,
 };
@@ -113,6 +117,10 @@ pub struct Server {
     proxies: Arc<Proxies>,
     site: Arc<Site>,
     ready: Ready,
+    /// Jobs end when this does.
+    end_jobs: bool,
+    /// The users that jobs have, and nobody else.
+    job_uids: Option<RangeInclusive<u32>>,
     _lock: DirLock,
 }
 
@@ -133,7 +141,7 @@ impl Server {
         let dir = DataDir::create(&config.data_dir)?;
         if config.spark.jobs != JobsAs::Off && dir.path().to_string_lossy().contains(',') {
             let path = dir.path().display();
-            return Err(StartError::Jobs(JobsError(format!(
+            return Err(StartError::Jobs(JobUserError(format!(
                 "the data directory '{path}' has a ',' in its path, which is what separates folders for Spark: give another --data-dir, or serve with --no-jobs"
             ))));
         }
@@ -143,7 +151,7 @@ impl Server {
         if job_users.is_some() {
             let failed =
                 |error| StartError::System("the data directory cannot be opened to the user of the jobs", error);
-            dir.let_through().map_err(failed)?;
+            Folders::new(dir.path()).open_to_jobs().map_err(failed)?;
         }
         let known_as = config.public_url.as_ref().map_or(url.as_str(), PublicUrl::as_str).to_owned();
         dir.serve_at(&known_as)?;
@@ -152,24 +160,24 @@ impl Server {
         let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), store.is_fresh().await?)?;
         let new_key = Vault::prepare(&dir.secrets_key(), objects::any_secret(&mut *store.read().await?).await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };
-        let app = App::new(dir, store, audit, config.clock, config.limits);
-        if admin::bootstrap(&app, |value| app.dir().keep_admin_token(value)).await? {
-            tracing::info!("made the first Administrator token: {}", app.dir().admin_token().display());
+        let jobs_as_myself = config.spark.jobs == JobsAs::Myself;
+        let end_jobs = config.spark.end_with_server;
+        let job_uids = job_users.as_ref().map(JobUsers::uids);
+        let jobs = local_jobs(&dir, &store, config.spark, job_users, known_as);
+        let app = App::new(dir.secrets_key(), store, audit, config.clock, config.limits, jobs);
+        if admin::bootstrap(&app, |value| dir.keep_admin_token(value)).await? {
+            tracing::info!("made the first Administrator token: {}", dir.admin_token().display());
         }
         if new_key {
             s3_secret::renew(&app).await?;
         }
         verbs::bootstrap(&app).await?;
-        app.spark().configure(config.spark, known_as);
-        if let Some(users) = job_users {
-            app.spark().run_jobs_as(users);
-        }
-        spark::prepare_trash(&app).await?;
-        if app.spark().config().jobs == JobsAs::Myself {
+        supervisor::reconcile(&app).await?;
+        if jobs_as_myself {
             warn_of_others(&app).await?;
         }
         let proxies = Arc::new(config.proxies);
-        Ok(Self { app, listener, tls, proxies, site, ready, _lock: lock })
+        Ok(Self { app, listener, tls, proxies, site, ready, end_jobs, job_uids, _lock: lock })
     }
 
     /// Where it listens.
@@ -193,8 +201,7 @@ impl Server {
         });
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(write_last_used(self.app.clone()));
-        let supervising = tokio::spawn(spark::supervise(self.app.clone()));
-        tokio::spawn(spark::warn_of_no_jobs(self.app.clone()));
+        let supervising = tokio::spawn(supervisor::supervise(self.app.clone()));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let failed = |error| StartError::System("the listener failed", error);
@@ -202,13 +209,13 @@ impl Server {
         let service = router(&self.app, Arc::clone(&self.proxies), &self.site)
             .into_make_service_with_connect_info::<SocketAddr>();
         let patience = self.app.limits().head;
-        let gate = Gate {
+        let limits = ConnectionLimits {
             patience,
             stall: self.app.limits().stall,
-            permits: ConcurrencyLimit::half(raise_file_limit()),
-            http2: ConcurrencyLimit::half(MOST_HTTP2),
+            permits: ConcurrencyLimit::new(raise_file_limit()),
+            http2: ConcurrencyLimit::new(MOST_HTTP2),
             proxies: self.proxies,
-            job_users: self.app.spark().job_uids(),
+            job_users: self.job_uids,
         };
         let builder = server.http_builder();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
@@ -223,15 +230,15 @@ impl Server {
         let served = match self.tls {
             Some(tls) => {
                 let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience);
-                server.acceptor(Prompt::new(acceptor, gate)).serve(service).await
+                server.acceptor(LimitedAcceptor::new(acceptor, limits)).serve(service).await
             }
-            None => server.acceptor(Prompt::new(DefaultAcceptor::new(), gate)).serve(service).await,
+            None => server.acceptor(LimitedAcceptor::new(DefaultAcceptor::new(), limits)).serve(service).await,
         };
         settling.abort();
         writer.abort();
         supervising.abort();
-        if self.app.spark().config().end_with_server
-            && let Err(error) = spark::end_all(&self.app).await
+        if self.end_jobs
+            && let Err(error) = supervisor::end_all(&self.app).await
         {
             tracing::warn!("running jobs could not be ended: {error}");
         }
@@ -314,7 +321,7 @@ fn owned(config: &Config, dir: &DataDir) -> impl Iterator<Item = PathBuf> {
     let tls = config.tls.iter().flat_map(|tls| [tls.cert.clone(), tls.key.clone()]);
     let files: Vec<PathBuf> = tls.chain(std::env::current_exe().ok()).collect();
     let all = std::iter::once(dir.path().to_owned()).chain(files);
-    let ways = all.filter_map(|path| std::path::absolute(path).ok()).flat_map(|path| safe_path::way(&path));
+    let ways = all.filter_map(|path| std::path::absolute(path).ok()).flat_map(|path| path_walk::steps(&path));
     dir.owned().chain(ways.collect::<Vec<_>>())
 }
 

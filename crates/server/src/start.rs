@@ -5,13 +5,14 @@ use std::{io, path::PathBuf};
 use mlplatform_console::site::PublicUrlError;
 use mlplatform_platform::{
     audit,
-    data_dir::DataDirError,
     error::{Error, causes},
-    safe_path::PathError,
-    spark::JobsError,
+    private_file::PathError,
     store,
     vault::KeyError,
 };
+use mlplatform_spark_local::JobUserError;
+
+use crate::data_dir::DataDirError;
 
 /// Why nothing was served, or a command did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +48,7 @@ pub enum StartError {
     },
     /// Jobs must not be run so.
     #[error(transparent)]
-    Jobs(#[from] JobsError),
+    Jobs(#[from] JobUserError),
     /// The address that the world knows.
     #[error(transparent)]
     PublicUrl(#[from] PublicUrlError),

@@ -1,4 +1,4 @@
-//! When to stop: SIGTERM, SIGINT, or the end of standard input.
+//! Shutdown signals: SIGTERM, SIGINT, or the end of standard input.
 
 use std::io::{self, Read};
 

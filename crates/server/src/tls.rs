@@ -1,4 +1,4 @@
-//! The server's certificate. One provider of cryptography (ring) in the whole program.
+//! TLS configuration from the server's certificate. One provider of cryptography (ring) in the whole program.
 
 use std::{
     path::{Path, PathBuf},

@@ -21,12 +21,12 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{Answer, Ask, Platform};
-use mlplatform_platform::spark::{JobsAs, SparkConfig};
 use mlplatform_protocol::routes::{
     DescribeSparkJob, GetClusterInfo, GetClusters, SetClusterSuspendTime, SparkDeleteJob, SparkEvents, SparkJobExplain,
     SparkJobInfo, SparkJobLogs, SparkJobsList, SparkSubmitJob,
 };
 use mlplatform_server::server::Config;
+use mlplatform_spark_local::{JobsAs, SparkConfig};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

@@ -15,15 +15,13 @@ use common::Platform;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{Method, Request};
 use mlplatform_api::proxies::Proxies;
-use mlplatform_platform::{
-    limits::Limits,
-    spark::{JobsAs, SparkConfig},
-};
+use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::{
     Endpoint,
     routes::{GetClusters, Healthz, OpenApi, SparkDeleteJob, SparkSubmitJob, WhoAmI},
 };
 use mlplatform_server::server::Config;
+use mlplatform_spark_local::{JobsAs, SparkConfig};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -10,7 +10,8 @@
 mod common;
 
 use common::rows;
-use mlplatform_platform::{data_dir::DataDir, store::Store};
+use mlplatform_platform::store::Store;
+use mlplatform_server::data_dir::DataDir;
 use sqlx::{AssertSqlSafe, SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
 
 /// A digest, as SQL writes it.
@@ -22,7 +23,7 @@ async fn tokens_that_had_one_secret() {
     let dir = DataDir::create(folder.path()).unwrap();
     let options = SqliteConnectOptions::new().filename(dir.database()).create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
-    let all = Migrator::new(std::path::Path::new("migrations")).await.unwrap();
+    let all = Migrator::new(std::path::Path::new("../platform/migrations")).await.unwrap();
     let first = Migrator { migrations: all.iter().take(1).cloned().collect::<Vec<_>>().into(), ..Migrator::DEFAULT };
     first.run(&pool).await.unwrap();
     let key = "x'0000000000000000000000000000000000000000000000000000000000000000'";
@@ -63,7 +64,7 @@ async fn objects_that_all_had_a_maker() {
     let dir = DataDir::create(folder.path()).unwrap();
     let options = SqliteConnectOptions::new().filename(dir.database()).create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
-    let all = Migrator::new(std::path::Path::new("migrations")).await.unwrap();
+    let all = Migrator::new(std::path::Path::new("../platform/migrations")).await.unwrap();
     let old = Migrator { migrations: all.iter().take(11).cloned().collect::<Vec<_>>().into(), ..Migrator::DEFAULT };
     old.run(&pool).await.unwrap();
     let statements = "INSERT INTO tokens (seq, id, name, role, issuer_name, created_at) \

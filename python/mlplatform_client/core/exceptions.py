@@ -1,4 +1,4 @@
-"""Exceptions: one base class catches whatever the package raises.
+"""Exceptions: one base class catches all of them.
 
 Refusals of the platform are classes named after its ``errorCode``; their ``str()`` is exactly
 ``<Response [403]>. Info: {"status":403,"errorCode":"ForbiddenException","errorParams":{"field":"…"}}``, because
@@ -80,11 +80,11 @@ class MLPlatformException(Exception):
 
 
 class BadRequestException(MLPlatformException, ValueError):
-    """400, or an argument that breaks a rule before anything was sent (then ``status`` is ``None``)."""
+    """400, or an invalid argument found before a request was sent (then ``status`` is ``None``)."""
 
 
 class ManifestException(BadRequestException):
-    """A manifest breaks rules of the Spark operator; ``str()`` lists them all.
+    """A manifest violates rules of the Spark operator; ``str()`` lists all problems.
 
     Attributes
     ----------
@@ -100,15 +100,15 @@ class ForbiddenException(MLPlatformException, PermissionError):
 
 
 class UnauthorizedException(ForbiddenException):
-    """401 that a new session did not heal."""
+    """401, also with a new session."""
 
 
 class NotFoundException(MLPlatformException):
-    """404: there is no such thing."""
+    """404: not found."""
 
 
 class MethodNotAllowedException(MLPlatformException):
-    """405: client and platform disagree about a route; their versions are too far apart."""
+    """405: client and platform disagree about a route, because their versions differ too much."""
 
 
 class RequestTimeoutException(MLPlatformException, TimeoutError):
@@ -116,15 +116,15 @@ class RequestTimeoutException(MLPlatformException, TimeoutError):
 
 
 class ConflictException(MLPlatformException):
-    """409: something of that name is there already."""
+    """409: an object of that name exists."""
 
 
 class PayloadTooLargeException(MLPlatformException):
-    """413: the request is larger than the platform takes."""
+    """413: the request is larger than the platform's limit."""
 
 
 class UnsupportedMediaTypeException(MLPlatformException):
-    """415: the platform does not read this form."""
+    """415: the platform does not accept this media type."""
 
 
 class TooManyRequestsException(MLPlatformException):
@@ -140,19 +140,19 @@ class ServiceUnavailableException(MLPlatformException):
 
 
 class ConfigurationException(MLPlatformException, ValueError):
-    """A setting is missing or cannot be meant; nothing was sent."""
+    """A setting is missing or invalid; nothing was sent."""
 
 
 class ConnectionException(MLPlatformException, ConnectionError):
-    """No connection, or it broke; ``hint`` says where to look."""
+    """No connection, or a broken one; ``hint`` says what to check."""
 
 
 class TimeoutException(MLPlatformException, TimeoutError):
-    """The time for the call (``timeout``) was used up."""
+    """The call exceeded its ``timeout``."""
 
 
 class SparkJobFailed(MLPlatformException):
-    """A job that was waited for has failed; ``str()`` says why, ``hint`` what to do.
+    """The job of a wait failed; ``str()`` gives the cause, ``hint`` the remedy.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ class SparkJobFailed(MLPlatformException):
     def of(
         cls, job_name: str, explanation: K8sSparkJobExplanation | None, log: str, events: list[str]
     ) -> SparkJobFailed:
-        """Make one of what is known; the Rust core calls this."""
+        """Create the exception; called by the Rust core."""
         text = f"the job '{job_name}' failed"
         if explanation is not None:
             text = "\n".join([f"{text}: {explanation.sentence}", *(f"  | {line}" for line in explanation.evidence)])
@@ -188,9 +188,9 @@ class ClosedException(MLPlatformException):
 
 
 class UnexpectedAnswerException(MLPlatformException):
-    """Somebody answered who is not the platform: a portal, a proxy, another service at this address.
+    """An answer that is not the platform's: of a portal, a proxy, another service at this address.
 
-    Or more came than is held: a log longer than 512 MiB, a list longer than 1,000,000 items or 256 MiB of JSON.
+    Or an answer beyond a limit: a log longer than 512 MiB, a list longer than 1,000,000 items or 256 MiB of JSON.
     """
 
 
@@ -237,7 +237,7 @@ _BY_KIND: dict[str, type[MLPlatformException]] = {
 
 
 def from_native(kind: str, message: str, details: dict[str, object], causes: list[str]) -> MLPlatformException:
-    """Make the exception for an error of the Rust core, which calls this."""
+    """Create the exception for an error; called by the Rust core."""
     if kind == "refused":
         status = details["status"]
         by_status = BY_STATUS.get(status) if isinstance(status, int) else None

@@ -12,7 +12,7 @@ __all__ = ["InfoList"]
 
 
 class InfoList(list["Any"]):
-    """A ``list`` in every respect, which a notebook shows as a table, and its slices too."""
+    """A ``list`` that a notebook shows as a table; its slices, too."""
 
     __slots__ = ()
 
@@ -24,5 +24,5 @@ class InfoList(list["Any"]):
         return table(self)
 
     def _repr_mimebundle_(self, **_options: object) -> dict[str, str]:
-        # A `repr` of all items would be kept in the notebook beside the table.
+        # The notebook would store a `repr` of all items beside the table.
         return mimebundle(self)

@@ -1,4 +1,4 @@
-"""Manifests of Spark jobs, and the rules they must keep."""
+"""Manifests of Spark jobs and their validation."""
 
 from mlplatform_client._native import Manifest, ManifestProblem
 from mlplatform_client.serializers.spark_proxy import K8sSparkJobRestartPolicyType

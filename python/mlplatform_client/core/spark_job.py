@@ -1,4 +1,4 @@
-"""A Spark job as a handle."""
+"""Handles of Spark jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["SparkJob"]
 
 
 class Handle:
-    """Which job it is; what ``SparkJob`` and ``AsyncSparkJob`` have in common."""
+    """The common base of ``SparkJob`` and ``AsyncSparkJob``."""
 
     cluster_id: str
     job_name: str
@@ -52,7 +52,7 @@ class Handle:
 
 
 class SparkJob(Handle):
-    """A job of a cluster. Making one sends nothing; each method asks the platform.
+    """A job of a cluster. Creating one sends no request; each method does.
 
     ``MLPlatform.spark_job(cluster_id, job_name)`` gives one, and so does ``job()`` of what ``spark_submit_job`` and
     ``spark_jobs_list`` return.
@@ -114,16 +114,25 @@ class SparkJob(Handle):
         )
         return told
 
-    def save_logs(self, path: str | os.PathLike[str], *, follow: bool = False, timeout: float | None = None) -> int:
+    def save_logs(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        follow: bool = False,
+        timeout: float | None = None,
+        progress: bool | None = None,
+    ) -> int:
         """``MLPlatform.save_spark_job_logs`` of this job."""
-        return self._platform.save_spark_job_logs(self.cluster_id, self.job_name, path, follow=follow, timeout=timeout)
+        return self._platform.save_spark_job_logs(
+            self.cluster_id, self.job_name, path, follow=follow, timeout=timeout, progress=progress
+        )
 
     def explain(self, *, timeout: float | None = None) -> K8sSparkJobExplanation:
         """``MLPlatform.spark_job_explain`` of this job."""
         return self._platform.spark_job_explain(self.cluster_id, self.job_name, timeout=timeout)
 
     def events(self, *, timeout: float | None = None) -> K8sSparkEventsList:
-        """``MLPlatform.spark_events`` of its cluster, those of this job alone."""
+        """``MLPlatform.spark_events``, only events of this job."""
         return self._platform.spark_events(self.cluster_id, job_name=self.job_name, timeout=timeout)
 
     def describe(self, *, timeout: float | None = None) -> K8sSparkApplication:
@@ -136,11 +145,11 @@ class SparkJob(Handle):
 
 
 def of_info(origin: tuple[MLPlatform, str] | None, job_name: str) -> Handle:
-    """Make the handle of a job; the Rust core calls this."""
+    """Create the handle of a job; called by the Rust core."""
     if origin is None:
         raise MLPlatformException(
-            f"this description of the job '{job_name}' was copied, pickled or made by hand, and knows no platform",
-            hint=f"mlp.spark_job(cluster_id, {job_name!r}) gives the handle",
+            f"this description of the job '{job_name}' was copied, pickled or created by hand, and has no platform",
+            hint=f"mlp.spark_job(cluster_id, {job_name!r}) returns a handle",
         )
     platform, cluster_id = origin
     handle: type[Handle] = getattr(platform, "_handle", SparkJob)

@@ -1,1 +1,1 @@
-"""What methods take and return, in the reference library's places."""
+"""Arguments and return values, at the reference library's import paths."""

@@ -1,4 +1,4 @@
-"""Rows of the audit."""
+"""Rows of the audit log."""
 
 from mlplatform_client._native import MLPAuditEntry
 

@@ -8,9 +8,9 @@ __all__ = ["MLPRegisterTokenInfo", "MLPRegisterTokenState", "MLPTokenInfo", "MLP
 
 
 class _Text(str, Enum):
-    """An enumeration of texts: equal to its text, and prints as its text on every version of Python."""
+    """A string enumeration: equal to its value, and printed as its value on every Python version."""
 
-    # Python changed what str() and format() give for such an enumeration in 3.11 and 3.12; scripts print it.
+    # str() and format() of such enumerations changed in Python 3.11 and 3.12; scripts print them.
     def __str__(self) -> str:
         return str.__str__(self.value)
 
@@ -19,26 +19,26 @@ class _Text(str, Enum):
 
 
 class MLPTokenType(_Text):
-    """What a token may do. Equal to its text; prints as its text, on every version of Python."""
+    """The role of a token. Equal to its value; printed as its value, on every Python version."""
 
     USER = "USER"
-    """Work with Spark clusters."""
+    """Can use Spark clusters."""
 
     ADMIN = "ADMIN"
-    """The same, and manage tokens."""
+    """Can also manage tokens."""
 
 
 class MLPRegisterTokenState(_Text):
-    """In what state a registration token is. Equal to its text; prints as its text, on every version of Python."""
+    """The state of a registration token. Equal to its value; printed as its value, on every Python version."""
 
     WAITING = "WAITING"
     """It can be redeemed."""
 
     REDEEMED = "REDEEMED"
-    """It was redeemed; an access token was made with it."""
+    """It was redeemed for an access token."""
 
     EXPIRED = "EXPIRED"
-    """Nobody redeemed it in time."""
+    """It expired without being redeemed."""
 
     WITHDRAWN = "WITHDRAWN"
-    """It was withdrawn: by hand, with its issuer, or because the answer that carried it was lost."""
+    """It was withdrawn: by hand, with its issuer, or because the answer with its value was lost."""

@@ -1,4 +1,4 @@
-"""Descriptions of Spark clusters, of their jobs, and of what these use."""
+"""Spark clusters, jobs, secrets and config maps."""
 
 from mlplatform_client._native import (
     K8sClusterInfo,
@@ -34,13 +34,13 @@ __all__ = [
 
 
 class K8sSparkJobRestartPolicyType(_Text):
-    """When a job is run again. Equal to its text, which is the manifest's; prints as its text."""
+    """When a job is run again. Equal to its value in the manifest, and printed as it."""
 
     NEVER = "Never"
     """Never."""
 
     ALWAYS = "Always"
-    """Whenever it has ended."""
+    """After every end."""
 
     ON_FAILURE = "OnFailure"
-    """When it failed, a limited number of times."""
+    """After a failure, a limited number of times."""

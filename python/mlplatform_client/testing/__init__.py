@@ -1,4 +1,4 @@
-"""For tests of code that uses the platform: a plugin for pytest, and faults on demand.
+"""Tools for testing code that uses the platform: a pytest plugin and injected faults.
 
 A ``conftest.py`` asks for it; nothing loads otherwise:
 
@@ -39,9 +39,9 @@ def mlp_platform() -> Iterator[LocalPlatform]:
 
 @pytest.fixture
 def mlp_faults(mlp_platform: LocalPlatform) -> Iterator[FaultProxy]:
-    """A `FaultProxy` in front of the platform, through which the other fixtures of the same test speak.
+    """A `FaultProxy` in front of the platform, which the other fixtures of the same test use.
 
-    A fault of ``fail()`` that no request has met fails the test.
+    An unused fault of ``fail()`` fails the test.
     """
     with FaultProxy(mlp_platform.url) as proxy:
         yield proxy
@@ -61,7 +61,7 @@ def mlp_admin(request: pytest.FixtureRequest, mlp_platform: LocalPlatform) -> It
 def mlp_user(
     request: pytest.FixtureRequest, mlp_platform: LocalPlatform, _mlp_user_token: TokenStr
 ) -> Iterator[MLPlatform]:
-    """A User of this test alone, as an `MLPlatform`; its token is deleted afterwards."""
+    """A User for this test only, as an `MLPlatform`; its token is deleted afterwards."""
     with _client(_mlp_user_token, _address(request, mlp_platform)) as user:
         yield user
 
@@ -70,9 +70,9 @@ def mlp_user(
 def mlp_environment(
     request: pytest.FixtureRequest, mlp_platform: LocalPlatform, _mlp_user_token: TokenStr
 ) -> Iterator[None]:
-    """The User of this test in ``MLP_URL`` and ``MLP_REFRESH_TOKEN``: ``MLPlatform()`` without an argument is that one.
+    """Set ``MLP_URL`` and ``MLP_REFRESH_TOKEN`` for the User of this test, so that ``MLPlatform()`` uses them.
 
-    No other setting of the developer's reaches the test.
+    All other settings of the developer are unset.
     """
     with pytest.MonkeyPatch.context() as patch:
         _leave_out_settings(patch)

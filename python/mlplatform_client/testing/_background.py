@@ -1,4 +1,4 @@
-"""Servers for tests, on an event loop in a thread of its own."""
+"""Servers for tests, on an event loop in a separate thread."""
 
 from __future__ import annotations
 

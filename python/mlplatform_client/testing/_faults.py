@@ -1,4 +1,4 @@
-"""What may happen to a request. Those with a parameter are made by a function."""
+"""Faults of a request; functions create those with parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST_DELAY = 3600.0
 
 
 def status(code: int, *, retry_after: int | None = None) -> Fault:
-    """Answer with a refusal in the platform's own form; the platform hears of nothing.
+    """Answer with a refusal in the platform's own form; the platform gets no request.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def delay(seconds: float) -> Fault:
 
 
 async def reset(exchange: Exchange) -> None:
-    """Break the connection (RST); the platform hears of nothing."""
+    """Break the connection (RST); the platform gets no request."""
     exchange.reset()
 
 
@@ -87,7 +87,7 @@ async def hang(exchange: Exchange) -> None:
 
 
 def http(head: str, body: bytes = b"", *headers: str) -> bytes:
-    """Make an answer that is whole.
+    """Create a complete answer.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def http(head: str, body: bytes = b"", *headers: str) -> bytes:
 
 
 def saying(answer: bytes) -> Fault:
-    """Answer with these bytes, whatever they are, and close the connection; the platform hears of nothing.
+    """Answer with these bytes, whatever they are, and close the connection; the platform gets no request.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a platform that reads the requests of HTTP/1.1, so that each can meet a fault of its own."""
+"""A TCP proxy in front of a platform that reads HTTP/1.1 requests and applies a fault to each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LINES = {
 
 
 class Exchange:
-    """One request on its way, and what became of it.
+    """One request with its answer.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Exchange:
         self._proxy.count(answered=1)
 
     async def forward_part(self, length: int) -> None:
-        """Let so many bytes of the request through, and hang up on the platform."""
+        """Forward only this many bytes of the request, and close the connection to the platform."""
         _, writer = await asyncio.open_connection(*self._proxy.target)
         writer.write(self.request[:length])
         with contextlib.suppress(OSError):
@@ -95,7 +95,7 @@ class Exchange:
         await hang_up(writer)
 
     async def send(self, data: bytes) -> None:
-        """Give that to the client."""
+        """Send these bytes to the client."""
         self.sent += data
         await self.stream(data)
 
@@ -106,21 +106,21 @@ class Exchange:
         await self._writer.drain()
 
     def close(self) -> None:
-        """Hang up on the client."""
+        """Close the connection to the client."""
         self._writer.close()
 
     def reset(self) -> None:
-        """Hang up with a RST."""
+        """Reset the connection to the client (RST)."""
         sock = self._writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NO_TIME)
         self._writer.transport.abort()
 
     def half_close(self) -> None:
-        """Send FIN, and go on listening."""
+        """Send FIN, and continue to read."""
         self._writer.write_eof()
 
     async def client_gone(self) -> None:
-        """Wait until the client hangs up."""
+        """Wait until the client closes the connection."""
         with contextlib.suppress(OSError):
             while await self._reader.read(65536):
                 pass
@@ -138,12 +138,12 @@ Fault = Callable[[Exchange], Awaitable[None]]
 
 
 async def through(exchange: Exchange) -> None:
-    """No fault at all."""
+    """No fault."""
     await exchange.relay()
 
 
 class FaultProxy(Background):
-    """A proxy on a free loopback port that passes everything through, apart from what `fail` and `always` say.
+    """A proxy on a free loopback port that forwards everything except for the faults of `fail` and `always`.
 
     A context manager: at the end of the ``with`` block it is stopped.
 
@@ -190,7 +190,7 @@ class FaultProxy(Background):
         return f"{'http' if self._tls is None else 'https'}://{self.address}"
 
     def fail(self, *faults: Fault, times: int = 1, on: str | None = None) -> None:
-        """Let the next requests meet these faults, one each.
+        """Apply these faults to the next requests, one each.
 
         Parameters
         ----------
@@ -214,7 +214,7 @@ class FaultProxy(Background):
             self._once += [(on, fault) for _ in range(times) for fault in faults]
 
     def always(self, fault: Fault, on: str | None = None) -> None:
-        """Let every request meet this fault, until `heal`.
+        """Apply this fault to every request, until `heal`.
 
         Parameters
         ----------
@@ -233,13 +233,13 @@ class FaultProxy(Background):
             self._always.append((on, fault))
 
     def heal(self) -> None:
-        """Forget all faults that are still to come."""
+        """Remove all pending faults."""
         with self._changed:
             self._once, self._always = [], []
 
     @property
     def pending(self) -> int:
-        """How many faults of `fail` no request has met yet."""
+        """The number of unused faults of `fail`."""
         with self._changed:
             return len(self._once)
 
@@ -274,7 +274,7 @@ class FaultProxy(Background):
             self._changed.notify_all()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read one request after the other; each meets its fault."""
+        """Read requests and apply their faults."""
         while True:
             message = _Message()
             await _read(reader, message.take)
@@ -302,7 +302,7 @@ def _check(on: str | None) -> None:
         return
     nearest = difflib.get_close_matches(on, _LINES, 1)
     meant = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(_LINES)}"
-    raise ValueError(f"on={on!r} is no method of MLPlatform that asks the platform: {meant}")
+    raise ValueError(f"on={on!r} is not a method of MLPlatform that sends requests: {meant}")
 
 
 class _Message:

@@ -6,7 +6,7 @@ use mlplatform_protocol::{
 };
 use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{Audit, Broken, GAP, Whole};
+use super::{Audit, ChainError, GAP, VerifiedChain};
 use crate::{
     app::App,
     clock::timestamp,
@@ -139,9 +139,9 @@ pub struct Reader {
 
 /// What a whole chain has to tell.
 #[derive(Debug)]
-pub struct Proof {
+pub struct Verification {
     /// How many rows it has.
-    pub whole: Whole,
+    pub chain: VerifiedChain,
     /// Rows that say that others had been cut off before they were written.
     pub gaps: Vec<AuditEntry>,
 }
@@ -165,7 +165,7 @@ impl Reader {
     ///
     /// # Errors
     /// The outer one when the store cannot be read, the inner one is the first thing that is wrong.
-    pub async fn verify(&self) -> Result<Result<Proof, Broken>> {
+    pub async fn verify(&self) -> Result<Result<Verification, ChainError>> {
         let mut connection = self.store.read().await?;
         let whole = match self.audit.verify(&mut connection).await? {
             Ok(whole) => whole,
@@ -173,7 +173,7 @@ impl Reader {
         };
         let filter = AuditRequest { action: Some(GAP.to_owned()), ..AuditRequest::default() };
         let gaps = rows(&mut connection, &filter, Order::After(0), i64::MAX).await?;
-        Ok(Ok(Proof { whole, gaps }))
+        Ok(Ok(Verification { chain: whole, gaps }))
     }
 
     /// Closes the store.

@@ -45,7 +45,7 @@ impl Chain {
         }
     }
 
-    async fn verify(&self) -> Result<Whole, Broken> {
+    async fn verify(&self) -> Result<VerifiedChain, ChainError> {
         self.audit.verify(&mut self.store.read().await.unwrap()).await.unwrap()
     }
 
@@ -62,8 +62,8 @@ impl Chain {
 #[tokio::test]
 async fn an_honest_chain_is_whole() {
     let chain = Chain::with(5).await;
-    assert_eq!(chain.verify().await, Ok(Whole { rows: 5, gaps: 0 }));
-    assert_eq!(Chain::with(0).await.verify().await, Ok(Whole { rows: 0, gaps: 0 }));
+    assert_eq!(chain.verify().await, Ok(VerifiedChain { rows: 5, gaps: 0 }));
+    assert_eq!(Chain::with(0).await.verify().await, Ok(VerifiedChain { rows: 0, gaps: 0 }));
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn every_change_is_seen() {
     ] {
         let chain = Chain::with(5).await;
         chain.tamper(statement).await;
-        assert_eq!(chain.verify().await, Err(Broken::Changed(3)), "{statement}");
+        assert_eq!(chain.verify().await, Err(ChainError::Changed(3)), "{statement}");
     }
 }
 
@@ -92,14 +92,14 @@ async fn every_change_is_seen() {
 async fn a_removed_row_is_seen() {
     let chain = Chain::with(5).await;
     chain.tamper("DELETE FROM audit WHERE seq = 3").await;
-    assert_eq!(chain.verify().await, Err(Broken::Missing(3)));
+    assert_eq!(chain.verify().await, Err(ChainError::Missing(3)));
     let chain = Chain::with(5).await;
     chain.tamper("DELETE FROM audit WHERE seq = 1").await;
-    assert_eq!(chain.verify().await, Err(Broken::Missing(1)));
+    assert_eq!(chain.verify().await, Err(ChainError::Missing(1)));
     let chain = Chain::with(5).await;
     // With the numbers closed up behind it.
     chain.tamper("DELETE FROM audit WHERE seq = 3; UPDATE audit SET seq = seq - 1 WHERE seq > 3").await;
-    assert_eq!(chain.verify().await, Err(Broken::Changed(3)));
+    assert_eq!(chain.verify().await, Err(ChainError::Changed(3)));
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_row_before_the_first_is_seen() {
                 }
             })
             .await;
-        assert_eq!(chain.verify().await, Err(Broken::Changed(seq.parse().unwrap())));
+        assert_eq!(chain.verify().await, Err(ChainError::Changed(seq.parse().unwrap())));
     }
 }
 
@@ -129,23 +129,23 @@ async fn a_store_that_was_emptied_has_a_past() {
     chain.tamper("DELETE FROM audit").await;
     // The next start finds nothing, and takes it for its first.
     let audit = open(&chain.folder, true).unwrap();
-    assert_eq!(chain.verify().await, Err(Broken::Cut(5)));
+    assert_eq!(chain.verify().await, Err(ChainError::Cut(5)));
     chain.add(&audit, true).await;
-    assert_eq!(chain.verify().await, Ok(Whole { rows: 2, gaps: 1 }));
+    assert_eq!(chain.verify().await, Ok(VerifiedChain { rows: 2, gaps: 1 }));
 }
 
 #[tokio::test]
 async fn a_cut_tail_is_seen_and_never_forgotten() {
     let chain = Chain::with(5).await;
     chain.tamper("DELETE FROM audit WHERE seq > 3").await;
-    assert_eq!(chain.verify().await, Err(Broken::Cut(5)));
+    assert_eq!(chain.verify().await, Err(ChainError::Cut(5)));
     // The next row would one day hide the cut: so it is written down.
     chain.add(&chain.audit, true).await;
     chain.add(&chain.audit, true).await;
-    assert_eq!(chain.verify().await, Ok(Whole { rows: 6, gaps: 1 }));
+    assert_eq!(chain.verify().await, Ok(VerifiedChain { rows: 6, gaps: 1 }));
     let chain = Chain::with(5).await;
     chain.tamper("DELETE FROM audit").await;
-    assert_eq!(chain.verify().await, Err(Broken::Cut(5)));
+    assert_eq!(chain.verify().await, Err(ChainError::Cut(5)));
 }
 
 #[tokio::test]
@@ -153,13 +153,13 @@ async fn a_mark_may_lag_but_not_go_missing() {
     let chain = Chain::with(3).await;
     // Killed between the commit and the mark.
     chain.add(&chain.audit, false).await;
-    assert_eq!(chain.verify().await, Ok(Whole { rows: 4, gaps: 0 }));
+    assert_eq!(chain.verify().await, Ok(VerifiedChain { rows: 4, gaps: 0 }));
     chain.add(&chain.audit, true).await;
-    assert_eq!(chain.verify().await, Ok(Whole { rows: 5, gaps: 0 }));
+    assert_eq!(chain.verify().await, Ok(VerifiedChain { rows: 5, gaps: 0 }));
     std::fs::write(chain.folder.path().join("audit-head"), "").unwrap();
-    assert_eq!(chain.verify().await, Err(Broken::NoMark));
+    assert_eq!(chain.verify().await, Err(ChainError::NoMark));
     chain.add(&chain.audit, true).await;
-    assert_eq!(chain.verify().await, Ok(Whole { rows: 7, gaps: 1 }));
+    assert_eq!(chain.verify().await, Ok(VerifiedChain { rows: 7, gaps: 1 }));
 }
 
 #[tokio::test]
@@ -170,7 +170,7 @@ async fn two_writers_make_one_chain() {
         chain.add(&other, true).await;
         chain.add(&chain.audit, true).await;
     }
-    assert_eq!(chain.verify().await, Ok(Whole { rows: 8, gaps: 0 }));
+    assert_eq!(chain.verify().await, Ok(VerifiedChain { rows: 8, gaps: 0 }));
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn another_key_proves_nothing_and_a_lost_one_is_not_replaced() {
     std::fs::write(chain.folder.path().join("audit-key"), [7; 32]).unwrap();
     let forged = open(&chain.folder, false).unwrap();
     let verified = forged.verify(&mut chain.store.read().await.unwrap()).await.unwrap();
-    assert_eq!(verified, Err(Broken::Changed(1)));
+    assert_eq!(verified, Err(ChainError::Changed(1)));
     std::fs::remove_file(chain.folder.path().join("audit-key")).unwrap();
     assert!(open(&chain.folder, false).err().unwrap().to_string().contains("restore the file"));
     std::fs::write(chain.folder.path().join("audit-key"), [7; 31]).unwrap();

@@ -1,4 +1,4 @@
-//! What a cluster may be asked to be: its name, its capacity, the vendor's fields.
+//! Validation of what a cluster is asked to be: its name, its capacity, the vendor's fields.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! What happens to a cluster on which no job runs: when it is suspended, when it is deleted.
+//! Idle clusters: when a cluster on which no job runs is suspended, and when it is deleted.
 //!
 //! Nothing is scheduled. [`settle`] looks which times have come; every request about clusters begins with it, so that
 //! what is answered is what holds, and a task of the server repeats it for when nobody asks.
@@ -18,9 +18,9 @@ use crate::{
     app::App,
     audit::{Event, Outcome},
     caller::Caller,
-    error::{Error, Result},
+    error::{Error, Result, causes},
+    jobs::row::KEEPS_ACTIVE,
     request::RequestContext,
-    service::job_rows::KEEPS_ACTIVE,
 };
 
 /// Does what has become due: suspends and deletes clusters that were inactive for long enough, and lets go of the names
@@ -36,6 +36,7 @@ pub async fn settle(app: &App) -> Result<()> {
     let context = RequestContext::local();
     let mut tx = app.begin(&context).await?;
     let now = tx.now().as_microsecond();
+    let mut gone = Vec::new();
     // Again, now that nobody else can change them.
     for cluster in due(tx.connection(), now).await? {
         let minutes = now.saturating_sub(cluster.last_active_at) / MINUTE;
@@ -46,6 +47,7 @@ pub async fn settle(app: &App) -> Result<()> {
                 .bind(&cluster.id)
                 .execute(tx.connection())
                 .await?;
+            gone.push(cluster.cluster_ref());
             continue;
         } else if cluster.delete_after_min.is_some_and(|after| minutes >= after) {
             delete(&mut tx, &cluster.id, Some(&reason), None).await?;
@@ -63,7 +65,17 @@ pub async fn settle(app: &App) -> Result<()> {
         let subject = Some(cluster.id.as_str());
         tx.record(Event { action, actor: None, subject, outcome: Outcome::Done, detail }).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    for cluster in gone {
+        if let Err(error) = app.jobs().runner().remove(&cluster).await {
+            tracing::warn!(
+                "what the cluster '{}' needed cannot be removed: {error}: {:?}",
+                cluster.name,
+                causes(&error)
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The clusters for which a time has come. `last_active_at` lies ahead while one is on its way to running.
@@ -83,7 +95,7 @@ async fn due(connection: &mut SqliteConnection, now: i64) -> Result<Vec<Cluster>
 
 /// What happens to an inactive cluster.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+enum InactivityAction {
     Suspend,
     Delete,
 }
@@ -99,7 +111,7 @@ pub async fn set_cluster_delete_time(
     request: ClusterTimeRequest,
 ) -> Result<ClusterInfo> {
     let action = "set_cluster_delete_time";
-    set_time(app, context, caller, action, Fate::Delete, &request.cluster_id, Some(request.minutes)).await
+    set_time(app, context, caller, action, InactivityAction::Delete, &request.cluster_id, Some(request.minutes)).await
 }
 
 /// `remove_cluster_delete_time`.
@@ -112,7 +124,8 @@ pub async fn remove_cluster_delete_time(
     caller: &Caller,
     request: ClusterRequest,
 ) -> Result<ClusterInfo> {
-    set_time(app, context, caller, "remove_cluster_delete_time", Fate::Delete, &request.cluster_id, None).await
+    set_time(app, context, caller, "remove_cluster_delete_time", InactivityAction::Delete, &request.cluster_id, None)
+        .await
 }
 
 /// `set_cluster_suspend_time`.
@@ -126,7 +139,7 @@ pub async fn set_cluster_suspend_time(
     request: ClusterTimeRequest,
 ) -> Result<ClusterInfo> {
     let action = "set_cluster_suspend_time";
-    set_time(app, context, caller, action, Fate::Suspend, &request.cluster_id, Some(request.minutes)).await
+    set_time(app, context, caller, action, InactivityAction::Suspend, &request.cluster_id, Some(request.minutes)).await
 }
 
 /// `remove_cluster_suspend_time`.
@@ -139,7 +152,8 @@ pub async fn remove_cluster_suspend_time(
     caller: &Caller,
     request: ClusterRequest,
 ) -> Result<ClusterInfo> {
-    set_time(app, context, caller, "remove_cluster_suspend_time", Fate::Suspend, &request.cluster_id, None).await
+    set_time(app, context, caller, "remove_cluster_suspend_time", InactivityAction::Suspend, &request.cluster_id, None)
+        .await
 }
 
 async fn set_time(
@@ -147,7 +161,7 @@ async fn set_time(
     context: &RequestContext,
     caller: &Caller,
     action: &'static str,
-    fate: Fate,
+    then: InactivityAction,
     id: &str,
     minutes: Option<Minutes>,
 ) -> Result<ClusterInfo> {
@@ -158,9 +172,9 @@ async fn set_time(
         let text = format!("the cluster '{}' is being deleted: nothing can be set for it any more", cluster.name);
         return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
-    let statement = match fate {
-        Fate::Suspend => "UPDATE clusters SET suspend_after_min = ? WHERE id = ?",
-        Fate::Delete => "UPDATE clusters SET delete_after_min = ? WHERE id = ?",
+    let statement = match then {
+        InactivityAction::Suspend => "UPDATE clusters SET suspend_after_min = ? WHERE id = ?",
+        InactivityAction::Delete => "UPDATE clusters SET delete_after_min = ? WHERE id = ?",
     };
     let minutes = minutes.map(Minutes::get);
     sqlx::query(statement).bind(minutes).bind(id).execute(tx.connection()).await?;

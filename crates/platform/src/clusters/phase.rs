@@ -1,5 +1,5 @@
-//! What a cluster is doing, told from what it was last told to do, when, and the time. Nothing has to run for it to
-//! go on: a platform that was killed in between finds it where it would have been.
+//! The state machine of a cluster: its status follows from the last transition, when that was, and the time. Nothing has
+//! to run for it to go on: a platform that was killed in between finds it where it would have been.
 //!
 //! The states on the way are the documented ones, so that whoever waits for them (the vendor's Terraform client, a
 //! page) sees them; a local cluster needs no time for any of them, so each lasts just long enough to be seen.

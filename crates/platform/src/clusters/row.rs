@@ -1,6 +1,7 @@
 //! The row of a cluster in the table `clusters`, and the statements that several methods share.
 
 use mlplatform_protocol::{ClusterInfo, ClusterStatus, ErrorCode};
+use mlplatform_runner::runner::ClusterRef;
 use serde_json::{Map, Value, json};
 use sqlx::{FromRow, SqliteConnection};
 
@@ -47,6 +48,11 @@ impl Cluster {
         // The CHECK of the table holds the others away.
         let phase = Phase::from_name(&self.phase).unwrap_or(Phase::Delete);
         phase.status(now.saturating_sub(self.phase_since))
+    }
+
+    /// As a runner knows it.
+    pub(crate) fn cluster_ref(&self) -> ClusterRef {
+        ClusterRef { id: self.id.clone(), name: self.name.clone(), bucket: self.bucket.clone() }
     }
 
     pub(crate) fn is_being_deleted(&self) -> bool {

@@ -1,5 +1,5 @@
-//! Clusters: what jobs run on. Each has a capacity, a bucket, and times after which it is suspended or deleted when no
-//! job runs.
+//! The methods on clusters: list, create, delete, wake up. A cluster has a capacity, a bucket, and times after which it
+//! is suspended or deleted when no job runs.
 //!
 //! Their states follow from the time alone ([`phase`](super::phase)); what happens when no job runs is in
 //! [`inactivity`](super::inactivity).
@@ -8,6 +8,7 @@ use mlplatform_protocol::{
     ClusterInfo, ClusterStatus, ErrorCode, Minutes, Page, PageRequest,
     clusters::{ClusterRequest, CreateClusterRequest},
 };
+use mlplatform_runner::runner::ClusterRef;
 use serde_json::json;
 
 use super::{
@@ -274,8 +275,9 @@ async fn insert(app: &App, tx: &mut Transaction<'_>, new: NewCluster<'_>) -> Res
     let id = uuid()?;
     let bucket = bucket(tx, new.name, &id).await?;
     // Before the commit: a cluster without its bucket would fail later, a bucket without its cluster harms nobody.
-    let made = app.dir().make_bucket(&bucket, crate::data_dir::BucketOwner::Platform);
-    made.map_err(|error| Error::File("making the cluster's bucket", error))?;
+    let cluster = ClusterRef { id, name: new.name.to_owned(), bucket };
+    app.jobs().runner().ensure(&cluster).await?;
+    let ClusterRef { id, bucket, .. } = cluster;
     let since = if new.phase == Phase::Start { now.saturating_sub(Phase::Start.length()) } else { now };
     sqlx::query(
         "INSERT INTO clusters (id, name, phase, phase_since, max_cores, max_memory, bucket, registry_id, info, \

@@ -1,5 +1,5 @@
-//! Sessions: an access token is exchanged for a secret of a few minutes, so that the long-lived value crosses the wire
-//! for that exchange alone.
+//! Token exchange: an access token is exchanged for a session token of a few minutes, so that the long-lived value
+//! crosses the wire for that exchange alone.
 //!
 //! They live in the store. Every request reads its session together with the token behind it, and nothing is cached:
 //! a token that is deleted ends its sessions at the next request, on every server that shares the store.
@@ -41,21 +41,21 @@ const ACTION: &str = "create_session";
 /// One answer for every token that is not good: the audit knows why.
 pub async fn create_session(app: &App, context: &RequestContext, request: CreateSessionRequest) -> Result<Session> {
     let presented = digest(request.refresh_token.expose());
-    let (mut tx, Living { token, ends_at }) = admit(app, context, ACTION, &presented).await?;
+    let (mut tx, LiveToken { token, ends_at }) = admit(app, context, ACTION, &presented).await?;
     context.identify(&token.id);
     let now = tx.now().as_microsecond();
     let minted = mint(TokenKind::Session)?;
     let longest = now.saturating_add(micros(app.limits().session));
     let ends_at = ends_at.map_or(longest, |end| end.min(longest));
-    begin(&mut tx, New::of_api(&minted.digest, &token.id, ends_at)).await?;
+    begin(&mut tx, NewSession::of_api(&minted.digest, &token.id, ends_at)).await?;
     first_use(&mut tx, &presented).await?;
     tx.commit().await?;
-    app.last_used().note(&token.id, now, context.address());
+    app.last_used().record(&token.id, now, context.address());
     let seconds = u64::try_from(ends_at.saturating_sub(now) / 1_000_000).unwrap_or_default();
     Ok(Session {
         session_token: minted.value,
         expires_in: seconds.max(1),
-        token: Some(app.last_used().over(token).into()),
+        token: Some(app.last_used().applied_to(token).into()),
         now: Some(timestamp(now)),
     })
 }
@@ -70,20 +70,20 @@ struct Presented {
 }
 
 /// The living token of a value that was presented.
-pub(crate) struct Living {
+pub(crate) struct LiveToken {
     pub(crate) token: TokenRow,
     /// When the value is no good any more: its own end, or the token's.
     pub(crate) ends_at: Option<i64>,
 }
 
 /// Why a value that was presented is that of no living token.
-pub(crate) struct Ended {
+pub(crate) struct EndedToken {
     /// `None`: nobody knows it.
     pub(crate) id: Option<String>,
     pub(crate) reason: String,
 }
 
-impl Ended {
+impl EndedToken {
     fn event(&self, action: &'static str) -> Event<'_> {
         let detail = json!({"reason": self.reason});
         Event { action, actor: None, subject: self.id.as_deref(), outcome: Outcome::Refused, detail }
@@ -104,7 +104,7 @@ pub(crate) async fn admit<'a>(
     context: &'a RequestContext,
     action: &'static str,
     presented: &Digest,
-) -> Result<(Transaction<'a>, Living)> {
+) -> Result<(Transaction<'a>, LiveToken)> {
     // A statement of its own: the connection must be back before the first refusal of a kind waits for the writer.
     let found = living(&mut *app.read().await?, app.clock().now(), presented).await?;
     if let Err(ended) = found {
@@ -126,7 +126,7 @@ pub(crate) async fn living(
     connection: &mut SqliteConnection,
     now: Timestamp,
     presented: &Digest,
-) -> Result<Result<Living, Ended>> {
+) -> Result<Result<LiveToken, EndedToken>> {
     let found: Option<Presented> = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
@@ -136,7 +136,7 @@ pub(crate) async fn living(
     .fetch_optional(connection)
     .await?;
     let Some(Presented { token, delete_reason, ends_at }) = found else {
-        return Ok(Err(Ended { id: None, reason: "unknown".to_owned() }));
+        return Ok(Err(EndedToken { id: None, reason: "unknown".to_owned() }));
     };
     let now = now.as_microsecond();
     let is_over = |end: Option<i64>| end.is_some_and(|end| end <= now);
@@ -147,14 +147,14 @@ pub(crate) async fn living(
         None => None,
     };
     if let Some(reason) = reason {
-        return Ok(Err(Ended { id: Some(token.id), reason }));
+        return Ok(Err(EndedToken { id: Some(token.id), reason }));
     }
     let ends_at = [token.expires_at, ends_at].into_iter().flatten().min();
-    Ok(Ok(Living { token, ends_at }))
+    Ok(Ok(LiveToken { token, ends_at }))
 }
 
 /// A session that begins.
-pub(crate) struct New<'a> {
+pub(crate) struct NewSession<'a> {
     pub(crate) digest: &'a Digest,
     pub(crate) token_id: &'a str,
     pub(crate) ends_at: i64,
@@ -164,14 +164,14 @@ pub(crate) struct New<'a> {
     pub(crate) confirmed: Option<i64>,
 }
 
-impl<'a> New<'a> {
+impl<'a> NewSession<'a> {
     fn of_api(digest: &'a Digest, token_id: &'a str, ends_at: i64) -> Self {
         Self { digest, token_id, ends_at, seen: None, confirmed: None }
     }
 }
 
 /// Makes the row of a session, and removes some that have ended.
-pub(crate) async fn begin(tx: &mut Transaction<'_>, new: New<'_>) -> Result<()> {
+pub(crate) async fn begin(tx: &mut Transaction<'_>, new: NewSession<'_>) -> Result<()> {
     let now = tx.now().as_microsecond();
     sqlx::query("DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= ? LIMIT ?)")
         .bind(now)
@@ -231,10 +231,10 @@ pub async fn authenticate(
             _ => session_ended(),
         });
     };
-    let info = app.last_used().over(row).into();
+    let info = app.last_used().applied_to(row).into();
     let caller = if ended_by_rotation { Caller::of_ended_session(info, session) } else { Caller::new(info, session) };
     context.identify(caller.id());
-    app.last_used().note(caller.id(), app.clock().now().as_microsecond(), context.address());
+    app.last_used().record(caller.id(), app.clock().now().as_microsecond(), context.address());
     require(app, context, &caller, route.access, route.name).await?;
     Ok(caller)
 }

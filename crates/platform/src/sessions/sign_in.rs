@@ -1,4 +1,4 @@
-//! Signing in to the console: an access token, or a code that `mlplatform-server open` printed, becomes a session.
+//! Browser sessions: an access token, or a code that `mlplatform-server open` printed, becomes a session.
 //!
 //! These sessions live longer than those of the API, and end when nobody uses them for a while. The secret of one is no
 //! good for the other. As there, every request reads the session together with its token, and nothing is cached.
@@ -8,7 +8,7 @@ use mlplatform_protocol::{Secret, TokenKind};
 use serde_json::json;
 use sqlx::FromRow;
 
-use super::exchange::{self, Ended, Living};
+use super::exchange::{self, EndedToken, LiveToken};
 use crate::{
     app::App,
     audit::{Event, Outcome},
@@ -33,21 +33,21 @@ const BROWSERS: i64 = 50;
 /// One answer for every token that is not good: the audit knows why.
 pub async fn sign_in(app: &App, context: &RequestContext, token: &Secret) -> Result<Secret> {
     let presented = digest(token.expose());
-    let (mut tx, Living { token, ends_at }) = exchange::admit(app, context, ACTION, &presented).await?;
+    let (mut tx, LiveToken { token, ends_at }) = exchange::admit(app, context, ACTION, &presented).await?;
     exchange::first_use(&mut tx, &presented).await?;
-    begin(app, tx, &token.id, ends_at, With::Value).await
+    begin(app, tx, &token.id, ends_at, Credential::Value).await
 }
 
 /// What somebody signs in with.
 #[derive(Clone, Copy)]
-enum With {
+enum Credential {
     /// The value of the token, which confirms for the first minutes what is done in the session.
     Value,
     /// A code, which says nothing about who has the value: a link passes through terminals, messages and histories.
     Code,
 }
 
-impl With {
+impl Credential {
     const fn name(self) -> &'static str {
         match self {
             Self::Value => "access token",
@@ -90,19 +90,19 @@ pub async fn sign_in_with_code(app: &App, context: &RequestContext, code: &Secre
     .fetch_optional(tx.connection())
     .await?;
     match alive {
-        Some(ends) => begin(app, tx, &id, ends, With::Code).await,
+        Some(ends) => begin(app, tx, &id, ends, Credential::Code).await,
         None => Err(refuse(tx, Some(&id), "its token has ended").await),
     }
 }
 
-async fn begin(app: &App, mut tx: Transaction<'_>, id: &str, ends: Option<i64>, with: With) -> Result<Secret> {
+async fn begin(app: &App, mut tx: Transaction<'_>, id: &str, ends: Option<i64>, with: Credential) -> Result<Secret> {
     tx.identify(id);
     let minted = mint(TokenKind::Session)?;
     let now = tx.now().as_microsecond();
     let longest = now.saturating_add(micros(app.limits().console_session));
     let ends_at = ends.map_or(longest, |end| end.min(longest));
-    let confirmed = matches!(with, With::Value).then_some(now);
-    let new = exchange::New { digest: &minted.digest, token_id: id, ends_at, seen: Some(now), confirmed };
+    let confirmed = matches!(with, Credential::Value).then_some(now);
+    let new = exchange::NewSession { digest: &minted.digest, token_id: id, ends_at, seen: Some(now), confirmed };
     exchange::begin(&mut tx, new).await?;
     let detail = json!({"with": with.name()});
     let event = Event { action: ACTION, actor: Some(id), subject: Some(id), outcome: Outcome::Done, detail };
@@ -118,7 +118,7 @@ async fn refuse(tx: Transaction<'_>, subject: Option<&str>, reason: &str) -> Err
 }
 
 #[derive(FromRow)]
-struct Seen {
+struct SessionRow {
     #[sqlx(flatten)]
     token: TokenRow,
     last_seen_at: i64,
@@ -127,11 +127,11 @@ struct Seen {
 
 /// Whether the value of the token was presented in a session of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confirmed {
+pub enum Confirmation {
     /// Within the last minutes ([`Limits::console_confirmed`](crate::limits::Limits::console_confirmed)).
-    Lately,
+    Recent,
     /// Before that, or before the token was rotated.
-    Before,
+    Stale,
     /// Never: it began with a link.
     Never,
 }
@@ -140,10 +140,14 @@ pub enum Confirmed {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn signed_in(app: &App, context: &RequestContext, session: &Secret) -> Result<Option<(Caller, Confirmed)>> {
+pub async fn signed_in(
+    app: &App,
+    context: &RequestContext,
+    session: &Secret,
+) -> Result<Option<(Caller, Confirmation)>> {
     let session = digest(session.expose());
     let now = app.clock().now().as_microsecond();
-    let found: Option<Seen> = sqlx::query_as(concat!(
+    let found: Option<SessionRow> = sqlx::query_as(concat!(
         "SELECT ",
         columns!(),
         ", s.last_seen_at, s.confirmed_at FROM sessions s JOIN tokens t ON t.id = s.token_id \
@@ -156,7 +160,7 @@ pub async fn signed_in(app: &App, context: &RequestContext, session: &Secret) ->
     .bind(now)
     .fetch_optional(&mut *app.read().await?)
     .await?;
-    let Some(Seen { token, last_seen_at, confirmed_at }) = found else {
+    let Some(SessionRow { token, last_seen_at, confirmed_at }) = found else {
         let _ = app.transactions().charge(context);
         return Ok(None);
     };
@@ -170,15 +174,15 @@ pub async fn signed_in(app: &App, context: &RequestContext, session: &Secret) ->
         tx.commit().await?;
     }
     context.identify(&token.id);
-    app.last_used().note(&token.id, now, context.address());
+    app.last_used().record(&token.id, now, context.address());
     let oldest = now.saturating_sub(micros(app.limits().console_confirmed));
     let confirmed = match confirmed_at {
         // A clock that was set back confirms nothing.
-        Some(at) if at > oldest && at <= now => Confirmed::Lately,
-        Some(_) => Confirmed::Before,
-        None => Confirmed::Never,
+        Some(at) if at > oldest && at <= now => Confirmation::Recent,
+        Some(_) => Confirmation::Stale,
+        None => Confirmation::Never,
     };
-    Ok(Some((Caller::new(app.last_used().over(token).into(), session), confirmed)))
+    Ok(Some((Caller::new(app.last_used().applied_to(token).into(), session), confirmed)))
 }
 
 /// Ends the session. One that has ended already is no error: the user wanted it gone.
@@ -242,9 +246,9 @@ pub async fn confirm(
 }
 
 /// Why a value does not confirm what the caller does.
-fn no_confirmation<'a>(found: &'a Result<Living, Ended>, caller: &Caller) -> Option<&'a str> {
+fn no_confirmation<'a>(found: &'a Result<LiveToken, EndedToken>, caller: &Caller) -> Option<&'a str> {
     match found {
-        Ok(Living { token, .. }) => (token.id != caller.id()).then_some("the value of another token"),
+        Ok(LiveToken { token, .. }) => (token.id != caller.id()).then_some("the value of another token"),
         Err(ended) => Some(&ended.reason),
     }
 }
@@ -256,7 +260,7 @@ fn confirmation<'a>(caller: &'a Caller, outcome: Outcome, reason: &str, what_for
 
 /// A browser that somebody is signed in with.
 #[derive(Clone, Debug)]
-pub struct SignedIn {
+pub struct BrowserSession {
     /// Since when.
     pub since: Timestamp,
     /// When it last asked for a page, to the minute.
@@ -269,7 +273,7 @@ pub struct SignedIn {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn browsers(app: &App, caller: &Caller) -> Result<Vec<SignedIn>> {
+pub async fn browsers(app: &App, caller: &Caller) -> Result<Vec<BrowserSession>> {
     let now = app.clock().now().as_microsecond();
     let rows: Vec<(i64, i64, bool)> = sqlx::query_as(
         "SELECT created_at, last_seen_at, digest = ? FROM sessions WHERE token_id = ? AND last_seen_at > ? \
@@ -283,7 +287,7 @@ pub async fn browsers(app: &App, caller: &Caller) -> Result<Vec<SignedIn>> {
     .bind(BROWSERS)
     .fetch_all(&mut *app.read().await?)
     .await?;
-    let row = |(since, seen, this)| SignedIn { since: timestamp(since), last_seen: timestamp(seen), this };
+    let row = |(since, seen, this)| BrowserSession { since: timestamp(since), last_seen: timestamp(seen), this };
     Ok(rows.into_iter().map(row).collect())
 }
 
@@ -311,7 +315,7 @@ pub async fn make_code(app: &App, token: &Secret) -> Result<Option<Secret>> {
     let context = RequestContext::local();
     let mut tx = app.begin(&context).await?;
     let now = tx.now();
-    let Ok(Living { token, .. }) = exchange::living(tx.connection(), now, &digest(token.expose())).await? else {
+    let Ok(LiveToken { token, .. }) = exchange::living(tx.connection(), now, &digest(token.expose())).await? else {
         return Ok(None);
     };
     let minted = mint(TokenKind::Session)?;

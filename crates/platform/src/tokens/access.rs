@@ -1,4 +1,4 @@
-//! Access tokens: what is known of them, the list, deleting.
+//! Listing and deleting access tokens.
 
 use mlplatform_protocol::{ErrorCode, Page, PageRequest, TokenInfo, tokens::DeleteTokenRequest};
 use serde_json::json;
@@ -37,7 +37,7 @@ pub async fn get_project_tokens_info(app: &App, request: PageRequest) -> Result<
     .bind(window.rows())
     .fetch_all(&mut *app.read().await?)
     .await?;
-    let rows = rows.into_iter().map(|row| app.last_used().over(row)).collect();
+    let rows = rows.into_iter().map(|row| app.last_used().applied_to(row)).collect();
     Ok(window.page(rows, |row: &TokenRow| row.seq))
 }
 

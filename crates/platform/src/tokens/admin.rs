@@ -1,4 +1,4 @@
-//! The Administrator token that the platform itself makes: on the first start, and when the last one is lost.
+//! The bootstrap token, an Administrator's that the platform itself makes: on the first start, and when the last one is lost.
 //!
 //! Its value goes into a file of mode 0600 in the data directory, never to a log or a terminal. The file is written
 //! inside the transaction, before the commit: the caller says how, by a closure. A process that is killed between the two leaves a file whose token was

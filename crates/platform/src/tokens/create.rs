@@ -1,4 +1,4 @@
-//! An access token that an Administrator makes at once, without a registration token: the console's way.
+//! Creating an access token directly, without a registration token: the console's way.
 
 use mlplatform_protocol::{ErrorCode, Lifetime, Role, TokenName, tokens::CreatedRefreshToken};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! All that one issuer made, ended at once: for the day on which an Administrator must go, or its token was stolen.
+//! Bulk revocation of all that one issuer made: for the day on which an Administrator must go, or its token was stolen.
 
 use mlplatform_protocol::{
     ErrorCode,
@@ -101,7 +101,7 @@ pub async fn delete_issuer_tokens(
         Key::spend(key, &mut tx, caller).await?;
     }
     tx.commit().await?;
-    let rows = rows.into_iter().map(|row| app.last_used().over(row));
+    let rows = rows.into_iter().map(|row| app.last_used().applied_to(row));
     Ok(DeletedTokens { items: rows.map(Into::into).collect() })
 }
 

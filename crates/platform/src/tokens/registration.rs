@@ -205,7 +205,7 @@ fn event<'a>(caller: &'a Caller, subject: Option<&'a str>, outcome: Outcome, det
 
 /// What is shown of a registration token, and what became of it.
 #[derive(FromRow)]
-pub(crate) struct Known {
+pub(crate) struct RegistrationRow {
     pub(crate) seq: i64,
     id: String,
     client_name: String,
@@ -224,16 +224,16 @@ pub(crate) struct Known {
     expired: bool,
 }
 
-/// The rows of [`Known`]; the time at which some have expired goes where it is asked for. Of the access tokens that were
+/// The rows of [`RegistrationRow`]; the time at which some have expired goes where it is asked for. Of the access tokens that were
 /// made with one, the one whose answer was not lost is shown.
-macro_rules! known {
+macro_rules! registration_rows {
     ($now:literal) => {
-        concat!(known_columns!(), $now, " AS expired FROM register_tokens r", known_join!())
+        concat!(registration_columns!(), $now, " AS expired FROM register_tokens r", registration_join!())
     };
 }
 
 /// Up to what the end of each is compared with: the time.
-macro_rules! known_columns {
+macro_rules! registration_columns {
     () => {
         "SELECT r.seq, r.id, r.client_name, r.role, r.issuer_name, r.created_at, r.expires_at, r.access_lifetime, \
          r.redeemed_at, r.redeemed_address, t.id AS token_id, t.name AS token_name, r.withdrawn_at, \
@@ -242,14 +242,14 @@ macro_rules! known_columns {
 }
 
 /// What became of each, beside `register_tokens` as `r`.
-macro_rules! known_join {
+macro_rules! registration_join {
     () => {
         " LEFT JOIN tokens t ON t.register_token_id = r.id AND t.delete_reason IS NOT 'superseded'"
     };
 }
-pub(crate) use {known, known_columns, known_join};
+pub(crate) use {registration_columns, registration_join, registration_rows};
 
-impl Known {
+impl RegistrationRow {
     /// With what is counted, and not written yet; what is written between the two is seen by the next who looks.
     pub(crate) fn with(mut self, replays: &HashMap<String, (u64, Timestamp)>) -> Self {
         if let Some((count, latest)) = replays.get(&self.id) {
@@ -260,8 +260,8 @@ impl Known {
     }
 }
 
-impl From<Known> for RegisterTokenInfo {
-    fn from(row: Known) -> Self {
+impl From<RegistrationRow> for RegisterTokenInfo {
+    fn from(row: RegistrationRow) -> Self {
         let state = if row.redeemed_at.is_some() {
             RegisterTokenState::Redeemed
         } else if row.withdrawn_at.is_some() {
@@ -301,15 +301,16 @@ pub(crate) fn lifetime(micros: i64) -> Option<Lifetime> {
 /// When the page asked for is none, or the store fails.
 pub async fn get_register_tokens_info(app: &App, request: PageRequest) -> Result<Page<RegisterTokenInfo>> {
     let window = Window::read(&request)?;
-    let rows: Vec<Known> = sqlx::query_as(concat!(known!("?"), " WHERE r.seq > ? ORDER BY r.seq LIMIT ?"))
-        .bind(app.clock().now().as_microsecond())
-        .bind(window.after)
-        .bind(window.rows())
-        .fetch_all(&mut *app.read().await?)
-        .await?;
+    let rows: Vec<RegistrationRow> =
+        sqlx::query_as(concat!(registration_rows!("?"), " WHERE r.seq > ? ORDER BY r.seq LIMIT ?"))
+            .bind(app.clock().now().as_microsecond())
+            .bind(window.after)
+            .bind(window.rows())
+            .fetch_all(&mut *app.read().await?)
+            .await?;
     let replays = app.transactions().refusals().replays();
     let rows = rows.into_iter().map(|row| row.with(&replays)).collect();
-    Ok(window.page(rows, |row: &Known| row.seq))
+    Ok(window.page(rows, |row: &RegistrationRow| row.seq))
 }
 
 /// `delete_register_token`: withdraws one that nobody redeemed. One that was withdrawn before stays as it is, so that a

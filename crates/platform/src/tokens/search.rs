@@ -1,11 +1,11 @@
-//! Living access tokens as a person looks for them: the newest first, by name, by when they end.
+//! Searching and paging tokens as a person looks for them: the newest first, by name, by when they end.
 
 use jiff::Timestamp;
 use mlplatform_protocol::{RegisterTokenInfo, TokenInfo};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
-    registration::{Known, known, known_columns, known_join},
+    registration::{RegistrationRow, registration_columns, registration_join, registration_rows},
     row::{TokenRow, columns},
 };
 use crate::{app::App, clock::timestamp, error::Result};
@@ -21,9 +21,9 @@ const SHORTEST_PART: usize = 3;
 /// Counting stops here: more is as good as many.
 pub const COUNTED: i64 = 1000;
 
-/// Which part of a list, by the numbers that [`Found`] gives.
+/// Which part of a list, by the numbers that [`ResultPage`] gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Place {
+pub enum PagePosition {
     /// The newest.
     #[default]
     Newest,
@@ -41,14 +41,14 @@ pub struct Search<K> {
     /// Which of them.
     pub only: K,
     /// Which page.
-    pub place: Place,
+    pub place: PagePosition,
     /// Its size.
     pub limit: usize,
 }
 
 /// Which access tokens.
 #[derive(Clone, Copy, Debug, Default)]
-pub enum Only {
+pub enum TokenFilter {
     /// All that live.
     #[default]
     Living,
@@ -58,7 +58,7 @@ pub enum Only {
 
 /// Which registration tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnlyRegister {
+pub enum RegistrationFilter {
     /// Whatever became of them.
     #[default]
     All,
@@ -70,7 +70,7 @@ pub enum OnlyRegister {
 
 /// One page, the newest first.
 #[derive(Clone, Debug)]
-pub struct Found<T> {
+pub struct ResultPage<T> {
     /// What is on it.
     pub items: Vec<T>,
     /// There are newer ones: than this.
@@ -116,44 +116,49 @@ const REGISTER_TOKENS: List = List {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn search_tokens(app: &App, search: &Search<Only>) -> Result<Found<TokenInfo>> {
+pub async fn search_tokens(app: &App, search: &Search<TokenFilter>) -> Result<ResultPage<TokenInfo>> {
     let now = app.clock().now().as_microsecond();
     let mut query = QueryBuilder::<Sqlite>::new(concat!("SELECT ", columns!(), " FROM "));
     let seq = TOKENS.source(&mut query, &search.text);
     query.push(" WHERE t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ").push_bind(now).push(")");
-    if let Only::EndingBefore(end) = search.only {
+    if let TokenFilter::EndingBefore(end) = search.only {
         query.push(" AND t.expires_at <= ").push_bind(end.as_microsecond());
     }
     TOKENS.narrow(&mut query, &search.text);
-    let found: Found<TokenRow> = page(app, query, seq, search.place, search.limit, |row: &TokenRow| row.seq).await?;
-    let items = found.items.into_iter().map(|row| app.last_used().over(row).into()).collect();
-    Ok(Found { items, newer: found.newer, older: found.older })
+    let found: ResultPage<TokenRow> =
+        page(app, query, seq, search.place, search.limit, |row: &TokenRow| row.seq).await?;
+    let items = found.items.into_iter().map(|row| app.last_used().applied_to(row).into()).collect();
+    Ok(ResultPage { items, newer: found.newer, older: found.older })
 }
 
 /// Looks for registration tokens.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn search_register_tokens(app: &App, search: &Search<OnlyRegister>) -> Result<Found<RegisterTokenInfo>> {
+pub async fn search_register_tokens(
+    app: &App,
+    search: &Search<RegistrationFilter>,
+) -> Result<ResultPage<RegisterTokenInfo>> {
     let now = app.clock().now().as_microsecond();
-    let mut query = QueryBuilder::<Sqlite>::new(known_columns!());
+    let mut query = QueryBuilder::<Sqlite>::new(registration_columns!());
     query.push_bind(now).push(" AS expired FROM ");
     let seq = REGISTER_TOKENS.source(&mut query, &search.text);
-    query.push(known_join!()).push(" WHERE true");
+    query.push(registration_join!()).push(" WHERE true");
     match search.only {
-        OnlyRegister::All => {}
-        OnlyRegister::Waiting => {
+        RegistrationFilter::All => {}
+        RegistrationFilter::Waiting => {
             query.push(" AND r.redeemed_at IS NULL AND r.withdrawn_at IS NULL AND r.expires_at > ").push_bind(now);
         }
-        OnlyRegister::Replayed => {
+        RegistrationFilter::Replayed => {
             query.push(" AND r.replay_count > 0");
         }
     }
     REGISTER_TOKENS.narrow(&mut query, &search.text);
-    let found: Found<Known> = page(app, query, seq, search.place, search.limit, |row: &Known| row.seq).await?;
+    let found: ResultPage<RegistrationRow> =
+        page(app, query, seq, search.place, search.limit, |row: &RegistrationRow| row.seq).await?;
     let replays = app.transactions().refusals().replays();
     let items = found.items.into_iter().map(|row| row.with(&replays).into()).collect();
-    Ok(Found { items, newer: found.newer, older: found.older })
+    Ok(ResultPage { items, newer: found.newer, older: found.older })
 }
 
 /// How many registration tokens somebody tried to redeem again after that time, up to [`COUNTED`].
@@ -176,7 +181,7 @@ pub async fn count_replayed(app: &App, since: Timestamp) -> Result<i64> {
 /// # Errors
 /// When the store fails.
 pub async fn register_token(app: &App, id: &str) -> Result<Option<RegisterTokenInfo>> {
-    let row: Option<Known> = sqlx::query_as(concat!(known!("?"), " WHERE r.id = ?"))
+    let row: Option<RegistrationRow> = sqlx::query_as(concat!(registration_rows!("?"), " WHERE r.id = ?"))
         .bind(app.clock().now().as_microsecond())
         .bind(id)
         .fetch_optional(&mut *app.read().await?)
@@ -278,31 +283,31 @@ pub(crate) async fn page<R, T>(
     app: &App,
     mut query: QueryBuilder<Sqlite>,
     column: &'static str,
-    place: Place,
+    place: PagePosition,
     limit: usize,
     seq: impl Fn(&R) -> i64,
-) -> Result<Found<T>>
+) -> Result<ResultPage<T>>
 where
     R: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow> + Send + Unpin,
     T: From<R>,
 {
-    if let Place::OlderThan(than) | Place::NewerThan(than) = place {
-        let compare = if matches!(place, Place::NewerThan(_)) { " > " } else { " < " };
+    if let PagePosition::OlderThan(than) | PagePosition::NewerThan(than) = place {
+        let compare = if matches!(place, PagePosition::NewerThan(_)) { " > " } else { " < " };
         query.push(" AND ").push(column).push(compare).push_bind(than);
     }
-    query.push(" ORDER BY ").push(column).push(if matches!(place, Place::NewerThan(_)) { "" } else { " DESC" });
+    query.push(" ORDER BY ").push(column).push(if matches!(place, PagePosition::NewerThan(_)) { "" } else { " DESC" });
     // One more than asked for tells whether there is a next page.
     query.push(" LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
     let mut rows: Vec<R> = query.build_query_as().fetch_all(&mut *app.read().await?).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let backwards = matches!(place, Place::NewerThan(_));
+    let backwards = matches!(place, PagePosition::NewerThan(_));
     if backwards {
         rows.reverse();
     }
     let (first, last) = (rows.first().map(&seq), rows.last().map(&seq));
-    Ok(Found {
-        newer: first.filter(|_| if backwards { more } else { place != Place::Newest }),
+    Ok(ResultPage {
+        newer: first.filter(|_| if backwards { more } else { place != PagePosition::Newest }),
         older: last.filter(|_| backwards || more),
         items: rows.into_iter().map(T::from).collect(),
     })

@@ -2,12 +2,12 @@
 //!
 //! It states the CRD `sparkoperator.k8s.io/v1beta2` and the admission rules of kubeflow/spark-operator v2 at commit
 //! 0c707ad05f0d (2026), which knows `memoryLimit`, `driverPodDisruptionBudget` and the refused keys of `sparkConf`. A row is
-//! a field's name, its type with its bounds, and whether it is required ([`must`]). A null is an absent field, as the API
+//! a field's name, its type with its bounds, and whether it is required ([`required()`]). A null is an absent field, as the API
 //! server drops it. Rules about several fields are in [`super::together`].
 //!
 //! What is not in the table is not refused: a newer operator may know it.
 
-use super::{Part, RESTART_TYPES, SPEC_TYPES};
+use super::model::{API_VERSION, KIND, Part, RESTART_TYPES, SPEC_TYPES};
 
 /// A row of the table.
 #[derive(Debug)]
@@ -71,198 +71,200 @@ const fn from(least: i64) -> Type {
     Type::Int(least, i32::MAX as i64)
 }
 
-const fn may(name: &'static str, ty: Type) -> Field {
+const fn optional(name: &'static str, ty: Type) -> Field {
     Field { name, ty, required: false }
 }
 
-const fn must(name: &'static str, ty: Type) -> Field {
+const fn required(name: &'static str, ty: Type) -> Field {
     Field { name, ty, required: true }
 }
 
 pub(super) const ROOT: &[&[Field]] = &[&[
-    must("apiVersion", Type::OneOf(&[super::API_VERSION])),
-    must("kind", Type::OneOf(&[super::KIND])),
-    must("metadata", Type::Fields(&[METADATA])),
-    must("spec", Type::Fields(&[SPEC])),
-    may("status", Type::Map),
+    required("apiVersion", Type::OneOf(&[API_VERSION])),
+    required("kind", Type::OneOf(&[KIND])),
+    required("metadata", Type::Fields(&[METADATA])),
+    required("spec", Type::Fields(&[SPEC])),
+    optional("status", Type::Map),
 ]];
 
 const METADATA: &[Field] = &[
-    must("name", Type::Name1035),
-    may("namespace", Type::Name1123),
-    may("labels", Type::Labels),
-    may("annotations", Type::TextMap),
+    required("name", Type::Name1035),
+    optional("namespace", Type::Name1123),
+    optional("labels", Type::Labels),
+    optional("annotations", Type::TextMap),
 ];
 
 pub(super) const SPEC: &[Field] = &[
-    must("type", Type::OneOf(&SPEC_TYPES)),
-    must("sparkVersion", Type::Text),
-    may("mode", Type::OneOf(&["cluster", "client"])),
-    may("suspend", Type::Bool),
-    may("proxyUser", Type::Text),
-    may("image", Type::Text),
+    required("type", Type::OneOf(&SPEC_TYPES)),
+    required("sparkVersion", Type::Text),
+    optional("mode", Type::OneOf(&["cluster", "client"])),
+    optional("suspend", Type::Bool),
+    optional("proxyUser", Type::Text),
+    optional("image", Type::Text),
     // The CRD takes any text, Spark only these.
-    may("imagePullPolicy", Type::OneOf(&["Always", "IfNotPresent", "Never"])),
-    may("imagePullSecrets", Type::Texts),
-    may("mainClass", Type::Text),
-    must("mainApplicationFile", Type::Filled),
-    may("arguments", Type::Texts),
-    may("sparkConf", Type::SparkConf),
-    may("hadoopConf", Type::TextMap),
-    may("sparkConfigMap", Type::Filled),
-    may("hadoopConfigMap", Type::Filled),
-    may("volumes", Type::ListOf(&[&[must("name", Type::Name1123)]])),
-    must("driver", Type::Fields(&[POD, DRIVER])),
-    must("executor", Type::Fields(&[POD, EXECUTOR])),
-    may("deps", Type::Fields(&[DEPS])),
-    may("restartPolicy", Type::Fields(&[RESTART])),
-    may("nodeSelector", Type::TextMap),
-    may("failureRetries", INT32),
-    may("retryInterval", INT64),
-    may("pythonVersion", Type::OneOf(&["2", "3"])),
-    may("memoryOverheadFactor", Type::Factor),
-    may("monitoring", Type::Fields(&[MONITORING])),
-    may("batchScheduler", Type::Text),
-    may("timeToLiveSeconds", INT64),
-    may("batchSchedulerOptions", Type::Fields(&[BATCH_SCHEDULER])),
-    may("sparkUIOptions", Type::Fields(&[UI])),
-    may("driverIngressOptions", Type::ListOf(&[INGRESS])),
-    may("dynamicAllocation", Type::Fields(&[DYNAMIC_ALLOCATION])),
-    may("driverPodDisruptionBudget", Type::Bool),
+    optional("imagePullPolicy", Type::OneOf(&["Always", "IfNotPresent", "Never"])),
+    optional("imagePullSecrets", Type::Texts),
+    optional("mainClass", Type::Text),
+    required("mainApplicationFile", Type::Filled),
+    optional("arguments", Type::Texts),
+    optional("sparkConf", Type::SparkConf),
+    optional("hadoopConf", Type::TextMap),
+    optional("sparkConfigMap", Type::Filled),
+    optional("hadoopConfigMap", Type::Filled),
+    optional("volumes", Type::ListOf(&[&[required("name", Type::Name1123)]])),
+    required("driver", Type::Fields(&[POD, DRIVER])),
+    required("executor", Type::Fields(&[POD, EXECUTOR])),
+    optional("deps", Type::Fields(&[DEPS])),
+    optional("restartPolicy", Type::Fields(&[RESTART])),
+    optional("nodeSelector", Type::TextMap),
+    optional("failureRetries", INT32),
+    optional("retryInterval", INT64),
+    optional("pythonVersion", Type::OneOf(&["2", "3"])),
+    optional("memoryOverheadFactor", Type::Factor),
+    optional("monitoring", Type::Fields(&[MONITORING])),
+    optional("batchScheduler", Type::Text),
+    optional("timeToLiveSeconds", INT64),
+    optional("batchSchedulerOptions", Type::Fields(&[BATCH_SCHEDULER])),
+    optional("sparkUIOptions", Type::Fields(&[UI])),
+    optional("driverIngressOptions", Type::ListOf(&[INGRESS])),
+    optional("dynamicAllocation", Type::Fields(&[DYNAMIC_ALLOCATION])),
+    optional("driverPodDisruptionBudget", Type::Bool),
 ];
 
 const DEPS: &[Field] = &[
-    may("jars", Type::Texts),
-    may("files", Type::Texts),
-    may("pyFiles", Type::Texts),
-    may("packages", Type::Coordinates(3)),
-    may("excludePackages", Type::Coordinates(2)),
-    may("repositories", Type::Texts),
-    may("archives", Type::Texts),
+    optional("jars", Type::Texts),
+    optional("files", Type::Texts),
+    optional("pyFiles", Type::Texts),
+    optional("packages", Type::Coordinates(3)),
+    optional("excludePackages", Type::Coordinates(2)),
+    optional("repositories", Type::Texts),
+    optional("archives", Type::Texts),
 ];
 
 const RESTART: &[Field] = &[
-    may("type", Type::OneOf(&RESTART_TYPES)),
-    may("onFailureRetries", from(0)),
-    may("onFailureRetryInterval", Type::Int(1, i64::MAX)),
-    may("onSubmissionFailureRetries", from(0)),
-    may("onSubmissionFailureRetryInterval", Type::Int(1, i64::MAX)),
+    optional("type", Type::OneOf(&RESTART_TYPES)),
+    optional("onFailureRetries", from(0)),
+    optional("onFailureRetryInterval", Type::Int(1, i64::MAX)),
+    optional("onSubmissionFailureRetries", from(0)),
+    optional("onSubmissionFailureRetryInterval", Type::Int(1, i64::MAX)),
 ];
 
 const DYNAMIC_ALLOCATION: &[Field] = &[
-    may("enabled", Type::Bool),
-    may("initialExecutors", INT32),
-    may("minExecutors", INT32),
-    may("maxExecutors", INT32),
-    may("shuffleTrackingEnabled", Type::Bool),
-    may("shuffleTrackingTimeout", INT64),
+    optional("enabled", Type::Bool),
+    optional("initialExecutors", INT32),
+    optional("minExecutors", INT32),
+    optional("maxExecutors", INT32),
+    optional("shuffleTrackingEnabled", Type::Bool),
+    optional("shuffleTrackingTimeout", INT64),
 ];
 
 const MONITORING: &[Field] = &[
-    must("exposeDriverMetrics", Type::Bool),
-    must("exposeExecutorMetrics", Type::Bool),
-    may("metricsProperties", Type::Text),
-    may("metricsPropertiesFile", Type::Text),
-    may("prometheus", Type::Fields(&[PROMETHEUS])),
+    required("exposeDriverMetrics", Type::Bool),
+    required("exposeExecutorMetrics", Type::Bool),
+    optional("metricsProperties", Type::Text),
+    optional("metricsPropertiesFile", Type::Text),
+    optional("prometheus", Type::Fields(&[PROMETHEUS])),
 ];
 
 const PROMETHEUS: &[Field] = &[
-    must("jmxExporterJar", Type::Text),
-    may("port", Type::Int(1024, 49_151)),
-    may("portName", Type::Text),
-    may("configFile", Type::Text),
-    may("configuration", Type::Text),
+    required("jmxExporterJar", Type::Text),
+    optional("port", Type::Int(1024, 49_151)),
+    optional("portName", Type::Text),
+    optional("configFile", Type::Text),
+    optional("configuration", Type::Text),
 ];
 
 const BATCH_SCHEDULER: &[Field] =
-    &[may("queue", Type::Text), may("priorityClassName", Type::Text), may("resources", Type::Map)];
+    &[optional("queue", Type::Text), optional("priorityClassName", Type::Text), optional("resources", Type::Map)];
 
-const TLS: &[Field] = &[may("hosts", Type::Texts), may("secretName", Type::Text)];
+const TLS: &[Field] = &[optional("hosts", Type::Texts), optional("secretName", Type::Text)];
 
 const UI: &[Field] = &[
-    may("servicePort", PORT),
-    may("servicePortName", Type::Text),
-    may("serviceType", Type::Text),
-    may("serviceAnnotations", Type::TextMap),
-    may("serviceLabels", Type::Labels),
-    may("ingressAnnotations", Type::TextMap),
-    may("ingressTLS", Type::ListOf(&[TLS])),
+    optional("servicePort", PORT),
+    optional("servicePortName", Type::Text),
+    optional("serviceType", Type::Text),
+    optional("serviceAnnotations", Type::TextMap),
+    optional("serviceLabels", Type::Labels),
+    optional("ingressAnnotations", Type::TextMap),
+    optional("ingressTLS", Type::ListOf(&[TLS])),
 ];
 
 const INGRESS: &[Field] = &[
-    must("servicePort", PORT),
-    must("servicePortName", Type::Text),
-    may("serviceType", Type::Text),
-    may("serviceAnnotations", Type::TextMap),
-    may("serviceLabels", Type::Labels),
+    required("servicePort", PORT),
+    required("servicePortName", Type::Text),
+    optional("serviceType", Type::Text),
+    optional("serviceAnnotations", Type::TextMap),
+    optional("serviceLabels", Type::Labels),
     // Optional in the CRD, required by admission.
-    must("ingressURLFormat", Type::Filled),
-    may("ingressAnnotations", Type::TextMap),
-    may("ingressTLS", Type::ListOf(&[TLS])),
+    required("ingressURLFormat", Type::Filled),
+    optional("ingressAnnotations", Type::TextMap),
+    optional("ingressTLS", Type::ListOf(&[TLS])),
 ];
 
 const MOUNT: &[Field] = &[
-    must("name", Type::Filled),
-    must("mountPath", Type::Filled),
-    may("subPath", Type::Text),
-    may("subPathExpr", Type::Text),
-    may("readOnly", Type::Bool),
-    may("mountPropagation", Type::Text),
+    required("name", Type::Filled),
+    required("mountPath", Type::Filled),
+    optional("subPath", Type::Text),
+    optional("subPathExpr", Type::Text),
+    optional("readOnly", Type::Bool),
+    optional("mountPropagation", Type::Text),
 ];
-const CONFIG_MAP: &[Field] = &[must("name", Type::Filled), must("path", Type::Filled)];
-const SECRET: &[Field] = &[must("name", Type::Filled), must("path", Type::Filled), must("secretType", Type::Text)];
-const NAME_KEY: &[Field] = &[must("name", Type::Filled), must("key", Type::Filled)];
-const CONTAINER_PORT: &[Field] = &[must("name", Type::Text), must("protocol", Type::Text), must("containerPort", PORT)];
+const CONFIG_MAP: &[Field] = &[required("name", Type::Filled), required("path", Type::Filled)];
+const SECRET: &[Field] =
+    &[required("name", Type::Filled), required("path", Type::Filled), required("secretType", Type::Text)];
+const NAME_KEY: &[Field] = &[required("name", Type::Filled), required("key", Type::Filled)];
+const CONTAINER_PORT: &[Field] =
+    &[required("name", Type::Text), required("protocol", Type::Text), required("containerPort", PORT)];
 // The operator refuses a job that asks for none.
-const GPU: &[Field] = &[must("name", Type::Filled), must("quantity", Type::Int(1, i64::MAX))];
+const GPU: &[Field] = &[required("name", Type::Filled), required("quantity", Type::Int(1, i64::MAX))];
 
 const POD: &[Field] = &[
-    may("cores", from(1)),
-    may("coreRequest", Type::Cpu),
-    may("coreLimit", Type::Cpu),
-    may("memory", Type::Memory(1)),
-    may("memoryLimit", Type::MemoryLimit),
-    may("memoryOverhead", Type::Memory(0)),
-    may("gpu", Type::Fields(&[GPU])),
-    may("image", Type::Text),
-    may("configMaps", Type::ListOf(&[CONFIG_MAP])),
-    may("secrets", Type::ListOf(&[SECRET])),
-    may("env", Type::Env),
-    may("envVars", Type::TextMap),
-    may("envFrom", Type::EnvFrom),
-    may("envSecretKeyRefs", Type::MapOf(&[NAME_KEY])),
-    may("labels", Type::Labels),
-    may("annotations", Type::TextMap),
-    may("volumeMounts", Type::ListOf(&[MOUNT])),
-    may("affinity", Type::Map),
-    may("tolerations", Type::List),
-    may("podSecurityContext", Type::Map),
-    may("securityContext", Type::Map),
-    may("schedulerName", Type::Text),
-    may("sidecars", Type::List),
-    may("initContainers", Type::List),
-    may("hostNetwork", Type::Bool),
-    may("nodeSelector", Type::TextMap),
-    may("dnsConfig", Type::Map),
-    may("terminationGracePeriodSeconds", Type::Int(0, i64::MAX)),
-    may("serviceAccount", Type::Text),
-    may("hostAliases", Type::List),
-    may("shareProcessNamespace", Type::Bool),
-    may("template", Type::Map),
-    may("javaOptions", Type::Text),
-    may("lifecycle", Type::Map),
-    may("ports", Type::ListOf(&[CONTAINER_PORT])),
-    may("priorityClassName", Type::Text),
+    optional("cores", from(1)),
+    optional("coreRequest", Type::Cpu),
+    optional("coreLimit", Type::Cpu),
+    optional("memory", Type::Memory(1)),
+    optional("memoryLimit", Type::MemoryLimit),
+    optional("memoryOverhead", Type::Memory(0)),
+    optional("gpu", Type::Fields(&[GPU])),
+    optional("image", Type::Text),
+    optional("configMaps", Type::ListOf(&[CONFIG_MAP])),
+    optional("secrets", Type::ListOf(&[SECRET])),
+    optional("env", Type::Env),
+    optional("envVars", Type::TextMap),
+    optional("envFrom", Type::EnvFrom),
+    optional("envSecretKeyRefs", Type::MapOf(&[NAME_KEY])),
+    optional("labels", Type::Labels),
+    optional("annotations", Type::TextMap),
+    optional("volumeMounts", Type::ListOf(&[MOUNT])),
+    optional("affinity", Type::Map),
+    optional("tolerations", Type::List),
+    optional("podSecurityContext", Type::Map),
+    optional("securityContext", Type::Map),
+    optional("schedulerName", Type::Text),
+    optional("sidecars", Type::List),
+    optional("initContainers", Type::List),
+    optional("hostNetwork", Type::Bool),
+    optional("nodeSelector", Type::TextMap),
+    optional("dnsConfig", Type::Map),
+    optional("terminationGracePeriodSeconds", Type::Int(0, i64::MAX)),
+    optional("serviceAccount", Type::Text),
+    optional("hostAliases", Type::List),
+    optional("shareProcessNamespace", Type::Bool),
+    optional("template", Type::Map),
+    optional("javaOptions", Type::Text),
+    optional("lifecycle", Type::Map),
+    optional("ports", Type::ListOf(&[CONTAINER_PORT])),
+    optional("priorityClassName", Type::Text),
 ];
 
 const DRIVER: &[Field] = &[
-    may("podName", Type::PodName),
-    may("kubernetesMaster", Type::Text),
-    may("serviceAnnotations", Type::TextMap),
-    may("serviceLabels", Type::Labels),
+    optional("podName", Type::PodName),
+    optional("kubernetesMaster", Type::Text),
+    optional("serviceAnnotations", Type::TextMap),
+    optional("serviceLabels", Type::Labels),
 ];
 
-const EXECUTOR: &[Field] = &[may("instances", from(1)), may("deleteOnTermination", Type::Bool)];
+const EXECUTOR: &[Field] = &[optional("instances", from(1)), optional("deleteOnTermination", Type::Bool)];
 
 /// The settings of the driver, or of the executors.
 pub(super) const fn settings(part: Part) -> &'static [&'static [Field]] {
@@ -300,4 +302,12 @@ fn distance(a: &str, b: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
+}
+
+/// Every field that the operator knows in `spec` (`""`), `driver` and `executor`, with its section.
+pub fn known_fields() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of = |section: &'static str, fields: &'static [&'static [Field]]| {
+        fields.iter().flat_map(|fields| fields.iter()).map(move |field| (section, field.name))
+    };
+    of("", &[SPEC]).chain(of("driver", settings(Part::Driver))).chain(of("executor", settings(Part::Executor)))
 }

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    Cpu, Part,
+    model::Part,
+    quantity::Cpu,
     validate::{Check, found, shorten},
 };
 use crate::yaml::{Node, Scalar};

@@ -1,8 +1,10 @@
 //! The operator's rules, told to somebody who does not know them.
 
 use super::{
-    API_VERSION, Cpu, KIND, Manifest, Memory, Problem,
-    quantity::{self, NotAQuantity},
+    document::Manifest,
+    model::{API_VERSION, KIND},
+    problem::Problem,
+    quantity::{self, Cpu, Memory, NotAQuantity},
     schema::{self, Field, Type},
 };
 use crate::yaml::{Kind, Mapping, Node, Scalar, Value};
@@ -43,20 +45,20 @@ impl Manifest {
 
     /// Keys in places where all are known that look like a slip: the operator would ignore them without a word.
     #[must_use]
-    pub fn likely_slips(&self) -> Vec<super::UnknownKey> {
+    pub fn likely_typos(&self) -> Vec<super::UnknownKey> {
         let mut slips = Vec::new();
-        find_slips("", self.root(), schema::ROOT, &mut slips);
+        find_typos("", self.root(), schema::ROOT, &mut slips);
         slips
     }
 }
 
-fn find_slips(prefix: &str, mapping: &Mapping, known: &'static [&'static [Field]], slips: &mut Vec<super::UnknownKey>) {
+fn find_typos(prefix: &str, mapping: &Mapping, known: &'static [&'static [Field]], slips: &mut Vec<super::UnknownKey>) {
     for entry in mapping {
         let key = entry.key.as_str();
         let path = join(prefix, key);
         match (known.iter().flat_map(|fields| fields.iter()).find(|field| field.name == key), entry.value.as_mapping())
         {
-            (Some(Field { ty: Type::Fields(inner), .. }), Some(value)) => find_slips(&path, value, inner, slips),
+            (Some(Field { ty: Type::Fields(inner), .. }), Some(value)) => find_typos(&path, value, inner, slips),
             (Some(_), _) => {}
             (None, _) => {
                 if let Some(nearest) = schema::nearest(key, known).filter(|nearest| mapping.get(nearest).is_none()) {

@@ -10,13 +10,15 @@
 //! whatever it refuses.
 
 mod characters;
+mod limits;
 mod node;
 mod read;
 mod scalar;
 mod write;
 
+pub use limits::{MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_SCALAR};
 pub use node::{Entry, Mapping, Node, Value, number_scalar};
-pub use read::{MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_SCALAR, YamlError, read, read_bytes};
+pub use read::{YamlError, read, read_bytes};
 pub use scalar::{Kind, Scalar};
 pub use write::write;
 

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Kind, MAX_DEPTH, Scalar};
+use super::{
+    limits::MAX_DEPTH,
+    scalar::{Kind, Scalar},
+};
 
 /// A value and the line it began at.
 #[derive(Clone, Debug)]

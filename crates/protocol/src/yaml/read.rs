@@ -5,18 +5,12 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::{
-    Entry, Mapping, Node, Scalar, Value,
     characters::{self, Pairs},
+    limits::{MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_SCALAR},
+    node::{Entry, Mapping, Node, Value},
+    scalar::{Kind, Scalar},
 };
 
-/// The largest document. Kubernetes keeps no object above 1.5 MiB.
-pub const MAX_BYTES: usize = 2 << 20;
-/// The largest scalar; a config map holds 1 MiB altogether.
-pub const MAX_SCALAR: usize = 1 << 20;
-/// The deepest nesting. A manifest needs about ten levels, and whoever walks the tree may recurse.
-pub const MAX_DEPTH: usize = 64;
-/// The most values, aliases expanded. Without this bound a dozen lines of aliases become billions of values.
-pub const MAX_NODES: usize = 50_000;
 /// The most text, aliases expanded.
 const MAX_TEXT: usize = 2 * MAX_BYTES;
 /// The longest key: readers look for a key's colon no further than that.
@@ -377,7 +371,6 @@ fn scalar_is_plain(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: u32)
     let plain = style == ScalarStyle::Plain;
     let Some(tag) = tag else { return Ok(plain) };
     if tag.is_yaml_core_schema() && matches!(tag.suffix.as_str(), "int" | "float" | "bool" | "null") {
-        use super::Kind;
         let kind = Scalar::plain(text).kind();
         let fits = match tag.suffix.as_str() {
             "int" => kind == Kind::Int,

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Node, Scalar, Value, scalar};
+use super::{
+    node::{Node, Value},
+    scalar::{self, Scalar},
+};
 
 /// Keys that are longer once written are marked with `?`: readers look for a plain key's colon no further than 1024.
 const LONG_KEY: usize = 128;

@@ -7,9 +7,8 @@ use std::{
 };
 
 use mlplatform_platform::{
-    audit::{Audit, Whole},
+    audit::{Audit, VerifiedChain},
     clock::Clock,
-    data_dir::DataDir,
     limits::Limits,
 };
 use mlplatform_protocol::{
@@ -20,6 +19,7 @@ use mlplatform_protocol::{
     },
 };
 use mlplatform_server::{
+    data_dir::DataDir,
     listen::bind,
     server::{Config, Server},
     tls::TlsFiles,
@@ -232,7 +232,7 @@ impl Platform {
         open(self.folder.path()).await.begin_with("BEGIN IMMEDIATE").await.unwrap()
     }
 
-    pub async fn verify_audit(&self) -> Whole {
+    pub async fn verify_audit(&self) -> VerifiedChain {
         verify_audit(self.folder.path()).await
     }
 }
@@ -247,7 +247,7 @@ pub async fn rows(folder: &Path, query: &str) -> Vec<String> {
     rows.iter().map(text).collect()
 }
 
-pub async fn verify_audit(folder: &Path) -> Whole {
+pub async fn verify_audit(folder: &Path) -> VerifiedChain {
     let dir = DataDir::existing(folder).unwrap();
     let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), false).unwrap();
     let pool = open(folder).await;

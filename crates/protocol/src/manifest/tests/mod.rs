@@ -1,6 +1,7 @@
 mod mutations;
 
 use super::*;
+use crate::yaml::{Mapping, Node};
 
 const SMALL: &str = "apiVersion: sparkoperator.k8s.io/v1beta2
 kind: SparkApplication
@@ -26,7 +27,7 @@ fn only(more: &str) -> String {
 }
 
 fn settings(yaml: &str) -> Mapping {
-    Manifest::read(yaml).unwrap().0
+    Manifest::read(yaml).unwrap().root().clone()
 }
 
 #[test]
@@ -368,7 +369,7 @@ fn what_the_operator_takes_breaks_no_rule() {
         "  dynamicAllocation: {enabled: false, minExecutors: 4, maxExecutors: 2}\n",
     ] {
         assert_eq!(small(more).validate(), [], "{more}");
-        assert_eq!(small(more).likely_slips(), [], "{more}");
+        assert_eq!(small(more).likely_typos(), [], "{more}");
     }
     for fields in [
         "javaOptions: \"\"",
@@ -384,7 +385,7 @@ fn what_the_operator_takes_breaks_no_rule() {
     ] {
         let text = SMALL.replace("driver: {cores: 1}", &format!("driver: {{{fields}}}"));
         let manifest = Manifest::read(&text).unwrap();
-        assert_eq!((manifest.validate(), manifest.likely_slips()), (vec![], vec![]), "{fields}");
+        assert_eq!((manifest.validate(), manifest.likely_typos()), (vec![], vec![]), "{fields}");
     }
 }
 
@@ -401,7 +402,7 @@ fn more_cores_than_the_limit_are_a_warning() {
 #[test]
 fn slips_are_told_and_newer_fields_are_not() {
     let text = SMALL.replace("cores: 1", "coreLimt: 1200m, somethingNew: 1, memory_overhead: 1m");
-    let slips = Manifest::read(&text).unwrap().likely_slips();
+    let slips = Manifest::read(&text).unwrap().likely_typos();
     let slips: Vec<_> = slips.iter().map(|slip| (slip.path.as_str(), slip.nearest)).collect();
     assert_eq!(
         slips,

@@ -1,7 +1,10 @@
 //! Every field of the table, one after the other: missing, null, empty, of another type, out of its range.
 
 use super::*;
-use crate::manifest::schema::{self, Field, Type};
+use crate::{
+    manifest::schema::{self, Field, Type},
+    yaml::{self, Value},
+};
 
 fn yaml(text: &str) -> Node {
     yaml::read(text).unwrap()
@@ -192,7 +195,7 @@ fn walk(prefix: &str, steps: &mut Vec<Step>, known: &'static [&'static [Field]],
 #[test]
 fn every_field_of_the_table_is_held_to_it() {
     assert_eq!(Manifest::from_node(whole()).unwrap().validate(), []);
-    assert_eq!(Manifest::from_node(whole()).unwrap().likely_slips(), []);
+    assert_eq!(Manifest::from_node(whole()).unwrap().likely_typos(), []);
     let mut seen = 0;
     walk("", &mut Vec::new(), schema::ROOT, &mut seen);
     assert!(seen > 180, "{seen}");

@@ -1,0 +1,14 @@
+//! Jobs: what may be done with them, their rows in the store, and the supervisor that has a runner run them.
+
+pub mod changes;
+mod form;
+pub mod ids;
+pub mod logs;
+mod lookup;
+mod restart;
+pub(crate) mod row;
+pub mod runtime;
+pub mod story;
+pub mod supervisor;
+mod values;
+pub mod verbs;

@@ -1,0 +1,92 @@
+//! What requests and the supervisor share about jobs: the runner, and a notification that there is something to do.
+
+use std::sync::Arc;
+
+use mlplatform_protocol::ErrorCode;
+use mlplatform_runner::runner::{Runner, RunnerError};
+use tokio::sync::Notify;
+
+use crate::error::Error;
+
+/// The part of the shared state that is about jobs.
+#[derive(Debug)]
+pub struct Jobs {
+    runner: Arc<dyn Runner>,
+    url: String,
+    wake: Notify,
+}
+
+impl Jobs {
+    /// `url`: where people find the platform.
+    #[must_use]
+    pub fn new(runner: Arc<dyn Runner>, url: String) -> Self {
+        Self { runner, url, wake: Notify::new() }
+    }
+
+    /// What runs jobs.
+    #[must_use]
+    pub fn runner(&self) -> &Arc<dyn Runner> {
+        &self.runner
+    }
+
+    /// Tells the supervisor that there is something to do.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Resolves when there is something to do.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Where people find a job's page.
+    pub fn ui_url(&self, cluster: &str, job: &str) -> String {
+        format!("{}/clusters/{cluster}/{job}/jobs/", self.url)
+    }
+}
+
+/// The refusal or failure that a caller sees.
+impl From<RunnerError> for Error {
+    fn from(error: RunnerError) -> Self {
+        match error {
+            RunnerError::Job(problem) => Self::refused(ErrorCode::BadRequest, problem),
+            RunnerError::Unavailable(problem) => {
+                Self::refused(ErrorCode::Conflict, format!("this platform cannot run Spark jobs: {problem}"))
+            }
+            RunnerError::Exhausted { message, .. } => Self::refused(ErrorCode::ServiceUnavailable, message),
+            // A store's own error comes back as it was.
+            RunnerError::Transient { action, source } => {
+                source.downcast::<Self>().unwrap_or_else(|source| Self::File(action, source))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn a_failure_of_the_runner_keeps_its_cause() {
+        let failed = |source| Error::from(RunnerError::Transient { action: "reading a log", source });
+        assert!(matches!(
+            failed(io::ErrorKind::StorageFull.into()),
+            Error::File("reading a log", error) if error.kind() == io::ErrorKind::StorageFull
+        ));
+        let of_store = failed(io::Error::other(Error::Store(sqlx::Error::PoolTimedOut)));
+        assert!(matches!(of_store, Error::Store(sqlx::Error::PoolTimedOut)), "{of_store:?}");
+    }
+
+    #[test]
+    fn a_refusal_of_the_runner_is_the_caller_s_to_mend() {
+        for (error, code) in [
+            (RunnerError::Job("no such file".to_owned()), ErrorCode::BadRequest),
+            (RunnerError::Unavailable("no Spark".to_owned()), ErrorCode::Conflict),
+        ] {
+            let text = error.to_string();
+            let Error::Refused { code: refused, field, .. } = Error::from(error) else { panic!("{text}") };
+            assert!(refused == code && field.ends_with(&text), "{field}");
+        }
+    }
+}
