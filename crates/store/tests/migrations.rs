@@ -12,21 +12,6 @@ use std::{collections::BTreeMap, fs, path::Path};
 use mlplatform_store::{Mode, OpenError, Store, query, testing};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection, migrate::Migrator};
 
-fn migrations(folder: &str) -> BTreeMap<String, Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let file = |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap());
-    fs::read_dir(folder).unwrap().map(|entry| file(entry.unwrap())).collect()
-}
-
-/// As long as the server has migrations of its own: their checksums stand in every database that it has made.
-#[test]
-fn they_are_the_server_s_byte_for_byte() {
-    let ours = migrations("migrations/sqlite");
-    for (name, text) in migrations("../server/migrations") {
-        assert!(ours.get(&name) == Some(&text), "{name} differs");
-    }
-}
-
 #[tokio::test]
 async fn a_database_of_the_server_s_present_version_opens() {
     let folder = tempfile::tempdir().unwrap();
