@@ -7,9 +7,9 @@ use sqlx::{Postgres, Sqlite, Transaction, pool::PoolConnection};
 use tokio::time::timeout;
 
 use crate::{
-    Failure, FromRows, Lease, Query, either,
-    postgres::{SILENCE, Session},
-    query,
+    failure::Failure,
+    postgres::session::{SILENCE, Session},
+    query::{FromRows, Query, query},
     topics::{CHANNEL, Topics},
 };
 
@@ -150,27 +150,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the lease is still held, as of this transaction: nobody takes it over before this one has ended.
-    ///
-    /// # Errors
-    /// When this is no transaction, or the database fails.
-    pub async fn under(&mut self, lease: &Lease) -> Result<bool, Failure> {
-        self.must_be_change()?;
-        let held: Option<i64> = either(
-            "SELECT epoch FROM leases WHERE name = $1 AND holder = $2 AND epoch = $3 \
-             AND ends_at > CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-            "SELECT epoch FROM leases WHERE name = $1 AND holder = $2 AND epoch = $3 \
-             AND ends_at > CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) FOR SHARE",
-        )
-        .bind(lease.name())
-        .bind(lease.holder())
-        .bind(lease.epoch())
-        .optional_scalar(self)
-        .await?;
-        Ok(held.is_some())
-    }
-
-    fn must_be_change(&self) -> Result<(), Failure> {
+    pub(crate) fn must_be_change(&self) -> Result<(), Failure> {
         if self.is_change() { Ok(()) } else { Err(Failure::fault("a connection that only reads was asked to change")) }
     }
 
@@ -190,5 +170,73 @@ impl Connection {
             Ok(row) => row.as_ref().map(T::from_row).transpose(),
             Err(error) => Err(error),
         })
+    }
+}
+
+/// Running a statement.
+impl Query {
+    /// Runs it, and tells how many rows it has inserted, changed or deleted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn execute(self, connection: &mut Connection) -> Result<u64, Failure> {
+        connection.execute(self.checked()?).await
+    }
+
+    /// All rows.
+    ///
+    /// # Errors
+    /// When the database fails, or a row is not of that form.
+    pub async fn all<T: FromRows>(self, connection: &mut Connection) -> Result<Vec<T>, Failure> {
+        connection.all(self.checked()?).await
+    }
+
+    /// The first row, if there is any.
+    ///
+    /// # Errors
+    /// When the database fails, or the row is not of that form.
+    pub async fn optional<T: FromRows>(self, connection: &mut Connection) -> Result<Option<T>, Failure> {
+        connection.optional(self.checked()?).await
+    }
+
+    /// The first row.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] when there is none; when the database fails, or the row is not of that form.
+    pub async fn one<T: FromRows>(self, connection: &mut Connection) -> Result<T, Failure> {
+        self.optional(connection).await?.ok_or(Failure::NotFound)
+    }
+
+    /// The first row's only column.
+    ///
+    /// # Errors
+    /// As [`one`](Self::one).
+    pub async fn scalar<T>(self, connection: &mut Connection) -> Result<T, Failure>
+    where
+        (T,): FromRows,
+    {
+        Ok(self.one::<(T,)>(connection).await?.0)
+    }
+
+    /// The first row's only column, if there is any row.
+    ///
+    /// # Errors
+    /// As [`optional`](Self::optional).
+    pub async fn optional_scalar<T>(self, connection: &mut Connection) -> Result<Option<T>, Failure>
+    where
+        (T,): FromRows,
+    {
+        Ok(self.optional::<(T,)>(connection).await?.map(|row| row.0))
+    }
+
+    /// The only column of all rows.
+    ///
+    /// # Errors
+    /// As [`all`](Self::all).
+    pub async fn scalars<T>(self, connection: &mut Connection) -> Result<Vec<T>, Failure>
+    where
+        (T,): FromRows,
+    {
+        Ok(self.all::<(T,)>(connection).await?.into_iter().map(|row| row.0).collect())
     }
 }

@@ -12,7 +12,12 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::{Failure, Mode, Store, either, query};
+use crate::{
+    connection::Connection,
+    failure::Failure,
+    query::{either, query},
+    store::{Mode, Store},
+};
 
 /// How long a lease lasts and how often it is renewed.
 #[derive(Clone, Copy, Debug)]
@@ -186,5 +191,27 @@ impl LeaseKeeper {
 impl Drop for LeaseKeeper {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl Connection {
+    /// Whether the lease is still held, as of this transaction: nobody takes it over before this one has ended.
+    ///
+    /// # Errors
+    /// When this is no transaction, or the database fails.
+    pub async fn under(&mut self, lease: &Lease) -> Result<bool, Failure> {
+        self.must_be_change()?;
+        let held: Option<i64> = either(
+            "SELECT epoch FROM leases WHERE name = $1 AND holder = $2 AND epoch = $3 \
+             AND ends_at > CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+            "SELECT epoch FROM leases WHERE name = $1 AND holder = $2 AND epoch = $3 \
+             AND ends_at > CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) FOR SHARE",
+        )
+        .bind(lease.name())
+        .bind(lease.holder())
+        .bind(lease.epoch())
+        .optional_scalar(self)
+        .await?;
+        Ok(held.is_some())
     }
 }

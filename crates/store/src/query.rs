@@ -5,7 +5,7 @@ use sqlx::{
     sqlite::SqliteRow,
 };
 
-use crate::{Connection, Failure};
+use crate::failure::Failure;
 
 /// A value that is bound to a placeholder. NULL has a type, too: PostgreSQL wants one for `$1 IS NULL`.
 #[derive(Clone)]
@@ -158,73 +158,8 @@ impl Query {
         self
     }
 
-    /// Runs it, and tells how many rows it has inserted, changed or deleted.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn execute(self, connection: &mut Connection) -> Result<u64, Failure> {
-        connection.execute(self.checked()?).await
-    }
-
-    /// All rows.
-    ///
-    /// # Errors
-    /// When the database fails, or a row is not of that form.
-    pub async fn all<T: FromRows>(self, connection: &mut Connection) -> Result<Vec<T>, Failure> {
-        connection.all(self.checked()?).await
-    }
-
-    /// The first row, if there is any.
-    ///
-    /// # Errors
-    /// When the database fails, or the row is not of that form.
-    pub async fn optional<T: FromRows>(self, connection: &mut Connection) -> Result<Option<T>, Failure> {
-        connection.optional(self.checked()?).await
-    }
-
-    /// The first row.
-    ///
-    /// # Errors
-    /// [`Failure::NotFound`] when there is none; when the database fails, or the row is not of that form.
-    pub async fn one<T: FromRows>(self, connection: &mut Connection) -> Result<T, Failure> {
-        self.optional(connection).await?.ok_or(Failure::NotFound)
-    }
-
-    /// The first row's only column.
-    ///
-    /// # Errors
-    /// As [`one`](Self::one).
-    pub async fn scalar<T>(self, connection: &mut Connection) -> Result<T, Failure>
-    where
-        (T,): FromRows,
-    {
-        Ok(self.one::<(T,)>(connection).await?.0)
-    }
-
-    /// The first row's only column, if there is any row.
-    ///
-    /// # Errors
-    /// As [`optional`](Self::optional).
-    pub async fn optional_scalar<T>(self, connection: &mut Connection) -> Result<Option<T>, Failure>
-    where
-        (T,): FromRows,
-    {
-        Ok(self.optional::<(T,)>(connection).await?.map(|row| row.0))
-    }
-
-    /// The only column of all rows.
-    ///
-    /// # Errors
-    /// As [`all`](Self::all).
-    pub async fn scalars<T>(self, connection: &mut Connection) -> Result<Vec<T>, Failure>
-    where
-        (T,): FromRows,
-    {
-        Ok(self.all::<(T,)>(connection).await?.into_iter().map(|row| row.0).collect())
-    }
-
     /// PostgreSQL would refuse a NUL character, too, but only by ending the transaction.
-    fn checked(self) -> Result<Self, Failure> {
+    pub(crate) fn checked(self) -> Result<Self, Failure> {
         let has_nul = |value: &Value| matches!(value, Value::Text(Some(text)) if text.contains('\0'));
         if self.values.iter().any(has_nul) { Err(Failure::Nul) } else { Ok(self) }
     }

@@ -14,7 +14,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{Failure, OpenError};
+use crate::failure::{Failure, OpenError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 

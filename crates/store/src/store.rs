@@ -3,8 +3,13 @@
 use std::{fmt, path::Path, sync::Arc};
 
 use crate::{
-    Connection, DatabaseUrl, Failure, OpenError, postgres, query, sqlite,
+    connection::Connection,
+    failure::{Failure, OpenError},
+    postgres,
+    query::query,
+    sqlite,
     topics::{self, Listening, Subscription, Topics},
+    url::DatabaseUrl,
 };
 
 /// The open database. Clones share its connections.

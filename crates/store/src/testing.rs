@@ -21,7 +21,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use crate::{DatabaseUrl, Store};
+use crate::{store::Store, url::DatabaseUrl};
 
 /// A cluster of a test's own, which it may stop, crash and start again.
 pub struct Postgres {

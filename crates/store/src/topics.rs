@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// The one channel; topics are its payloads.
 pub(crate) const CHANNEL: &str = "mlplatform";

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, path::Path, str::FromStr};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::OpenError;
+use crate::failure::OpenError;
 
 /// Longer ones are a mistake.
 const LONGEST: usize = 4096;

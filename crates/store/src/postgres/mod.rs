@@ -4,7 +4,7 @@
 //! one runs beside it: the same promise that `BEGIN IMMEDIATE` gives in SQLite. Its isolation level is `READ COMMITTED`:
 //! each statement after the lock sees all that its predecessors have committed.
 
-mod session;
+pub(crate) mod session;
 
 use std::time::Duration;
 
@@ -14,9 +14,12 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-pub(crate) use session::{SILENCE, Session};
+use session::{STATEMENT_TIMEOUT, Session};
 
-use crate::{DatabaseUrl, Failure, OpenError};
+use crate::{
+    failure::{Failure, OpenError},
+    url::DatabaseUrl,
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
 
@@ -24,8 +27,6 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
 const OLDEST: u32 = 15;
 /// How long the queue for a connection may be before the caller is told to come again.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// No statement of ours takes a hundredth of this.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// One exclusive change runs at a time; some more wait in the database, the rest in our own queue. They have connections of
 /// their own, so that neither exchanges nor reads wait for them.
 const EXCLUSIVE: u32 = 4;

@@ -12,9 +12,10 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use super::STATEMENT_TIMEOUT;
-use crate::Failure;
+use crate::failure::Failure;
 
+/// No statement of ours takes a hundredth of this.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The database ends a statement after [`STATEMENT_TIMEOUT`]. Without an answer for longer than this it, or the network to
 /// it, is gone.
 pub(crate) const SILENCE: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(5));
