@@ -28,7 +28,7 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 CARGO_FILES := Cargo.toml Cargo.lock rust-toolchain.toml
 PROTOCOL_FILES := $(CARGO_FILES) $(shell find crates/protocol -type f)
 CLIENT_FILES := $(PROTOCOL_FILES) pyproject.toml $(shell find crates/client crates/cli src -type f)
-SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/runner crates/platform crates/spark-local crates/api crates/console crates/server -type f)
+SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/store crates/runner crates/platform crates/spark-local crates/api crates/console crates/server -type f)
 # What goes into the wheel beside the compiled module.
 PYTHON_FILES := README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
@@ -75,7 +75,7 @@ lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, 
 	$(BIN)/stubtest mlplatform_client --mypy-config-file pyproject.toml --allowlist tests/stubtest.txt
 	$(BIN)/python tools/module_graph.py
 	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-	$(CARGO_DENY) --locked check bans licenses sources
+	$(CARGO_DENY) --workspace --locked check bans licenses sources
 
 .PHONY: soak
 soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(VENV)/.spark dist/mlplatform_client.tar.gz | chromium ## what is too long for CI; writes docs/reliability.md
@@ -100,8 +100,8 @@ clean: ## removes all that these targets made, compiled crates included
 	rm -f python/mlplatform_client/*.so
 
 .PHONY: test-rust
-test-rust: | programs
-	cargo test --workspace --locked
+test-rust: | programs postgres
+	"$(PYTHON)" tests/postgres.py cargo test --workspace --locked
 
 # What the targets are made of. A stamp file is older than what it depends on, or there is nothing to do.
 
@@ -122,6 +122,13 @@ chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	else echo "make: Chromium is missing, and the console's tests need one. Debian, Ubuntu: sudo apt-get install chromium" >&2; exit 1; fi; }
+
+# For the tests of the store, which start a cluster of their own and leave the system's alone.
+.PHONY: postgres
+postgres:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; \
+	else echo "make: PostgreSQL is missing, and the tests of the store need its programs. Debian, Ubuntu: sudo apt-get install postgresql" >&2; exit 1; fi; }
 
 $(BIN)/python: | programs
 	$(PYTHON) -m venv $(VENV)

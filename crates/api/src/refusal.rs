@@ -53,12 +53,13 @@ pub fn refusal(error: Error) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mlplatform_store::Failure;
 
     #[test]
     fn the_platforms_own_failure_tells_the_caller_nothing() {
         let response = refusal(Error::Fault("secret details"));
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let response = refusal(Error::Store(sqlx::Error::PoolTimedOut));
+        let response = refusal(Error::Store(Failure::Busy("no connection became free in time".to_owned())));
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
     }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use sqlx::{Sqlite, pool::PoolConnection};
+use mlplatform_store::{Connection, Store};
 use tokio::sync::watch;
 
 use crate::{
@@ -22,7 +22,6 @@ use crate::{
     limits::Limits,
     policy::Policy,
     request::RequestContext,
-    store::Store,
     transaction::{Transaction, Transactions},
     vault::Vault,
 };
@@ -127,8 +126,8 @@ impl App {
     }
 
     /// A connection for reading.
-    pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>> {
-        self.store().read().await
+    pub(crate) async fn read(&self) -> Result<Connection> {
+        Ok(self.store().read().await?)
     }
 
     /// Begins a transaction on behalf of nobody in particular.

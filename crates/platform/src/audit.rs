@@ -24,8 +24,8 @@ use std::{
 
 use hmac::{Hmac, KeyInit, Mac};
 pub use mlplatform_protocol::audit::Outcome;
+use mlplatform_store::{Connection, Failure, FromRow, query};
 use sha2::Sha256;
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
 pub mod reader;
 
@@ -91,8 +91,8 @@ impl NewMark {
     }
 }
 
-/// A row as it is stored.
-#[derive(Clone, Debug)]
+/// The content of a row.
+#[derive(Clone, Debug, FromRow)]
 struct Row {
     seq: i64,
     at: i64,
@@ -199,7 +199,7 @@ impl Audit {
     /// When it cannot be written: the caller's change must then fail too.
     pub async fn append(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         at: i64,
         origin: AuditOrigin<'_>,
         event: Event<'_>,
@@ -218,7 +218,7 @@ impl Audit {
 
     async fn insert(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         last: Mark,
         at: i64,
         origin: AuditOrigin<'_>,
@@ -236,9 +236,9 @@ impl Audit {
             detail: event.detail.to_string(),
         };
         let mark = Mark { seq: row.seq, mac: self.seal(&last.mac, &row) };
-        sqlx::query(
+        query(
             "INSERT INTO audit (seq, at, actor, action, subject, address, request_id, outcome, detail, mac) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(row.seq)
         .bind(row.at)
@@ -281,7 +281,7 @@ impl Audit {
     }
 
     /// What is wrong with the mark, if it does not fit the rows.
-    async fn gap(&self, connection: &mut SqliteConnection, last: Mark) -> Result<Option<serde_json::Value>> {
+    async fn gap(&self, connection: &mut Connection, last: Mark) -> Result<Option<serde_json::Value>> {
         let head = self.head().map_err(|e| Error::File("reading the audit's mark", e))?;
         let found = match head {
             // A store without rows has no mark yet; one with rows has.
@@ -326,7 +326,7 @@ impl Audit {
     ///
     /// # Errors
     /// The outer one when the store cannot be read, the inner one is the first thing that is wrong.
-    pub async fn verify(&self, connection: &mut SqliteConnection) -> Result<Result<VerifiedChain, ChainError>> {
+    pub async fn verify(&self, connection: &mut Connection) -> Result<Result<VerifiedChain, ChainError>> {
         // Read first: a row that a server adds meanwhile is then newer than the mark, never older.
         let head = self.head().map_err(|e| Error::File("reading the audit's mark", e))?;
         let mut last = START;
@@ -334,17 +334,32 @@ impl Audit {
         let mut gaps = 0;
         // From the very first: a row before number 1 was put in.
         let mut from = i64::MIN;
+        let mut at_once = 1_000;
         loop {
-            let rows = sqlx::query("SELECT * FROM audit WHERE seq >= ? ORDER BY seq LIMIT 1000")
-                .bind(from)
-                .fetch_all(&mut *connection)
-                .await?;
+            let rows: Result<Vec<StoredRow>, Failure> = query(
+                "SELECT seq, at, actor, action, subject, address, request_id, outcome, detail, mac FROM audit \
+                 WHERE seq >= $1 ORDER BY seq LIMIT $2",
+            )
+            .bind(from)
+            .bind(at_once)
+            .all(connection)
+            .await;
+            let rows = match rows {
+                Ok(rows) => rows,
+                // What cannot even be read, no version of ours has written: which row is it?
+                Err(Failure::Other(_)) if at_once > 1 => {
+                    at_once = 1;
+                    continue;
+                }
+                Err(Failure::Other(_)) => return Ok(Err(ChainError::Changed(last.seq.saturating_add(1)))),
+                Err(error) => return Err(error.into()),
+            };
             if rows.is_empty() {
                 break;
             }
             for stored in rows {
-                // What cannot even be read, no version of ours has written.
-                let Ok((row, mac)) = read(&stored) else {
+                let StoredRow { content: row, mac } = stored;
+                let Ok(mac) = mac_from(&mac) else {
                     return Ok(Err(ChainError::Changed(last.seq.saturating_add(1))));
                 };
                 if row.seq <= last.seq {
@@ -370,37 +385,31 @@ impl Audit {
     }
 }
 
-async fn last(connection: &mut SqliteConnection) -> Result<Mark> {
-    let row = sqlx::query("SELECT seq, mac FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(connection).await?;
-    row.map_or(Ok(START), |row| Ok(Mark { seq: row.try_get("seq")?, mac: mac_from(&row)? }))
+async fn last(connection: &mut Connection) -> Result<Mark> {
+    let row: Option<(i64, Vec<u8>)> =
+        query("SELECT seq, mac FROM audit ORDER BY seq DESC LIMIT 1").optional(connection).await?;
+    row.map_or(Ok(START), |(seq, mac)| Ok(Mark { seq, mac: mac_from(&mac)? }))
 }
 
-async fn mac_of(connection: &mut SqliteConnection, seq: i64) -> Result<Option<[u8; 32]>> {
+async fn mac_of(connection: &mut Connection, seq: i64) -> Result<Option<[u8; 32]>> {
     if seq == 0 {
         return Ok(Some(GENESIS));
     }
-    let row = sqlx::query("SELECT mac FROM audit WHERE seq = ?").bind(seq).fetch_optional(connection).await?;
-    row.map(|row| mac_from(&row)).transpose()
+    let mac: Option<Vec<u8>> =
+        query("SELECT mac FROM audit WHERE seq = $1").bind(seq).optional_scalar(connection).await?;
+    mac.map(|mac| mac_from(&mac)).transpose()
 }
 
-fn mac_from(row: &SqliteRow) -> Result<[u8; 32]> {
-    let mac: &[u8] = row.try_get("mac")?;
+fn mac_from(mac: &[u8]) -> Result<[u8; 32]> {
     mac.try_into().map_err(|_| Error::Fault("an audit row's MAC has a wrong length"))
 }
 
-fn read(row: &SqliteRow) -> Result<(Row, [u8; 32])> {
-    let content = Row {
-        seq: row.try_get("seq")?,
-        at: row.try_get("at")?,
-        actor: row.try_get("actor")?,
-        action: row.try_get("action")?,
-        subject: row.try_get("subject")?,
-        address: row.try_get("address")?,
-        request_id: row.try_get("request_id")?,
-        outcome: row.try_get("outcome")?,
-        detail: row.try_get("detail")?,
-    };
-    Ok((content, mac_from(row)?))
+/// The content of a row.
+#[derive(FromRow)]
+struct StoredRow {
+    #[sqlx(flatten)]
+    content: Row,
+    mac: Vec<u8>,
 }
 
 /// Of one length always, so that it is overwritten in place by one write.

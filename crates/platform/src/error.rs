@@ -6,6 +6,7 @@
 use std::{error::Error as StdError, io, time::Duration};
 
 use mlplatform_protocol::{ErrorCode, error::FIELD_FORBIDDEN};
+use mlplatform_store::Failure;
 
 use crate::text;
 
@@ -33,7 +34,7 @@ pub enum Error {
     },
     /// The database.
     #[error("the store failed")]
-    Store(#[from] sqlx::Error),
+    Store(#[source] Failure),
     /// A file of the data directory.
     #[error("{0} failed")]
     File(&'static str, #[source] io::Error),
@@ -67,11 +68,6 @@ impl Error {
     /// The text of a failure that passes, after which the same request may succeed; `None`: it does not.
     #[must_use]
     pub fn temporary(&self) -> Option<&'static str> {
-        // Of SQLite's codes the low byte is the kind, the rest says which of it.
-        const BUSY: u32 = 5;
-        const FULL: u32 = 13;
-        /// A write, or a longer file for what readers and writers share, that the system did not allow.
-        const NOT_WRITTEN: [u32; 2] = [778, 4874];
         const OVERLOAD: &str = "the platform is overloaded or stopping: try again";
         const FULL_DISK: &str = "the platform's disk is full or cannot be written: nothing was changed; its operator has to make room, then try again";
         match self {
@@ -80,13 +76,18 @@ impl Error {
             {
                 Some(FULL_DISK)
             }
-            Self::Store(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => Some(OVERLOAD),
-            Self::Store(sqlx::Error::Database(error)) => match error.code()?.parse::<u32>().ok()? {
-                code if code & 0xff == BUSY => Some(OVERLOAD),
-                code if code & 0xff == FULL || NOT_WRITTEN.contains(&code) => Some(FULL_DISK),
-                _ => None,
-            },
+            Self::Store(Failure::Busy(_) | Failure::Unavailable(_)) => Some(OVERLOAD),
+            Self::Store(Failure::Full(_)) => Some(FULL_DISK),
             _ => None,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Nul => Self::refused(ErrorCode::BadRequest, "a text has a NUL character (U+0000): leave it out"),
+            failure => Self::Store(failure),
         }
     }
 }

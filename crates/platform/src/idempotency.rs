@@ -1,6 +1,7 @@
 //! Idempotency keys: how a caller says that a request is one that it has sent before.
 
 use mlplatform_protocol::ErrorCode;
+use mlplatform_store::query;
 
 use crate::{
     caller::Caller,
@@ -58,10 +59,10 @@ impl Key {
     /// another. Without a key no request is known again.
     pub(crate) async fn is_spent(key: Option<&Self>, tx: &mut Transaction<'_>, caller: &Caller) -> Result<bool> {
         let Some(key) = key else { return Ok(false) };
-        let spent = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM spent_keys WHERE token_id = ? AND key = ?)")
+        let spent = query("SELECT EXISTS (SELECT 1 FROM spent_keys WHERE token_id = $1 AND key = $2)")
             .bind(caller.id())
             .bind(&key.digest)
-            .fetch_one(tx.connection())
+            .scalar(tx.connection())
             .await?;
         Ok(spent)
     }
@@ -70,14 +71,13 @@ impl Key {
     pub(crate) async fn spend(key: Option<&Self>, tx: &mut Transaction<'_>, caller: &Caller) -> Result<()> {
         let Some(key) = key else { return Ok(()) };
         let now = tx.now().as_microsecond();
-        sqlx::query(
-            "DELETE FROM spent_keys WHERE (token_id, key) IN (SELECT token_id, key FROM spent_keys WHERE at < ? LIMIT ?)",
+        query(
+            "DELETE FROM spent_keys WHERE (token_id, key) IN (SELECT token_id, key FROM spent_keys WHERE at < $1 LIMIT $2)",
         )
         .bind(now.saturating_sub(SPENT_FOR))
-        .bind(PURGED_AT_ONCE)
-        .execute(tx.connection())
+        .bind(PURGED_AT_ONCE).execute(tx.connection())
         .await?;
-        sqlx::query("INSERT INTO spent_keys (token_id, key, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+        query("INSERT INTO spent_keys (token_id, key, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
             .bind(caller.id())
             .bind(&key.digest)
             .bind(now)

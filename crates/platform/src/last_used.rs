@@ -4,13 +4,14 @@
 //! written once a minute, in batches, and when the server stops. Whoever reads a token's row applies what is pending to
 //! it, and so never sees that the store lags behind. After a crash, a minute's uses are missing: nothing rests on them.
 
+use mlplatform_store::{Mode, Store, query};
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use crate::{error::Result, store::Store, tokens::row::TokenRow};
+use crate::{error::Result, tokens::row::TokenRow};
 
 /// How often they are written; a token's row is thereby changed once a minute at most.
 pub const WRITE_EVERY: Duration = Duration::from_secs(60);
@@ -58,15 +59,17 @@ impl LastUsed {
     /// # Errors
     /// When the store fails; what is not written stays pending.
     pub async fn write(&self, store: &Store) -> Result<()> {
-        let pending: Vec<(String, LastUse)> = self.lock().iter().map(|(id, last)| (id.clone(), last.clone())).collect();
+        let mut pending: Vec<(String, LastUse)> =
+            self.lock().iter().map(|(id, last)| (id.clone(), last.clone())).collect();
+        // In one order on all servers: two that lock rows in different orders would wait for each other.
+        pending.sort_by(|(one, _), (other, _)| one.cmp(other));
         for batch in pending.chunks(BATCH) {
-            let mut tx = store.begin().await?;
+            let mut tx = store.begin(Mode::Concurrent).await?;
             for (id, last) in batch {
-                sqlx::query("UPDATE tokens SET last_used_at = ?, last_used_address = ? WHERE id = ?")
+                query("UPDATE tokens SET last_used_at = $1, last_used_address = $2 WHERE id = $3 AND (last_used_at IS NULL OR last_used_at < $1)")
                     .bind(last.at)
                     .bind(&last.address)
-                    .bind(id)
-                    .execute(&mut *tx)
+                    .bind(id).execute(&mut tx)
                     .await?;
             }
             tx.commit().await?;

@@ -19,6 +19,9 @@
 //! error, clock, text          errors, the time, text that is harmless to show
 //! ```
 
+// What `#[derive(FromRow)]` names.
+extern crate mlplatform_store as sqlx;
+
 pub mod admission;
 pub mod app;
 pub mod audit;

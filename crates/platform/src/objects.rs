@@ -11,8 +11,8 @@ use mlplatform_protocol::{
         ListObjectsRequest, MASK, MAX_OBJECT, SecretInfo, SecretRequest,
     },
 };
+use mlplatform_store::{Connection, FromRow, query};
 use serde_json::json;
-use sqlx::{FromRow, SqliteConnection};
 
 use crate::{
     app::App,
@@ -181,16 +181,16 @@ pub async fn list(app: &App, kind: Kind, request: ListObjectsRequest) -> Result<
     settle(app).await?;
     let mut connection = app.read().await?;
     at_home(app, &mut connection, &request.cluster_id, &request.namespace).await?;
-    let rows: Vec<Named> = sqlx::query_as(
-        "SELECT seq, name FROM objects WHERE seq > ? AND cluster_id = ? AND kind = ? AND namespace = ? \
-         AND deleted_at IS NULL ORDER BY seq LIMIT ?",
+    let rows: Vec<Named> = query(
+        "SELECT seq, name FROM objects WHERE seq > $1 AND cluster_id = $2 AND kind = $3 AND namespace = $4 \
+         AND deleted_at IS NULL ORDER BY seq LIMIT $5",
     )
     .bind(window.after)
     .bind(&request.cluster_id)
     .bind(kind.name())
     .bind(&request.namespace)
     .bind(window.rows())
-    .fetch_all(&mut *connection)
+    .all(&mut connection)
     .await?;
     Ok(window.page(rows, |row| row.seq))
 }
@@ -303,11 +303,11 @@ pub async fn delete_configmap(
 }
 
 /// Whether the store holds a user's value that only the key file opens; the platform's own can be made anew.
-pub async fn any_secret(connection: &mut SqliteConnection) -> Result<bool> {
-    let any = sqlx::query_scalar(
+pub async fn any_secret(connection: &mut Connection) -> Result<bool> {
+    let any = query(
         "SELECT EXISTS (SELECT 1 FROM objects WHERE kind = 'Secret' AND created_by IS NOT NULL AND deleted_at IS NULL)",
     );
-    Ok(any.fetch_one(connection).await?)
+    Ok(any.scalar(connection).await?)
 }
 
 fn masked(key: impl Into<String>) -> (String, String) {
@@ -323,7 +323,7 @@ async fn earlier(
     which: Which<'_>,
 ) -> Result<Option<bool>> {
     let found: Option<(String, String, String, String)> =
-        sqlx::query_as(statement).bind(caller.id()).bind(&key.digest).fetch_optional(tx.connection()).await?;
+        query(statement).bind(caller.id()).bind(&key.digest).optional(tx.connection()).await?;
     let meant = (which.cluster, which.kind.name(), which.namespace, which.name);
     Ok(found.map(|(cluster, kind, namespace, name)| (&*cluster, &*kind, &*namespace, &*name) == meant))
 }
@@ -351,7 +351,8 @@ async fn create(
     settle(app).await?;
     let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
-        let statement = "SELECT cluster_id, kind, namespace, name FROM objects WHERE created_by = ? AND create_key = ?";
+        let statement =
+            "SELECT cluster_id, kind, namespace, name FROM objects WHERE created_by = $1 AND create_key = $2";
         match earlier(&mut tx, statement, caller, key, which).await? {
             // The answer was lost; what was made may have been deleted since.
             Some(true) => return Ok(()),
@@ -360,10 +361,8 @@ async fn create(
         }
     }
     let mut tx = at_home_for_change(app, tx, caller, action, which).await?;
-    let inserted = sqlx::query(
-        "INSERT INTO objects (cluster_id, kind, namespace, name, type, created_at, created_by, create_key) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (cluster_id, kind, namespace, name) WHERE deleted_at IS NULL \
-         DO NOTHING",
+    let inserted: Option<i64> = query(
+        "INSERT INTO objects (cluster_id, kind, namespace, name, type, created_at, created_by, create_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (cluster_id, kind, namespace, name) WHERE deleted_at IS NULL DO NOTHING RETURNING seq",
     )
     .bind(which.cluster)
     .bind(which.kind.name())
@@ -373,19 +372,18 @@ async fn create(
     .bind(tx.now().as_microsecond())
     .bind(caller.id())
     .bind(key.map(|key| &key.digest))
-    .execute(tx.connection())
+    .optional_scalar(tx.connection())
     .await?;
-    if inserted.rows_affected() == 0 {
+    let Some(object) = inserted else {
         let (noun, name) = (which.kind.noun(), which.name);
         let text = format!(
             "a {noun} named '{name}' is in the namespace '{}' already: delete it first, or give another name",
             which.namespace
         );
         return Err(refuse(tx, caller, action, which, "name taken", Error::refused(ErrorCode::Conflict, text)).await);
-    }
-    let object = inserted.last_insert_rowid();
+    };
     for (position, (key, value, is_binary)) in (0_i64..).zip(sealed) {
-        sqlx::query("INSERT INTO object_values (object, position, key, value, is_binary) VALUES (?, ?, ?, ?, ?)")
+        query("INSERT INTO object_values (object, position, key, value, is_binary) VALUES ($1, $2, $3, $4, $5)")
             .bind(object)
             .bind(position)
             .bind(key)
@@ -410,7 +408,8 @@ async fn delete(
     settle(app).await?;
     let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
-        let statement = "SELECT cluster_id, kind, namespace, name FROM objects WHERE deleted_by = ? AND delete_key = ?";
+        let statement =
+            "SELECT cluster_id, kind, namespace, name FROM objects WHERE deleted_by = $1 AND delete_key = $2";
         match earlier(&mut tx, statement, caller, key, which).await? {
             Some(true) => return Ok(()),
             Some(false) => return Err(other_object()),
@@ -419,28 +418,28 @@ async fn delete(
     }
     let mut tx = at_home_for_change(app, tx, caller, action, which).await?;
     let spent = Key::is_spent(key, &mut tx, caller).await?;
-    let object: Option<i64> = sqlx::query_scalar(
-        "SELECT seq FROM objects WHERE cluster_id = ? AND kind = ? AND namespace = ? AND name = ? \
+    let object: Option<i64> = query(
+        "SELECT seq FROM objects WHERE cluster_id = $1 AND kind = $2 AND namespace = $3 AND name = $4 \
          AND deleted_at IS NULL",
     )
     .bind(which.cluster)
     .bind(which.kind.name())
     .bind(which.namespace)
     .bind(which.name)
-    .fetch_optional(tx.connection())
+    .optional_scalar(tx.connection())
     .await?;
     let Some(object) = object.filter(|_| !spent) else {
         Key::spend(key, &mut tx, caller).await?;
         return Err(refuse(tx, caller, action, which, "unknown name", which.unknown()).await);
     };
-    sqlx::query("UPDATE objects SET deleted_at = ?, deleted_by = ?, delete_key = ? WHERE seq = ?")
+    query("UPDATE objects SET deleted_at = $1, deleted_by = $2, delete_key = $3 WHERE seq = $4")
         .bind(tx.now().as_microsecond())
         .bind(caller.id())
         .bind(key.map(|key| &key.digest))
         .bind(object)
         .execute(tx.connection())
         .await?;
-    sqlx::query("DELETE FROM object_values WHERE object = ?").bind(object).execute(tx.connection()).await?;
+    query("DELETE FROM object_values WHERE object = $1").bind(object).execute(tx.connection()).await?;
     let detail = json!({"namespace": which.namespace, "name": which.name});
     tx.record(event(action, caller, Some(which.cluster), Outcome::Done, detail)).await?;
     tx.commit().await
@@ -466,16 +465,16 @@ async fn read(app: &App, which: Which<'_>) -> Result<(Option<String>, Vec<(Strin
     let mut connection = app.read().await?;
     at_home(app, &mut connection, which.cluster, which.namespace).await?;
     // One statement, so that what a deleting takes away in between is not half there.
-    let rows: Vec<Stored> = sqlx::query_as(
+    let rows: Vec<Stored> = query(
         "SELECT o.type, v.key, v.value, v.is_binary FROM objects o LEFT JOIN object_values v ON v.object = o.seq \
-         WHERE o.cluster_id = ? AND o.kind = ? AND o.namespace = ? AND o.name = ? AND o.deleted_at IS NULL \
+         WHERE o.cluster_id = $1 AND o.kind = $2 AND o.namespace = $3 AND o.name = $4 AND o.deleted_at IS NULL \
          ORDER BY v.position",
     )
     .bind(which.cluster)
     .bind(which.kind.name())
     .bind(which.namespace)
     .bind(which.name)
-    .fetch_all(&mut *connection)
+    .all(&mut connection)
     .await?;
     let kind = rows.first().ok_or_else(|| which.unknown())?.r#type.clone();
     let value = |row: Stored| Some((row.key?, Value { bytes: row.value?, is_binary: row.is_binary? }));
@@ -484,7 +483,7 @@ async fn read(app: &App, which: Which<'_>) -> Result<(Option<String>, Vec<(Strin
 }
 
 /// The cluster must be there, and the namespace in it.
-async fn at_home(app: &App, connection: &mut SqliteConnection, cluster: &str, namespace: &str) -> Result<()> {
+async fn at_home(app: &App, connection: &mut Connection, cluster: &str, namespace: &str) -> Result<()> {
     let now = app.clock().now().as_microsecond();
     let found = row::find(connection, cluster).await?.filter(|cluster| cluster.status(now).is_some());
     let Some(found) = found else { return Err(row::unknown(cluster)) };

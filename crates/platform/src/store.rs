@@ -1,34 +1,10 @@
-//! The database: SQLite in WAL mode, one connection that writes, a few that read.
-//!
-//! One writer, because SQLite has one anyway: waiting for it in our own queue is fair and never fails with `BUSY`.
-//! `BEGIN IMMEDIATE` takes the write lock before the first read of a transaction, so that what a transaction has read
-//! is still true when it writes, also beside another process. `synchronous=FULL` flushes the log at every commit:
-//! what was acknowledged survives a loss of power.
+//! Opening the platform's database, with texts for operators.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use sqlx::{
-    ConnectOptions, Connection as _, SqliteConnection, SqlitePool,
-    migrate::{MigrateError, Migrator},
-    pool::PoolConnection,
-    sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use mlplatform_store::{Failure, Store};
 
-use crate::{
-    error::Result,
-    private_file::{self, PathError},
-};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
-
-/// How long another process's transaction is waited for, and how long the queue for a connection may be, before the
-/// caller is told to come again.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Reads take tens of microseconds; more connections than this would wait for a core.
-const READERS: u32 = 4;
+use crate::private_file::{self, PathError};
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -50,166 +26,34 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
         /// Why not.
-        source: sqlx::Error,
+        source: Failure,
     },
 }
 
-/// The open database.
-#[derive(Clone, Debug)]
-pub struct Store {
-    writer: SqlitePool,
-    readers: SqlitePool,
+/// Opens the SQLite database at that path, or makes it, and brings it to this version's form.
+///
+/// # Errors
+/// When it cannot be opened or written, or belongs to a newer version.
+pub async fn open(path: &Path) -> Result<Store, OpenError> {
+    private_file::touch(path).map_err(|source| PathError::Folder { action: "write to", path: folder(path), source })?;
+    Store::open_sqlite(path).await.map_err(|error| failed(path, error))
 }
 
-impl Store {
-    /// Opens the database at that path, or makes it, and brings it to this version's form.
-    ///
-    /// # Errors
-    /// When it cannot be opened or written, or belongs to a newer version.
-    pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        private_file::touch(path).map_err(|source| PathError::Folder {
-            action: "write to",
-            path: folder(path),
-            source,
-        })?;
-        let store = Self::connect(path).await?;
-        match store.migrate().await {
-            Ok(()) => Ok(store),
-            Err(MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_)) => Err(OpenError::Version {
-                path: folder(path),
-                problem: "was written by a newer version of mlplatform-server: install that version, or a newer one"
-                    .to_owned(),
-            }),
-            Err(MigrateError::Execute(source)) => Err(failed(path, source)),
-            Err(error) => Err(OpenError::Version { path: folder(path), problem: format!("fails: {error}") }),
-        }
-    }
+/// Opens a SQLite database that a server has made, as it is: a command must not change its form under a running server.
+///
+/// # Errors
+/// When it cannot be opened, or is not of this version.
+pub async fn open_as_it_is(path: &Path) -> Result<Store, OpenError> {
+    Store::open_sqlite_as_it_is(path).await.map_err(|error| failed(path, error))
+}
 
-    /// With foreign keys off: a migration that makes a table anew drops the one that others refer to.
-    async fn migrate(&self) -> Result<(), MigrateError> {
-        let mut writer = self.writer.acquire().await?;
-        sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut *writer).await?;
-        MIGRATIONS.run(&mut *writer).await?;
-        sqlx::query("PRAGMA foreign_keys = ON").execute(&mut *writer).await?;
-        Ok(())
-    }
-
-    /// Opens a database that a server has made, as it is: a command must not change its form under a running server.
-    ///
-    /// # Errors
-    /// When it cannot be opened, or is not of this version.
-    pub async fn open_as_it_is(path: &Path) -> Result<Self, OpenError> {
-        let store = Self::connect(path).await?;
-        let newest: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-            .fetch_one(&store.writer)
-            .await
-            .unwrap_or_default();
-        if newest == MIGRATIONS.iter().map(|migration| migration.version).max() {
-            return Ok(store);
-        }
-        Err(OpenError::Version {
-            path: folder(path),
-            problem: "is of another version: use the mlplatform-server that serves it, or start this one on it once"
-                .to_owned(),
-        })
-    }
-
-    /// Whether nothing has ever happened in it: the first start was never finished.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn is_fresh(&self) -> Result<bool> {
-        let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM audit) OR EXISTS (SELECT 1 FROM tokens)")
-            .fetch_one(&mut *self.read().await?)
-            .await?;
-        Ok(!any)
-    }
-
-    async fn connect(path: &Path) -> Result<Self, OpenError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .foreign_keys(true)
-            .busy_timeout(PATIENCE)
-            // Statements are of no use in our log; and what is not logged at all holds no secret.
-            .disable_statement_logging();
-        let writer = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-        let pool = || {
-            SqlitePoolOptions::new()
-                .acquire_timeout(PATIENCE)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                // There is no network between us that could have dropped it.
-                .test_before_acquire(false)
-        };
-        let failed = |source| failed(path, source);
-        // The writer first: it makes the WAL files that a reader cannot make.
-        let writer = pool()
-            .max_connections(1)
-            // A commit that finds no room on the disk undoes itself, but sqlx still counts the transaction as open: another
-            // connection then takes this one's place.
-            .after_release(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))))
-            .connect_with(writer)
-            .await
-            .map_err(failed)?;
-        let readers = pool().max_connections(READERS).connect_with(options.read_only(true)).await.map_err(failed)?;
-        Ok(Self { writer, readers })
-    }
-
-    /// A transaction that no other writer runs beside.
-    ///
-    /// # Errors
-    /// When the queue is too long, or the database fails.
-    pub(crate) async fn begin(&self) -> Result<sqlx::Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
-    }
-
-    /// A connection that sees what was last committed.
-    ///
-    /// # Errors
-    /// When the queue is too long, or the database fails.
-    pub async fn read(&self) -> Result<PoolConnection<Sqlite>> {
-        Ok(self.readers.acquire().await?)
-    }
-
-    /// Waits for what is running, writes the log back into the database and closes it.
-    pub async fn close(&self) {
-        self.readers.close().await;
-        if let Ok(mut writer) = self.writer.acquire().await {
-            checkpoint(&mut writer).await;
-        }
-        self.writer.close().await;
+fn failed(path: &Path, error: mlplatform_store::OpenError) -> OpenError {
+    match error {
+        mlplatform_store::OpenError::Failed(source) => OpenError::Failed { path: folder(path), source },
+        error => OpenError::Version { path: folder(path), problem: error.to_string() },
     }
 }
 
-/// Only tidying: a log that stays behind is read at the next start.
-async fn checkpoint(connection: &mut SqliteConnection) {
-    if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection).await {
-        tracing::warn!("the store's log could not be written back: {error}");
-    }
-}
-
-/// The folder that it is in, by which people know it.
 fn folder(path: &Path) -> PathBuf {
     path.parent().unwrap_or(path).to_owned()
-}
-
-fn failed(path: &Path, source: sqlx::Error) -> OpenError {
-    OpenError::Failed { path: folder(path), source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Migrations run without them.
-    #[tokio::test]
-    async fn references_between_tables_are_enforced() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("platform.sqlite3")).await.unwrap();
-        let mut tx = store.begin().await.unwrap();
-        let insert =
-            "INSERT INTO sessions (digest, token_id, created_at, expires_at) VALUES (zeroblob(32), 'nobody', 1, 2)";
-        let error = sqlx::query(insert).execute(&mut *tx).await.unwrap_err();
-        assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
-    }
 }

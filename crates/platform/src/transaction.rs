@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{Sqlite, SqliteConnection};
+use mlplatform_store::{Connection, Mode, Store, query};
 use tokio::sync::watch;
 
 use crate::{
@@ -18,7 +18,6 @@ use crate::{
     rate_limit::FailureRateLimit,
     refusals::{Counted, Kind, Recording, Refusals},
     request::RequestContext,
-    store::Store,
 };
 
 /// Begins transactions, and keeps count of refusals.
@@ -62,9 +61,14 @@ impl Transactions {
 
     /// Begins a change on behalf of nobody in particular.
     pub(crate) async fn begin<'a>(&'a self, context: &'a RequestContext) -> Result<Transaction<'a>> {
-        let tx = self.store.begin().await?;
+        self.begin_in(Mode::Exclusive, context).await
+    }
+
+    /// Begins a transaction; a concurrent one leaves no audit row.
+    pub(crate) async fn begin_in<'a>(&'a self, mode: Mode, context: &'a RequestContext) -> Result<Transaction<'a>> {
+        let tx = self.store.begin(mode).await?;
         // After the lock was given: times in the store rise with the order of the transactions.
-        Ok(Transaction { tx, transactions: self, context, now: self.clock.now(), mark: None })
+        Ok(Transaction { tx, transactions: self, context, now: self.clock.now(), mark: None, mode })
     }
 
     /// The refusal of a secret that nobody knows.
@@ -145,15 +149,15 @@ impl Transactions {
     ) -> Result<Transaction<'a>> {
         let mut tx = self.begin(context).await?;
         let now = tx.now().as_microsecond();
-        let alive: bool = sqlx::query_scalar(
+        let alive: bool = query(
             "SELECT EXISTS (SELECT 1 FROM sessions s JOIN tokens t ON t.id = s.token_id \
-             WHERE s.digest = ? AND s.expires_at > ? AND t.deleted_at IS NULL \
-             AND (t.expires_at IS NULL OR t.expires_at > ?))",
+             WHERE s.digest = $1 AND s.expires_at > $2 AND t.deleted_at IS NULL \
+             AND (t.expires_at IS NULL OR t.expires_at > $3))",
         )
         .bind(caller.session())
         .bind(now)
         .bind(now)
-        .fetch_one(tx.connection())
+        .scalar(tx.connection())
         .await?;
         if alive { Ok(tx) } else { Err(session_ended()) }
     }
@@ -161,11 +165,12 @@ impl Transactions {
 
 /// One transaction with its audit rows: all of it happens, or nothing.
 pub(crate) struct Transaction<'a> {
-    tx: sqlx::Transaction<'static, Sqlite>,
+    tx: Connection,
     transactions: &'a Transactions,
     context: &'a RequestContext,
     now: Timestamp,
     mark: Option<NewMark>,
+    mode: Mode,
 }
 
 impl Transaction<'_> {
@@ -179,7 +184,7 @@ impl Transaction<'_> {
         self.context.address()
     }
 
-    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+    pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.tx
     }
 
@@ -210,6 +215,9 @@ impl Transaction<'_> {
     }
 
     async fn record_from(&mut self, origin: AuditOrigin<'_>, event: Event<'_>) -> Result<()> {
+        if self.mode != Mode::Exclusive {
+            return Err(Error::Fault("an audit row was to be written beside other transactions"));
+        }
         let mark = self.transactions.audit.append(&mut self.tx, self.now.as_microsecond(), origin, event).await?;
         // Of several rows the last one counts; that a gap was recorded must not be forgotten.
         self.mark = Some(mark.after(self.mark));
@@ -263,27 +271,23 @@ impl Transaction<'_> {
 
     /// From here on, [`undo`](Self::undo) can take back.
     pub(crate) async fn savepoint(&mut self) -> Result<()> {
-        sqlx::query("SAVEPOINT attempt").execute(&mut *self.tx).await?;
-        Ok(())
+        Ok(self.tx.savepoint().await?)
     }
 
     /// Takes back everything since the [`savepoint`](Self::savepoint).
     pub(crate) async fn undo(&mut self) -> Result<()> {
-        sqlx::query("ROLLBACK TO attempt").execute(&mut *self.tx).await?;
-        Ok(())
+        Ok(self.tx.rollback_to_savepoint().await?)
     }
 }
 
 /// For the issuer: it was tried again so often, the last time then.
 async fn count_replays(tx: &mut Transaction<'_>, id: &str, count: u64, latest: Timestamp) -> Result<()> {
-    sqlx::query(
-        "UPDATE register_tokens SET replay_count = replay_count + ?, \
-         last_replay_at = max(coalesce(last_replay_at, 0), ?) WHERE id = ?",
+    query(
+        "UPDATE register_tokens SET replay_count = replay_count + $1, last_replay_at = CASE WHEN last_replay_at > $2 THEN last_replay_at ELSE $2 END WHERE id = $3",
     )
     .bind(i64::try_from(count).unwrap_or(i64::MAX))
     .bind(latest.as_microsecond())
-    .bind(id)
-    .execute(tx.connection())
+    .bind(id).execute(tx.connection())
     .await?;
     Ok(())
 }

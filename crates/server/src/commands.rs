@@ -10,7 +10,7 @@ use mlplatform_platform::{
     error::Result,
     limits::Limits,
     sessions::sign_in,
-    store::Store,
+    store,
     tokens::admin,
 };
 use mlplatform_protocol::{ClusterInfo, PageRequest, Secret, page::MAX_LIMIT};
@@ -26,7 +26,7 @@ pub async fn open(data_dir: &Path, clock: Clock) -> Result<App, StartError> {
 }
 
 async fn open_in(dir: &DataDir, clock: Clock) -> Result<App, StartError> {
-    let store = Store::open_as_it_is(&dir.database()).await?;
+    let store = store::open_as_it_is(&dir.database()).await?;
     let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), false)?;
     let jobs = no_jobs(dir, &store);
     Ok(App::new(dir.secrets_key(), store, audit, clock, Limits::default(), jobs))
@@ -114,5 +114,5 @@ pub async fn sign_in_link(data_dir: &Path, clock: Clock) -> Result<String, Start
 pub async fn audit_reader(data_dir: &Path) -> Result<Reader, StartError> {
     let dir = DataDir::existing(data_dir)?;
     let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), false)?;
-    Ok(Reader::new(Store::open_as_it_is(&dir.database()).await?, audit))
+    Ok(Reader::new(store::open_as_it_is(&dir.database()).await?, audit))
 }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use mlplatform_platform::{
-    jobs::{ids::JobIds, runtime::Jobs},
-    store::Store,
-};
+use mlplatform_platform::jobs::{ids::JobIds, runtime::Jobs};
 use mlplatform_spark_local::{Folders, JobUsers, LocalRunner, SparkConfig};
+use mlplatform_store::Store;
 
 use crate::data_dir::DataDir;
 

@@ -25,8 +25,7 @@ use mlplatform_platform::{
     jobs::supervisor,
     last_used::WRITE_EVERY,
     limits::Limits,
-    objects, s3_secret,
-    store::Store,
+    objects, s3_secret, store,
     tokens::admin,
     vault::Vault,
 };
@@ -156,9 +155,9 @@ impl Server {
         let known_as = config.public_url.as_ref().map_or(url.as_str(), PublicUrl::as_str).to_owned();
         dir.serve_at(&known_as)?;
         let site = Arc::new(Site::new(address, tls.is_some(), config.public_url));
-        let store = Store::open(&dir.database()).await?;
+        let store = store::open(&dir.database()).await?;
         let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), store.is_fresh().await?)?;
-        let new_key = Vault::prepare(&dir.secrets_key(), objects::any_secret(&mut *store.read().await?).await?)?;
+        let new_key = Vault::prepare(&dir.secrets_key(), objects::any_secret(&mut store.read().await?).await?)?;
         let ready = Ready { url, admin_token_file: dir.admin_token() };
         let jobs_as_myself = config.spark.jobs == JobsAs::Myself;
         let end_jobs = config.spark.end_with_server;

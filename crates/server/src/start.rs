@@ -11,6 +11,7 @@ use mlplatform_platform::{
     vault::KeyError,
 };
 use mlplatform_spark_local::JobUserError;
+use mlplatform_store::Failure;
 
 use crate::data_dir::DataDirError;
 
@@ -83,5 +84,11 @@ impl From<KeyError> for StartError {
             KeyError::Platform(error) => Self::Platform(error),
             error @ KeyError::Unusable { .. } => Self::Secrets(error),
         }
+    }
+}
+
+impl From<Failure> for StartError {
+    fn from(failure: Failure) -> Self {
+        Self::Platform(failure.into())
     }
 }

@@ -10,7 +10,7 @@
 mod common;
 
 use common::rows;
-use mlplatform_platform::store::Store;
+use mlplatform_platform::store;
 use mlplatform_server::data_dir::DataDir;
 use sqlx::{AssertSqlSafe, SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
 
@@ -23,7 +23,7 @@ async fn tokens_that_had_one_secret() {
     let dir = DataDir::create(folder.path()).unwrap();
     let options = SqliteConnectOptions::new().filename(dir.database()).create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
-    let all = Migrator::new(std::path::Path::new("../platform/migrations")).await.unwrap();
+    let all = Migrator::new(std::path::Path::new("../store/migrations/sqlite")).await.unwrap();
     let first = Migrator { migrations: all.iter().take(1).cloned().collect::<Vec<_>>().into(), ..Migrator::DEFAULT };
     first.run(&pool).await.unwrap();
     let key = "x'0000000000000000000000000000000000000000000000000000000000000000'";
@@ -40,7 +40,7 @@ async fn tokens_that_had_one_secret() {
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(&pool).await.unwrap();
     pool.close().await;
 
-    Store::open(&dir.database()).await.unwrap().close().await;
+    store::open(&dir.database()).await.unwrap().close().await;
     let path = folder.path();
     assert_eq!(rows(path, "PRAGMA foreign_key_check").await, Vec::<String>::new());
     assert_eq!(rows(path, "PRAGMA integrity_check").await, ["ok"]);
@@ -64,7 +64,7 @@ async fn objects_that_all_had_a_maker() {
     let dir = DataDir::create(folder.path()).unwrap();
     let options = SqliteConnectOptions::new().filename(dir.database()).create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
-    let all = Migrator::new(std::path::Path::new("../platform/migrations")).await.unwrap();
+    let all = Migrator::new(std::path::Path::new("../store/migrations/sqlite")).await.unwrap();
     let old = Migrator { migrations: all.iter().take(11).cloned().collect::<Vec<_>>().into(), ..Migrator::DEFAULT };
     old.run(&pool).await.unwrap();
     let statements = "INSERT INTO tokens (seq, id, name, role, issuer_name, created_at) \
@@ -77,7 +77,7 @@ async fn objects_that_all_had_a_maker() {
     sqlx::raw_sql(statements).execute(&pool).await.unwrap();
     pool.close().await;
 
-    Store::open(&dir.database()).await.unwrap().close().await;
+    store::open(&dir.database()).await.unwrap().close().await;
     let path = folder.path();
     assert_eq!(rows(path, "PRAGMA foreign_key_check").await, Vec::<String>::new());
     assert_eq!(rows(path, "PRAGMA integrity_check").await, ["ok"]);

@@ -4,7 +4,7 @@ use mlplatform_protocol::{
     ErrorCode, Open, Page, PageRequest,
     audit::{AuditEntry, AuditRequest, Outcome},
 };
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use mlplatform_store::{Builder, Connection, FromRow, Store};
 
 use super::{Audit, ChainError, GAP, VerifiedChain};
 use crate::{
@@ -12,7 +12,6 @@ use crate::{
     clock::timestamp,
     error::{Error, Result},
     page::Window,
-    store::Store,
 };
 
 /// The longest filter: of a token's id or name, or an action.
@@ -76,7 +75,7 @@ pub async fn get_audit(app: &App, request: AuditRequest) -> Result<Page<AuditEnt
     let window = Window::read(&page)?;
     // Rows are numbered from 1: no number is before the newest.
     let before = if window.after == 0 { i64::MAX } else { window.after };
-    let rows = rows(&mut *app.read().await?, &request, Order::Before(before), window.rows()).await?;
+    let rows = rows(&mut app.read().await?, &request, Order::Before(before), window.rows()).await?;
     Ok(window.page(rows, |row| i64::try_from(row.seq).unwrap_or(i64::MAX)))
 }
 
@@ -85,12 +84,12 @@ pub async fn get_audit(app: &App, request: AuditRequest) -> Result<Page<AuditEnt
 /// # Errors
 /// When the store fails.
 pub async fn rows(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     filter: &AuditRequest,
     order: Order,
     limit: i64,
 ) -> Result<Vec<AuditEntry>> {
-    let mut query = QueryBuilder::<Sqlite>::new(
+    let mut query = Builder::new(
         "SELECT a.seq, a.at, a.action, a.outcome, a.actor, a.subject, a.address, a.request_id, a.detail, \
          coalesce(ta.name, ra.client_name) AS actor_name, coalesce(ts.name, rs.client_name) AS subject_name \
          FROM audit a LEFT JOIN tokens ta ON ta.id = a.actor LEFT JOIN register_tokens ra ON ra.id = a.actor \
@@ -103,8 +102,8 @@ pub async fn rows(
     if let Some(token) = &filter.token {
         // Dead tokens stay in the store, so that a name leads to every token that ever had it.
         query.push(" AND (");
-        for (column, or) in [("actor", " OR "), ("subject", "")] {
-            query.push(format_args!("a.{column} IN (SELECT ")).push_bind(token);
+        for (column, or) in [("a.actor", " OR "), ("a.subject", "")] {
+            query.push(column).push(" IN (SELECT ").push_bind(token);
             query.push(" UNION SELECT id FROM tokens WHERE name = ").push_bind(token);
             query.push(" UNION SELECT id FROM register_tokens WHERE client_name = ").push_bind(token);
             query.push(")").push(or);
@@ -127,7 +126,8 @@ pub async fn rows(
         Order::Before(_) => " ORDER BY a.seq DESC LIMIT ",
         Order::After(_) => " ORDER BY a.seq LIMIT ",
     });
-    let rows: Vec<Row> = query.push_bind(limit).build_query_as().fetch_all(connection).await?;
+    query.push_bind(limit);
+    let rows: Vec<Row> = query.build().all(connection).await?;
     Ok(rows.into_iter().map(AuditEntry::from).collect())
 }
 
@@ -158,7 +158,7 @@ impl Reader {
     /// # Errors
     /// When the store fails.
     pub async fn rows(&self, filter: &AuditRequest, order: Order, limit: i64) -> Result<Vec<AuditEntry>> {
-        rows(&mut *self.store.read().await?, filter, order, limit).await
+        rows(&mut self.store.read().await?, filter, order, limit).await
     }
 
     /// Proves the chain.

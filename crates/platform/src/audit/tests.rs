@@ -1,7 +1,8 @@
 //! What the chain proves: every hand that the key's owner did not lead is seen.
 
 use super::*;
-use crate::store::Store;
+use crate::store;
+use mlplatform_store::{Mode, Store, query};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -19,7 +20,7 @@ fn open(folder: &TempDir, fresh: bool) -> Result<Audit, OpenError> {
 impl Chain {
     async fn with(rows: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("platform.sqlite3")).await.unwrap();
+        let store = store::open(&folder.path().join("platform.sqlite3")).await.unwrap();
         let audit = open(&folder, true).unwrap();
         let chain = Self { folder, store, audit };
         for _ in 0..rows {
@@ -29,7 +30,7 @@ impl Chain {
     }
 
     async fn add(&self, audit: &Audit, keep: bool) {
-        let mut tx = self.store.begin().await.unwrap();
+        let mut tx = self.store.begin(Mode::Exclusive).await.unwrap();
         let origin = AuditOrigin { address: "127.0.0.1", request_id: "req_1" };
         let event = Event {
             action: "delete_token",
@@ -51,9 +52,9 @@ impl Chain {
 
     /// As somebody who can write the database, and takes the triggers away first.
     async fn tamper(&self, statement: &'static str) {
-        let mut tx = self.store.begin().await.unwrap();
+        let mut tx = self.store.begin(Mode::Exclusive).await.unwrap();
         for statement in ["DROP TRIGGER audit_is_not_changed", "DROP TRIGGER audit_is_not_removed", statement] {
-            sqlx::query(statement).execute(&mut *tx).await.unwrap();
+            query(statement).execute(&mut tx).await.unwrap();
         }
         tx.commit().await.unwrap();
     }
@@ -189,9 +190,9 @@ async fn another_key_proves_nothing_and_a_lost_one_is_not_replaced() {
 #[tokio::test]
 async fn rows_cannot_be_changed_by_mistake() {
     let chain = Chain::with(1).await;
-    let mut tx = chain.store.begin().await.unwrap();
+    let mut tx = chain.store.begin(Mode::Exclusive).await.unwrap();
     for statement in ["UPDATE audit SET at = 8", "DELETE FROM audit"] {
-        let error = sqlx::query(statement).execute(&mut *tx).await.unwrap_err();
+        let error = query(statement).execute(&mut tx).await.unwrap_err();
         assert!(error.to_string().contains("append-only"), "{error}");
     }
 }

@@ -7,8 +7,8 @@ use mlplatform_protocol::{
     ClusterInfo, ErrorCode, Minutes,
     clusters::{ClusterRequest, ClusterTimeRequest},
 };
+use mlplatform_store::{Connection, joined, query};
 use serde_json::json;
-use sqlx::SqliteConnection;
 
 use super::{
     phase::Phase,
@@ -30,7 +30,7 @@ use crate::{
 /// When the store fails.
 pub async fn settle(app: &App) -> Result<()> {
     let now = app.clock().now().as_microsecond();
-    if due(&mut *app.read().await?, now).await?.is_empty() {
+    if due(&mut app.read().await?, now).await?.is_empty() {
         return Ok(());
     }
     let context = RequestContext::local();
@@ -42,7 +42,7 @@ pub async fn settle(app: &App) -> Result<()> {
         let minutes = now.saturating_sub(cluster.last_active_at) / MINUTE;
         let reason = format!("{minutes} minutes without a job");
         let action = if cluster.is_being_deleted() {
-            sqlx::query("UPDATE clusters SET gone_at = ? WHERE id = ?")
+            query("UPDATE clusters SET gone_at = $1 WHERE id = $2")
                 .bind(now)
                 .bind(&cluster.id)
                 .execute(tx.connection())
@@ -53,7 +53,7 @@ pub async fn settle(app: &App) -> Result<()> {
             delete(&mut tx, &cluster.id, Some(&reason), None).await?;
             "delete_inactive_cluster"
         } else {
-            sqlx::query("UPDATE clusters SET phase = 'suspend', phase_since = ?, status_reason = ? WHERE id = ?")
+            query("UPDATE clusters SET phase = 'suspend', phase_since = $1, status_reason = $2 WHERE id = $3")
                 .bind(now)
                 .bind(&reason)
                 .bind(&cluster.id)
@@ -79,16 +79,17 @@ pub async fn settle(app: &App) -> Result<()> {
 }
 
 /// The clusters for which a time has come. `last_active_at` lies ahead while one is on its way to running.
-async fn due(connection: &mut SqliteConnection, now: i64) -> Result<Vec<Cluster>> {
-    let rows = sqlx::query_as(sqlx::AssertSqlSafe(format!(
-        "{SELECT} AND (phase = 'delete' OR NOT {KEEPS_ACTIVE}) AND CASE phase WHEN 'delete' THEN phase_since <= ? \
-         ELSE last_active_at + delete_after_min * {MINUTE} <= ? \
-         OR (phase <> 'suspend' AND last_active_at + suspend_after_min * {MINUTE} <= ?) END"
-    )))
+async fn due(connection: &mut Connection, now: i64) -> Result<Vec<Cluster>> {
+    let rows = joined(&[
+        SELECT,
+        " AND (phase = 'delete' OR NOT ",
+        KEEPS_ACTIVE,
+        ") AND CASE phase WHEN 'delete' THEN phase_since <= $1 ELSE last_active_at + delete_after_min * 60000000 <= $2 OR (phase <> 'suspend' AND last_active_at + suspend_after_min * 60000000 <= $3) END",
+    ])
     .bind(now.saturating_sub(Phase::Delete.length()))
     .bind(now)
     .bind(now)
-    .fetch_all(connection)
+    .all(connection)
     .await?;
     Ok(rows)
 }
@@ -173,11 +174,11 @@ async fn set_time(
         return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
     let statement = match then {
-        InactivityAction::Suspend => "UPDATE clusters SET suspend_after_min = ? WHERE id = ?",
-        InactivityAction::Delete => "UPDATE clusters SET delete_after_min = ? WHERE id = ?",
+        InactivityAction::Suspend => "UPDATE clusters SET suspend_after_min = $1 WHERE id = $2",
+        InactivityAction::Delete => "UPDATE clusters SET delete_after_min = $1 WHERE id = $2",
     };
     let minutes = minutes.map(Minutes::get);
-    sqlx::query(statement).bind(minutes).bind(id).execute(tx.connection()).await?;
+    query(statement).bind(minutes).bind(id).execute(tx.connection()).await?;
     tx.record(event(action, caller, Some(id), Outcome::Done, json!({"minutes": minutes}))).await?;
     let now = tx.now().as_microsecond();
     let cluster = find(tx.connection(), id).await?.and_then(|cluster| cluster.info(now));

@@ -2,8 +2,8 @@
 
 use mlplatform_protocol::{ClusterInfo, ClusterStatus, ErrorCode};
 use mlplatform_runner::runner::ClusterRef;
+use mlplatform_store::{Connection, FromRow, joined, query};
 use serde_json::{Map, Value, json};
-use sqlx::{FromRow, SqliteConnection};
 
 use super::phase::Phase;
 use crate::{
@@ -85,9 +85,9 @@ impl Cluster {
 /// Starts a suspended cluster.
 pub(crate) async fn wake(tx: &mut Transaction<'_>, id: &str, key: Option<&Key>) -> Result<()> {
     let now = tx.now().as_microsecond();
-    sqlx::query(
-        "UPDATE clusters SET phase = 'start', phase_since = ?, status_reason = NULL, last_active_at = ?, \
-         wake_key = ? WHERE id = ?",
+    query(
+        "UPDATE clusters SET phase = 'start', phase_since = $1, status_reason = NULL, last_active_at = $2, \
+         wake_key = $3 WHERE id = $4",
     )
     .bind(now)
     .bind(now.saturating_add(Phase::Start.length()))
@@ -100,20 +100,18 @@ pub(crate) async fn wake(tx: &mut Transaction<'_>, id: &str, key: Option<&Key>) 
 
 pub(crate) async fn delete(tx: &mut Transaction<'_>, id: &str, reason: Option<&str>, key: Option<&Key>) -> Result<()> {
     let now = tx.now().as_microsecond();
-    sqlx::query(
-        "UPDATE clusters SET phase = 'delete', phase_since = ?, status_reason = ?, delete_key = ? WHERE id = ?",
-    )
-    .bind(now)
-    .bind(reason)
-    .bind(key.map(|key| &key.digest))
-    .bind(id)
-    .execute(tx.connection())
-    .await?;
-    sqlx::query("DELETE FROM object_values WHERE object IN (SELECT seq FROM objects WHERE cluster_id = ?)")
+    query("UPDATE clusters SET phase = 'delete', phase_since = $1, status_reason = $2, delete_key = $3 WHERE id = $4")
+        .bind(now)
+        .bind(reason)
+        .bind(key.map(|key| &key.digest))
         .bind(id)
         .execute(tx.connection())
         .await?;
-    sqlx::query("UPDATE objects SET deleted_at = ? WHERE cluster_id = ? AND deleted_at IS NULL")
+    query("DELETE FROM object_values WHERE object IN (SELECT seq FROM objects WHERE cluster_id = $1)")
+        .bind(id)
+        .execute(tx.connection())
+        .await?;
+    query("UPDATE objects SET deleted_at = $1 WHERE cluster_id = $2 AND deleted_at IS NULL")
         .bind(now)
         .bind(id)
         .execute(tx.connection())
@@ -122,9 +120,8 @@ pub(crate) async fn delete(tx: &mut Transaction<'_>, id: &str, reason: Option<&s
 }
 
 /// A cluster that is there.
-pub(crate) async fn find(connection: &mut SqliteConnection, id: &str) -> Result<Option<Cluster>> {
-    let cluster =
-        sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} AND id = ?"))).bind(id).fetch_optional(connection);
+pub(crate) async fn find(connection: &mut Connection, id: &str) -> Result<Option<Cluster>> {
+    let cluster = joined(&[SELECT, " AND id = $1"]).bind(id).optional(connection);
     Ok(cluster.await?)
 }
 

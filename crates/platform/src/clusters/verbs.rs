@@ -9,6 +9,7 @@ use mlplatform_protocol::{
     clusters::{ClusterRequest, CreateClusterRequest},
 };
 use mlplatform_runner::runner::ClusterRef;
+use mlplatform_store::{joined, query};
 use serde_json::json;
 
 use super::{
@@ -40,7 +41,7 @@ pub const LOCAL: &str = "local";
 pub async fn bootstrap(app: &App) -> Result<()> {
     let context = RequestContext::local();
     let mut tx = app.begin(&context).await?;
-    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters)").fetch_one(tx.connection()).await?;
+    let any: bool = query("SELECT EXISTS (SELECT 1 FROM clusters)").scalar(tx.connection()).await?;
     if any {
         return Ok(());
     }
@@ -82,10 +83,10 @@ pub async fn get_clusters(app: &App, request: PageRequest) -> Result<Page<Cluste
     let window = Window::read(&request)?;
     settle(app).await?;
     let now = app.clock().now().as_microsecond();
-    let rows: Vec<Cluster> = sqlx::query_as(sqlx::AssertSqlSafe(format!("{SELECT} AND seq > ? ORDER BY seq LIMIT ?")))
+    let rows: Vec<Cluster> = joined(&[SELECT, " AND seq > $1 ORDER BY seq LIMIT $2"])
         .bind(window.after)
         .bind(window.rows())
-        .fetch_all(&mut *app.read().await?)
+        .all(&mut app.read().await?)
         .await?;
     let page: Page<Cluster> = window.page(rows, |row| row.seq);
     let items = page.items.into_iter().filter_map(|cluster| cluster.info(now)).collect();
@@ -99,7 +100,7 @@ pub async fn get_clusters(app: &App, request: PageRequest) -> Result<Page<Cluste
 pub async fn get_cluster_info(app: &App, request: ClusterRequest) -> Result<ClusterInfo> {
     settle(app).await?;
     let now = app.clock().now().as_microsecond();
-    let cluster = find(&mut *app.read().await?, &request.cluster_id).await?;
+    let cluster = find(&mut app.read().await?, &request.cluster_id).await?;
     cluster.and_then(|cluster| cluster.info(now)).ok_or_else(|| unknown(&request.cluster_id))
 }
 
@@ -125,10 +126,10 @@ pub async fn create_cluster(
     let now = tx.now().as_microsecond();
     if let Some(key) = key {
         let made: Option<(String, String)> =
-            sqlx::query_as("SELECT id, info FROM clusters WHERE created_by = ? AND create_key = ?")
+            query("SELECT id, info FROM clusters WHERE created_by = $1 AND create_key = $2")
                 .bind(caller.id())
                 .bind(&key.digest)
-                .fetch_optional(tx.connection())
+                .optional(tx.connection())
                 .await?;
         if let Some((id, made)) = made {
             let same = find(tx.connection(), &id).await?.filter(|_| made == info).and_then(|c| c.info(now));
@@ -174,10 +175,10 @@ pub async fn delete_cluster(
     let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         // Of one that is gone by now, too.
-        let done: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE id = ? AND delete_key = ?)")
+        let done: bool = query("SELECT EXISTS (SELECT 1 FROM clusters WHERE id = $1 AND delete_key = $2)")
             .bind(&request.cluster_id)
             .bind(&key.digest)
-            .fetch_one(tx.connection())
+            .scalar(tx.connection())
             .await?;
         if done {
             return Ok(());
@@ -207,10 +208,10 @@ pub async fn wake_up_cluster(
     settle(app).await?;
     let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
-        let done: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE id = ? AND wake_key = ?)")
+        let done: bool = query("SELECT EXISTS (SELECT 1 FROM clusters WHERE id = $1 AND wake_key = $2)")
             .bind(&request.cluster_id)
             .bind(&key.digest)
-            .fetch_one(tx.connection())
+            .scalar(tx.connection())
             .await?;
         if done {
             return Ok(());
@@ -229,9 +230,9 @@ pub async fn wake_up_cluster(
 }
 
 async fn name_is_taken(tx: &mut Transaction<'_>, name: &str) -> Result<bool> {
-    let taken = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE name = ? AND gone_at IS NULL)")
+    let taken = query("SELECT EXISTS (SELECT 1 FROM clusters WHERE name = $1 AND gone_at IS NULL)")
         .bind(name)
-        .fetch_one(tx.connection())
+        .scalar(tx.connection())
         .await?;
     Ok(taken)
 }
@@ -279,10 +280,10 @@ async fn insert(app: &App, tx: &mut Transaction<'_>, new: NewCluster<'_>) -> Res
     app.jobs().runner().ensure(&cluster).await?;
     let ClusterRef { id, bucket, .. } = cluster;
     let since = if new.phase == Phase::Start { now.saturating_sub(Phase::Start.length()) } else { now };
-    sqlx::query(
+    query(
         "INSERT INTO clusters (id, name, phase, phase_since, max_cores, max_memory, bucket, registry_id, info, \
          last_active_at, suspend_after_min, delete_after_min, created_at, created_by, create_key) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(&id)
     .bind(new.name)
@@ -309,9 +310,9 @@ async fn insert(app: &App, tx: &mut Transaction<'_>, new: NewCluster<'_>) -> Res
 /// namesake's.
 async fn bucket(tx: &mut Transaction<'_>, cluster: &str, id: &str) -> Result<String> {
     let readable = format!("spark-{}", cluster.to_ascii_lowercase().replace('_', "-"));
-    let taken: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM clusters WHERE bucket = ?)")
+    let taken: bool = query("SELECT EXISTS (SELECT 1 FROM clusters WHERE bucket = $1)")
         .bind(&readable)
-        .fetch_one(tx.connection())
+        .scalar(tx.connection())
         .await?;
     Ok(if taken { format!("{readable}-{}", id.get(..8).unwrap_or(id)) } else { readable })
 }

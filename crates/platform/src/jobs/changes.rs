@@ -43,7 +43,7 @@ pub async fn wait_for_spark_job(
         )));
     }
     let cluster = lookup::cluster(app, &request.cluster_id).await?.id;
-    let newest = row::last_event(&mut *app.read().await?, &cluster).await?;
+    let newest = row::last_event(&mut app.read().await?, &cluster).await?;
     let since = match request.since {
         None => newest,
         Some(since) => i64::try_from(since).ok().filter(|since| *since <= newest).ok_or_else(|| {
@@ -65,7 +65,7 @@ async fn wait_for(app: &App, cluster: &str, since: i64, until: Instant) -> Resul
     let mut commits = app.commits();
     loop {
         commits.mark_unchanged();
-        let changed = row::changed(&mut *app.read().await?, cluster, since, EVENTS).await?;
+        let changed = row::changed(&mut app.read().await?, cluster, since, EVENTS).await?;
         if !changed.is_empty() || app.is_stopping() || Instant::now() >= until {
             let version = changed.last().map_or(since, |changed| changed.event);
             let change = |changed: &row::Changed| JobChange {

@@ -7,10 +7,10 @@ use mlplatform_runner::{
     ids::{ChooseGroup, IdStore},
     runner::RunId,
 };
-use sqlx::SqliteConnection;
+use mlplatform_store::{Connection, Mode, Store, query};
 
 use super::row;
-use crate::{error::Result, store::Store};
+use crate::error::Result;
 
 /// [`IdStore`] over the tables of jobs and clusters.
 #[derive(Clone, Debug)]
@@ -26,28 +26,28 @@ impl JobIds {
     }
 
     async fn user(&self, job: &str) -> Result<Option<u32>> {
-        let user: Option<Option<u32>> = sqlx::query_scalar("SELECT user_id FROM jobs WHERE id = ?")
+        let user: Option<Option<i64>> = query("SELECT user_id FROM jobs WHERE id = $1")
             .bind(job)
-            .fetch_optional(&mut *self.store.read().await?)
+            .optional_scalar(&mut self.store.read().await?)
             .await?;
-        Ok(user.flatten())
+        user_id(user.flatten())
     }
 
     async fn keep_user(&self, job: &str, id: Option<u32>) -> Result<()> {
-        let mut tx = self.store.begin().await?;
-        sqlx::query("UPDATE jobs SET user_id = ? WHERE id = ?").bind(id).bind(job).execute(&mut *tx).await?;
+        let mut tx = self.store.begin(Mode::Exclusive).await?;
+        query("UPDATE jobs SET user_id = $1 WHERE id = $2").bind(id).bind(job).execute(&mut tx).await?;
         Ok(tx.commit().await?)
     }
 
     async fn claim(&self, cluster: &str, choose: ChooseGroup) -> Result<Option<u32>> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin(Mode::Exclusive).await?;
         let held = group(&mut tx, cluster).await?;
         let chosen = choose(held, &row::ids_of_range(&mut tx).await?);
         if chosen.is_some() && chosen != held {
-            sqlx::query("UPDATE clusters SET job_group = ? WHERE id = ?")
+            query("UPDATE clusters SET job_group = $1 WHERE id = $2")
                 .bind(chosen)
                 .bind(cluster)
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await?;
             tx.commit().await?;
         }
@@ -55,17 +55,20 @@ impl JobIds {
     }
 
     async fn finished(&self) -> Result<Vec<(RunId, u32)>> {
-        let jobs = row::over_with_id(&mut *self.store.read().await?).await?;
+        let jobs = row::over_with_id(&mut self.store.read().await?).await?;
         Ok(jobs.into_iter().map(|(job, id)| (job.run_id(), id)).collect())
     }
 }
 
-async fn group(connection: &mut SqliteConnection, cluster: &str) -> Result<Option<u32>> {
-    let group: Option<Option<u32>> = sqlx::query_scalar("SELECT job_group FROM clusters WHERE id = ?")
-        .bind(cluster)
-        .fetch_optional(connection)
-        .await?;
-    Ok(group.flatten())
+async fn group(connection: &mut Connection, cluster: &str) -> Result<Option<u32>> {
+    let group: Option<Option<i64>> =
+        query("SELECT job_group FROM clusters WHERE id = $1").bind(cluster).optional_scalar(connection).await?;
+    user_id(group.flatten())
+}
+
+/// The store has no type that is as narrow.
+fn user_id(stored: Option<i64>) -> Result<Option<u32>> {
+    stored.map(u32::try_from).transpose().map_err(|_| row::NO_USER_ID)
 }
 
 /// The future of a result, whose error the runner hands back as it is.
@@ -83,7 +86,7 @@ impl IdStore for JobIds {
     }
 
     fn group_of<'a>(&'a self, cluster: &'a str) -> BoxFuture<'a, io::Result<Option<u32>>> {
-        answer(async move { group(&mut *self.store.read().await?, cluster).await })
+        answer(async move { group(&mut self.store.read().await?, cluster).await })
     }
 
     fn claim_group<'a>(&'a self, cluster: &'a str, choose: ChooseGroup) -> BoxFuture<'a, io::Result<Option<u32>>> {
@@ -91,7 +94,7 @@ impl IdStore for JobIds {
     }
 
     fn allocated(&self) -> BoxFuture<'_, io::Result<HashSet<u32>>> {
-        answer(async move { row::ids_of_range(&mut *self.store.read().await?).await })
+        answer(async move { row::ids_of_range(&mut self.store.read().await?).await })
     }
 
     fn held_by_finished(&self) -> BoxFuture<'_, io::Result<Vec<(RunId, u32)>>> {

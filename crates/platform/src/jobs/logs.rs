@@ -269,7 +269,7 @@ pub(crate) async fn end_of_run(app: &App, job: &JobRow) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{jobs::ids::JobIds, store::Store};
+    use crate::{jobs::ids::JobIds, store};
     use mlplatform_spark_local::{Folders, LocalRunner, SparkConfig};
     use std::{
         fs,
@@ -289,7 +289,7 @@ mod tests {
     impl Log {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let ids = Arc::new(JobIds::new(Store::open(&folder.path().join("db")).await.unwrap()));
+            let ids = Arc::new(JobIds::new(store::open(&folder.path().join("db")).await.unwrap()));
             let runner = LocalRunner::new(Folders::new(folder.path()), SparkConfig::default(), None, ids);
             let job = JobRef { id: "j".to_owned(), cluster: "c".to_owned(), name: "job".to_owned() };
             let path = folder.path().join("jobs/j/log");

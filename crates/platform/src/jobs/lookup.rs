@@ -1,7 +1,7 @@
 //! Looking up the job and the cluster that a request names.
 
 use mlplatform_protocol::{ErrorCode, jobs::JobRequest};
-use sqlx::SqliteConnection;
+use mlplatform_store::Connection;
 
 use super::row::{self, JobRow};
 use crate::{
@@ -14,13 +14,13 @@ use crate::{
 pub(crate) async fn cluster(app: &App, id: &str) -> Result<Cluster> {
     settle(app).await?;
     let now = app.clock().now().as_microsecond();
-    let found = clusters::row::find(&mut *app.read().await?, id).await?;
+    let found = clusters::row::find(&mut app.read().await?, id).await?;
     found.filter(|cluster| cluster.status(now).is_some()).ok_or_else(|| clusters::row::unknown(id))
 }
 
 pub(crate) async fn living(app: &App, request: &JobRequest) -> Result<(Cluster, JobRow)> {
     let cluster = cluster(app, &request.cluster_id).await?;
-    let job = row::living(&mut *app.read().await?, &cluster.id, &request.job_name).await?;
+    let job = row::living(&mut app.read().await?, &cluster.id, &request.job_name).await?;
     job.map(|job| (cluster, job)).ok_or_else(|| unknown(&request.job_name))
 }
 
@@ -30,7 +30,7 @@ pub(crate) async fn last(app: &App, request: &JobRequest) -> Result<JobRow> {
     last_in(&mut connection, &request.cluster_id, &request.job_name).await
 }
 
-pub(crate) async fn last_in(connection: &mut SqliteConnection, cluster: &str, name: &str) -> Result<JobRow> {
+pub(crate) async fn last_in(connection: &mut Connection, cluster: &str, name: &str) -> Result<JobRow> {
     row::last(connection, cluster, name).await?.ok_or_else(|| unknown(name))
 }
 

@@ -8,9 +8,12 @@ use mlplatform_runner::{
     runner::{JobRef, RunId},
     termination::Termination,
 };
-use sqlx::{AssertSqlSafe, FromRow, SqliteConnection};
+use mlplatform_store::{Connection, FromRow, joined, query};
 
-use crate::{clock::timestamp, error::Result};
+use crate::{
+    clock::timestamp,
+    error::{Error, Result},
+};
 
 /// A job.
 #[derive(Clone, Debug, FromRow)]
@@ -49,12 +52,12 @@ const SELECT_SMALL: &str = "SELECT seq, id, cluster_id, name, '' AS manifest, mi
      deleted_at FROM jobs";
 
 /// A job that somebody has to look after; the index `jobs_open` holds them.
-const OPEN: &str = "(alive = 1 OR (deleted_at IS NULL AND state NOT IN ('COMPLETED', 'FAILED')))";
+const OPEN: &str = "(alive = TRUE OR (deleted_at IS NULL AND state NOT IN ('COMPLETED', 'FAILED')))";
 
 /// Whether a job keeps the cluster of the row around it from being inactive: it runs, or will when there is room. One
 /// that asks for more than the cluster has does not.
 pub(crate) const KEEPS_ACTIVE: &str = "EXISTS (SELECT 1 FROM jobs WHERE jobs.cluster_id = clusters.id \
-     AND (jobs.alive = 1 OR (jobs.deleted_at IS NULL AND jobs.state NOT IN ('COMPLETED', 'FAILED') \
+     AND (jobs.alive = TRUE OR (jobs.deleted_at IS NULL AND jobs.state NOT IN ('COMPLETED', 'FAILED') \
      AND jobs.millicores <= clusters.max_cores * 1000 AND jobs.memory_mib <= clusters.max_memory / 1048576)))";
 
 impl JobRow {
@@ -116,43 +119,37 @@ fn pod(job: &str) -> String {
 }
 
 /// The job that has the name.
-pub(crate) async fn living(connection: &mut SqliteConnection, cluster: &str, name: &str) -> Result<Option<JobRow>> {
-    let sql = AssertSqlSafe(format!("{SELECT} WHERE cluster_id = ? AND name = ? AND deleted_at IS NULL"));
-    Ok(sqlx::query_as(sql).bind(cluster).bind(name).fetch_optional(connection).await?)
+pub(crate) async fn living(connection: &mut Connection, cluster: &str, name: &str) -> Result<Option<JobRow>> {
+    let sql = joined(&[SELECT, " WHERE cluster_id = $1 AND name = $2 AND deleted_at IS NULL"]);
+    Ok(sql.bind(cluster).bind(name).optional(connection).await?)
 }
 
 /// The job that has the name, or had it last: its log outlives it.
-pub(crate) async fn last(connection: &mut SqliteConnection, cluster: &str, name: &str) -> Result<Option<JobRow>> {
+pub(crate) async fn last(connection: &mut Connection, cluster: &str, name: &str) -> Result<Option<JobRow>> {
     let order = "ORDER BY deleted_at IS NOT NULL, seq DESC LIMIT 1";
-    let sql = AssertSqlSafe(format!("{SELECT} WHERE cluster_id = ? AND name = ? {order}"));
-    Ok(sqlx::query_as(sql).bind(cluster).bind(name).fetch_optional(connection).await?)
+    let sql = joined(&[SELECT, " WHERE cluster_id = $1 AND name = $2 ", order]);
+    Ok(sql.bind(cluster).bind(name).optional(connection).await?)
 }
 
 /// Without its manifest.
-pub(crate) async fn by_id(connection: &mut SqliteConnection, id: &str) -> Result<Option<JobRow>> {
-    Ok(sqlx::query_as(AssertSqlSafe(format!("{SELECT_SMALL} WHERE id = ?")))
-        .bind(id)
-        .fetch_optional(connection)
-        .await?)
+pub(crate) async fn by_id(connection: &mut Connection, id: &str) -> Result<Option<JobRow>> {
+    Ok(joined(&[SELECT_SMALL, " WHERE id = $1"]).bind(id).optional(connection).await?)
 }
 
 /// How many open jobs a token has, and of how many bytes their manifests are.
-pub(crate) async fn open_of(connection: &mut SqliteConnection, token: &str) -> Result<(i64, i64)> {
-    let sql =
-        format!("SELECT count(*), coalesce(sum(octet_length(manifest)), 0) FROM jobs WHERE created_by = ? AND {OPEN}");
-    Ok(sqlx::query_as(AssertSqlSafe(sql)).bind(token).fetch_one(connection).await?)
+pub(crate) async fn open_of(connection: &mut Connection, token: &str) -> Result<(i64, i64)> {
+    let sql = joined(&[
+        "SELECT count(*), coalesce(sum(octet_length(manifest)), 0) FROM jobs WHERE created_by = $1 AND ",
+        OPEN,
+    ]);
+    Ok(sql.bind(token).one(connection).await?)
 }
 
 /// Of a cluster, in the order of submitting, behind a sequence number; without their manifests.
-pub(crate) async fn listed(
-    connection: &mut SqliteConnection,
-    cluster: &str,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<JobRow>> {
-    let order = "AND deleted_at IS NULL AND seq > ? ORDER BY seq LIMIT ?";
-    let sql = AssertSqlSafe(format!("{SELECT_SMALL} WHERE cluster_id = ? {order}"));
-    Ok(sqlx::query_as(sql).bind(cluster).bind(after).bind(limit).fetch_all(connection).await?)
+pub(crate) async fn listed(connection: &mut Connection, cluster: &str, after: i64, limit: i64) -> Result<Vec<JobRow>> {
+    let order = "AND deleted_at IS NULL AND seq > $2 ORDER BY seq LIMIT $3";
+    let sql = joined(&[SELECT_SMALL, " WHERE cluster_id = $1 ", order]);
+    Ok(sql.bind(cluster).bind(after).bind(limit).all(connection).await?)
 }
 
 /// A job to which something happened, and what of it last.
@@ -165,83 +162,97 @@ pub(crate) struct Changed {
 
 /// The jobs of the next so many events behind one, by their last event among these.
 pub(crate) async fn changed(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     cluster: &str,
     after: i64,
     limit: i64,
 ) -> Result<Vec<Changed>> {
-    let events = "SELECT job, seq FROM job_events WHERE cluster_id = ? AND seq > ? ORDER BY seq LIMIT ?";
-    let sql = AssertSqlSafe(format!(
-        "SELECT j.*, e.event FROM (SELECT job, max(seq) AS event FROM ({events}) GROUP BY job) e \
-         JOIN ({SELECT_SMALL}) j ON j.seq = e.job ORDER BY e.event"
-    ));
-    Ok(sqlx::query_as(sql).bind(cluster).bind(after).bind(limit).fetch_all(connection).await?)
+    let events = "SELECT job, seq FROM job_events WHERE cluster_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    let sql = joined(&[
+        "SELECT j.*, e.event FROM (SELECT job, max(seq) AS event FROM (",
+        events,
+        ") next GROUP BY job) e JOIN (",
+        SELECT_SMALL,
+        ") j ON j.seq = e.job ORDER BY e.event",
+    ]);
+    Ok(sql.bind(cluster).bind(after).bind(limit).all(connection).await?)
 }
 
 /// The last event of a cluster; 0: there is none.
-pub(crate) async fn last_event(connection: &mut SqliteConnection, cluster: &str) -> Result<i64> {
-    Ok(sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM job_events WHERE cluster_id = ?")
+pub(crate) async fn last_event(connection: &mut Connection, cluster: &str) -> Result<i64> {
+    Ok(query("SELECT coalesce(max(seq), 0) FROM job_events WHERE cluster_id = $1")
         .bind(cluster)
-        .fetch_one(connection)
+        .scalar(connection)
         .await?)
 }
 
 /// All that have to be looked after, in the order of submitting.
-pub(crate) async fn open(connection: &mut SqliteConnection) -> Result<Vec<JobRow>> {
-    Ok(sqlx::query_as(AssertSqlSafe(format!("{SELECT} WHERE {OPEN} ORDER BY seq"))).fetch_all(connection).await?)
+pub(crate) async fn open(connection: &mut Connection) -> Result<Vec<JobRow>> {
+    Ok(joined(&[SELECT, " WHERE ", OPEN, " ORDER BY seq"]).all(connection).await?)
 }
 
 /// The ids of those that are not deleted, in clusters that are there.
-pub(crate) async fn ids(connection: &mut SqliteConnection) -> Result<Vec<String>> {
-    let sql = "SELECT j.id FROM jobs j JOIN clusters c ON c.id = j.cluster_id \
-               WHERE j.deleted_at IS NULL AND c.gone_at IS NULL";
-    Ok(sqlx::query_scalar(sql).fetch_all(connection).await?)
+pub(crate) async fn ids(connection: &mut Connection) -> Result<Vec<String>> {
+    let sql = query(
+        "SELECT j.id FROM jobs j JOIN clusters c ON c.id = j.cluster_id \
+               WHERE j.deleted_at IS NULL AND c.gone_at IS NULL",
+    );
+    Ok(sql.scalars(connection).await?)
 }
 
 /// Each job that a cluster ever had, and whether it is over; those first that ended first.
-pub(crate) async fn logs(connection: &mut SqliteConnection, cluster: &str) -> Result<Vec<(JobRef, bool)>> {
-    let sql =
-        format!("SELECT id, name, NOT {OPEN} FROM jobs WHERE cluster_id = ? ORDER BY coalesce(ended_at, created_at)");
-    let rows: Vec<(String, String, bool)> =
-        sqlx::query_as(AssertSqlSafe(sql)).bind(cluster).fetch_all(connection).await?;
+pub(crate) async fn logs(connection: &mut Connection, cluster: &str) -> Result<Vec<(JobRef, bool)>> {
+    let sql = joined(&[
+        "SELECT id, name, NOT ",
+        OPEN,
+        " FROM jobs WHERE cluster_id = $1 ORDER BY coalesce(ended_at, created_at)",
+    ]);
+    let rows: Vec<(String, String, bool)> = sql.bind(cluster).all(connection).await?;
     let job = |(id, name, over)| (JobRef { id, cluster: cluster.to_owned(), name }, over);
     Ok(rows.into_iter().map(job).collect())
 }
 
+/// The store has no type that is as narrow.
+pub(crate) const NO_USER_ID: Error = Error::Fault("the store holds a user id that is out of range");
+
 /// Jobs that are over and have an id of the range still; without their manifests.
-pub(crate) async fn over_with_id(connection: &mut SqliteConnection) -> Result<Vec<(JobRow, u32)>> {
-    let sql = format!("SELECT id, user_id FROM jobs WHERE user_id IS NOT NULL AND NOT {OPEN}");
-    let held: Vec<(String, u32)> = sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&mut *connection).await?;
+pub(crate) async fn over_with_id(connection: &mut Connection) -> Result<Vec<(JobRow, u32)>> {
+    let sql = joined(&["SELECT id, user_id FROM jobs WHERE user_id IS NOT NULL AND NOT ", OPEN]);
+    let held: Vec<(String, i64)> = sql.all(connection).await?;
     let mut jobs = Vec::new();
     for (id, user) in held {
+        let user = u32::try_from(user).map_err(|_| NO_USER_ID)?;
         jobs.extend(by_id(connection, &id).await?.map(|job| (job, user)));
     }
     Ok(jobs)
 }
 
 /// The ids of a range that jobs have, or that were given to clusters.
-pub(crate) async fn ids_of_range(connection: &mut SqliteConnection) -> Result<HashSet<u32>> {
-    let sql = "SELECT user_id FROM jobs WHERE user_id IS NOT NULL \
-               UNION SELECT job_group FROM clusters WHERE job_group IS NOT NULL";
-    Ok(sqlx::query_scalar(sql).fetch_all(connection).await?.into_iter().collect())
+pub(crate) async fn ids_of_range(connection: &mut Connection) -> Result<HashSet<u32>> {
+    let sql = query(
+        "SELECT user_id FROM jobs WHERE user_id IS NOT NULL \
+               UNION SELECT job_group FROM clusters WHERE job_group IS NOT NULL",
+    );
+    let ids: Vec<i64> = sql.scalars(connection).await?;
+    ids.into_iter().map(u32::try_from).collect::<Result<_, _>>().map_err(|_| NO_USER_ID)
 }
 
 /// Those whose time to live is over.
-pub(crate) async fn expired(connection: &mut SqliteConnection, now: i64) -> Result<Vec<JobRow>> {
-    let sql = AssertSqlSafe(format!("{SELECT} WHERE expires_at <= ? AND deleted_at IS NULL"));
-    Ok(sqlx::query_as(sql).bind(now).fetch_all(connection).await?)
+pub(crate) async fn expired(connection: &mut Connection, now: i64) -> Result<Vec<JobRow>> {
+    let sql = joined(&[SELECT, " WHERE expires_at <= $1 AND deleted_at IS NULL"]);
+    Ok(sql.bind(now).all(connection).await?)
 }
 
 /// Notes what happened to a job.
 pub(crate) async fn note(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     job: &JobRow,
     at: i64,
     kind: EventKind,
     reason: &str,
     message: &str,
 ) -> Result<()> {
-    sqlx::query("INSERT INTO job_events (cluster_id, job, at, kind, reason, message) VALUES (?, ?, ?, ?, ?, ?)")
+    query("INSERT INTO job_events (cluster_id, job, at, kind, reason, message) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(&job.cluster_id)
         .bind(job.seq)
         .bind(at)
@@ -254,19 +265,19 @@ pub(crate) async fn note(
 }
 
 /// Whether something was noted of a job.
-pub(crate) async fn is_noted(connection: &mut SqliteConnection, job: &JobRow, reason: &str) -> Result<bool> {
-    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM job_events WHERE job = ? AND reason = ?)")
+pub(crate) async fn is_noted(connection: &mut Connection, job: &JobRow, reason: &str) -> Result<bool> {
+    Ok(query("SELECT EXISTS (SELECT 1 FROM job_events WHERE job = $1 AND reason = $2)")
         .bind(job.seq)
         .bind(reason)
-        .fetch_one(connection)
+        .scalar(connection)
         .await?)
 }
 
 /// Forgets what happened to a job, the newest events apart.
-pub(crate) async fn forget_events(connection: &mut SqliteConnection, job: &JobRow, kept: i64) -> Result<()> {
-    sqlx::query(
-        "DELETE FROM job_events WHERE job = ?1 AND seq <= \
-         (SELECT seq FROM job_events WHERE job = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+pub(crate) async fn forget_events(connection: &mut Connection, job: &JobRow, kept: i64) -> Result<()> {
+    query(
+        "DELETE FROM job_events WHERE job = $1 AND seq <= \
+         (SELECT seq FROM job_events WHERE job = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2)",
     )
     .bind(job.seq)
     .bind(kept)
@@ -304,19 +315,19 @@ const EVENTS: &str =
 
 /// Of a cluster, those of deleted jobs included.
 pub(crate) async fn events_of_cluster(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     cluster: &str,
     after: i64,
     limit: i64,
 ) -> Result<Vec<EventRow>> {
-    let sql = AssertSqlSafe(format!("{EVENTS} WHERE e.cluster_id = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"));
-    Ok(sqlx::query_as(sql).bind(cluster).bind(after).bind(limit).fetch_all(connection).await?)
+    let sql = joined(&[EVENTS, " WHERE e.cluster_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3"]);
+    Ok(sql.bind(cluster).bind(after).bind(limit).all(connection).await?)
 }
 
 /// The newest of a job, oldest first.
-pub(crate) async fn events_of_job(connection: &mut SqliteConnection, job: i64, limit: i64) -> Result<Vec<EventRow>> {
-    let sql = AssertSqlSafe(format!("{EVENTS} WHERE e.job = ? ORDER BY e.seq DESC LIMIT ?"));
-    let mut rows: Vec<EventRow> = sqlx::query_as(sql).bind(job).bind(limit).fetch_all(connection).await?;
+pub(crate) async fn events_of_job(connection: &mut Connection, job: i64, limit: i64) -> Result<Vec<EventRow>> {
+    let sql = joined(&[EVENTS, " WHERE e.job = $1 ORDER BY e.seq DESC LIMIT $2"]);
+    let mut rows: Vec<EventRow> = sql.bind(job).bind(limit).all(connection).await?;
     rows.reverse();
     Ok(rows)
 }

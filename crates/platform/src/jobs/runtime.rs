@@ -65,6 +65,7 @@ impl From<RunnerError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mlplatform_store::Failure;
     use std::io;
 
     #[test]
@@ -74,8 +75,8 @@ mod tests {
             failed(io::ErrorKind::StorageFull.into()),
             Error::File("reading a log", error) if error.kind() == io::ErrorKind::StorageFull
         ));
-        let of_store = failed(io::Error::other(Error::Store(sqlx::Error::PoolTimedOut)));
-        assert!(matches!(of_store, Error::Store(sqlx::Error::PoolTimedOut)), "{of_store:?}");
+        let of_store = failed(io::Error::other(Error::Store(Failure::NotFound)));
+        assert!(matches!(of_store, Error::Store(Failure::NotFound)), "{of_store:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
+use mlplatform_store::query;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -48,8 +49,8 @@ pub async fn supervise(app: App) {
 
 /// Tells the runner which jobs there are, before anybody can submit another.
 pub async fn reconcile(app: &App) -> Result<()> {
-    let kept = row::ids(&mut *app.read().await?).await?.into_iter().collect();
-    let open = row::open(&mut *app.read().await?).await?.into_iter().map(|job| job.id).collect();
+    let kept = row::ids(&mut app.read().await?).await?.into_iter().collect();
+    let open = row::open(&mut app.read().await?).await?.into_iter().map(|job| job.id).collect();
     Ok(app.jobs().runner().reconcile(KnownJobs { kept, open }).await?)
 }
 
@@ -71,7 +72,7 @@ async fn look_after(app: App) {
 
 /// Ends all that runs: the server stops, and says that nothing of it shall go on.
 pub async fn end_all(app: &App) -> Result<()> {
-    let jobs = row::open(&mut *app.read().await?).await?;
+    let jobs = row::open(&mut app.read().await?).await?;
     for job in jobs.into_iter().filter(|job| job.alive) {
         stop(app, &job.run_id(), Duration::ZERO).await;
     }
@@ -99,7 +100,7 @@ pub(super) async fn clean_up(app: &App, job: &JobRef, deleted: bool) {
 
 /// Holds the logs of a cluster to their common limit, after one of its jobs is over.
 async fn limit_logs(app: &App, cluster: &str) -> Result<()> {
-    let jobs = row::logs(&mut *app.read().await?, cluster).await?;
+    let jobs = row::logs(&mut app.read().await?, cluster).await?;
     let cut = app.jobs().runner().limit_logs(jobs).await?;
     if cut.is_empty() {
         return Ok(());
@@ -127,7 +128,7 @@ impl Supervisor {
     /// One round; gives how long the next may wait.
     async fn look(&mut self) -> Result<Duration> {
         let now = self.app.clock().now().as_microsecond();
-        let expired = row::expired(&mut *self.app.read().await?, now).await?;
+        let expired = row::expired(&mut self.app.read().await?, now).await?;
         for job in expired {
             self.expire(&job).await?;
         }
@@ -169,7 +170,7 @@ impl Supervisor {
     }
 
     async fn open(&self) -> Result<Vec<JobRow>> {
-        row::open(&mut *self.app.read().await?).await
+        row::open(&mut self.app.read().await?).await
     }
 
     async fn look_at_run(&mut self, job: &JobRow, status: RunStatus) -> Result<()> {
@@ -224,7 +225,7 @@ impl Supervisor {
         }
         let context = RequestContext::local();
         let mut tx = self.app.begin(&context).await?;
-        sqlx::query("UPDATE jobs SET state = ? WHERE id = ?")
+        query("UPDATE jobs SET state = $1 WHERE id = $2")
             .bind(state.name())
             .bind(&job.id)
             .execute(tx.connection())
@@ -239,7 +240,7 @@ impl Supervisor {
     async fn start_again(&mut self, job: &JobRow) -> Result<()> {
         let context = RequestContext::local();
         let mut tx = self.app.begin(&context).await?;
-        sqlx::query("UPDATE jobs SET alive = 0, runs = runs - 1 WHERE id = ? AND alive = 1")
+        query("UPDATE jobs SET alive = FALSE, runs = runs - 1 WHERE id = $1 AND alive = TRUE")
             .bind(&job.id)
             .execute(tx.connection())
             .await?;
@@ -276,9 +277,8 @@ impl Supervisor {
         };
         let expires_at = plan.ok().and_then(|plan| plan.time_to_live).filter(|_| again.is_none());
         let expires_at = expires_at.map(|seconds| at.saturating_add(seconds.saturating_mul(1_000_000)));
-        sqlx::query(
-            "UPDATE jobs SET state = ?, alive = 0, ended_at = ?, exit_code = ?, signal = ?, problem = ?, due_at = ?, \
-             expires_at = ?, quick_ends = ?, waits_for = NULL WHERE id = ?",
+        query(
+            "UPDATE jobs SET state = $1, alive = FALSE, ended_at = $2, exit_code = $3, signal = $4, problem = $5, due_at = $6, expires_at = $7, quick_ends = $8, waits_for = NULL WHERE id = $9",
         )
         .bind(state.name())
         .bind(at)
@@ -288,8 +288,7 @@ impl Supervisor {
         .bind(again.map(|seconds| now.saturating_add(seconds.saturating_mul(1_000_000))))
         .bind(expires_at)
         .bind(quick_ends)
-        .bind(&job.id)
-        .execute(tx.connection())
+        .bind(&job.id).execute(tx.connection())
         .await?;
         let (kind, reason, message) = end.event(&job.pod(), job.deleted_at.is_some());
         note(tx.connection(), job, at, kind, reason, &message).await?;
@@ -360,17 +359,15 @@ impl Supervisor {
         let mut tx = self.app.begin(&context).await?;
         let now = tx.now().as_microsecond();
         let state = if again.is_some() { JobState::SubmissionFailed } else { JobState::Failed };
-        sqlx::query(
-            "UPDATE jobs SET state = ?, runs = runs - alive, alive = 0, failed_starts = ?, ended_at = ?, \
-             exit_code = NULL, signal = NULL, problem = ?, due_at = ?, waits_for = NULL WHERE id = ?",
+        query(
+            "UPDATE jobs SET state = $1, runs = runs - CASE WHEN alive = TRUE THEN 1 ELSE 0 END, alive = FALSE, failed_starts = $2, ended_at = $3, exit_code = NULL, signal = NULL, problem = $4, due_at = $5, waits_for = NULL WHERE id = $6",
         )
         .bind(state.name())
         .bind(failed)
         .bind(now)
         .bind(problem)
         .bind(again.map(|seconds| now.saturating_add(seconds.saturating_mul(1_000_000))))
-        .bind(&job.id)
-        .execute(tx.connection())
+        .bind(&job.id).execute(tx.connection())
         .await?;
         let message = format!("failed to submit the application: {problem}");
         note(tx.connection(), job, now, EventKind::Warning, "SparkApplicationSubmissionFailed", &message).await?;
@@ -406,7 +403,7 @@ impl Supervisor {
         let mut seen: HashMap<String, bool> = HashMap::new();
         for job in &jobs {
             if !seen.contains_key(&job.cluster_id) {
-                let cluster = clusters::row::find(&mut *self.app.read().await?, &job.cluster_id).await?;
+                let cluster = clusters::row::find(&mut self.app.read().await?, &job.cluster_id).await?;
                 let there = cluster.is_some_and(|c| !c.is_being_deleted() && c.status(now).is_some());
                 seen.insert(job.cluster_id.clone(), there);
             }
@@ -431,17 +428,16 @@ impl Supervisor {
 /// The cluster was active until now.
 async fn active(tx: &mut Transaction<'_>, cluster: &str) -> Result<()> {
     let now = tx.now().as_microsecond();
-    sqlx::query("UPDATE clusters SET last_active_at = max(last_active_at, ?) WHERE id = ?")
+    query("UPDATE clusters SET last_active_at = CASE WHEN last_active_at > $1 THEN last_active_at ELSE $1 END WHERE id = $2")
         .bind(now)
-        .bind(cluster)
-        .execute(tx.connection())
+        .bind(cluster).execute(tx.connection())
         .await?;
     Ok(())
 }
 
 async fn began(tx: &mut Transaction<'_>, job: &JobRow) -> Result<()> {
     let now = tx.now().as_microsecond();
-    sqlx::query("UPDATE jobs SET state = 'RUNNING', started_at = ?, failed_starts = 0 WHERE id = ?")
+    query("UPDATE jobs SET state = 'RUNNING', started_at = $1, failed_starts = 0 WHERE id = $2")
         .bind(now)
         .bind(&job.id)
         .execute(tx.connection())
@@ -452,7 +448,7 @@ async fn began(tx: &mut Transaction<'_>, job: &JobRow) -> Result<()> {
 
 async fn delete(tx: &mut Transaction<'_>, job: &JobRow, why: &'static str) -> Result<()> {
     let now = tx.now().as_microsecond();
-    sqlx::query("UPDATE jobs SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL")
+    query("UPDATE jobs SET deleted_at = $1 WHERE id = $2 AND deleted_at IS NULL")
         .bind(now)
         .bind(&job.id)
         .execute(tx.connection())

@@ -1,6 +1,7 @@
 //! The verbs of Spark jobs: submitting them, what is known of them, deleting them. Running them is the supervisor's business
 //! ([`super::supervisor`]).
 
+use mlplatform_store::query;
 use std::time::Duration;
 
 use mlplatform_protocol::{
@@ -109,10 +110,10 @@ async fn submit(
     let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
         let made: Option<(String, Vec<u8>)> =
-            sqlx::query_as("SELECT id, submit_digest FROM jobs WHERE created_by = ? AND submit_key = ?")
+            query("SELECT id, submit_digest FROM jobs WHERE created_by = $1 AND submit_key = $2")
                 .bind(caller.id())
                 .bind(&key.digest)
-                .fetch_optional(tx.connection())
+                .optional(tx.connection())
                 .await?;
         if let Some((made, digest)) = made {
             let job = row::by_id(tx.connection(), &made).await?.filter(|_| digest == request_digest);
@@ -139,9 +140,9 @@ async fn submit(
     }
     let now = tx.now().as_microsecond();
     let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    sqlx::query(
+    query(
         "INSERT INTO jobs (id, cluster_id, name, manifest, millicores, memory_mib, created_at, created_by, \
-         submit_key, submit_digest, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'SUBMITTED')",
+         submit_key, submit_digest, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'SUBMITTED')",
     )
     .bind(&id)
     .bind(&cluster.id)
@@ -205,7 +206,7 @@ impl Drop for Upload {
 pub async fn spark_jobs_list(app: &App, request: OfClusterRequest) -> Result<Page<JobInfo>> {
     let window = Window::read(&PageRequest { limit: request.limit, cursor: request.cursor })?;
     let cluster = lookup::cluster(app, &request.cluster_id).await?;
-    let rows = row::listed(&mut *app.read().await?, &cluster.id, window.after, window.rows()).await?;
+    let rows = row::listed(&mut app.read().await?, &cluster.id, window.after, window.rows()).await?;
     let page: Page<JobRow> = window.page(rows, |job| job.seq);
     let items = page.items.iter().map(|job| form::info(app, job)).collect();
     Ok(Page { items, next_cursor: page.next_cursor })
@@ -259,7 +260,7 @@ pub async fn spark_job_explain(app: &App, request: JobRequest) -> Result<Explana
 
 /// The newest, oldest first.
 pub(super) async fn events(app: &App, job: &JobRow) -> Result<Vec<JobEvent>> {
-    let events = row::events_of_job(&mut *app.read().await?, job.seq, EVENTS).await?;
+    let events = row::events_of_job(&mut app.read().await?, job.seq, EVENTS).await?;
     Ok(events.into_iter().map(JobEvent::from).collect())
 }
 
@@ -271,14 +272,13 @@ pub(super) async fn explain(app: &App, cluster: &Cluster, job: &JobRow, events: 
 
 /// What is said of a job that never was one, because it was refused.
 async fn refused(app: &App, request: &JobRequest) -> Result<Option<Explanation>> {
-    let details: Vec<String> = sqlx::query_scalar(
-        "SELECT detail FROM audit WHERE seq > (SELECT max(seq) FROM audit) - ? AND action = ? AND outcome = 'refused' \
-         AND subject = ? ORDER BY seq DESC",
+    let details: Vec<String> = query(
+        "SELECT detail FROM audit WHERE seq > (SELECT max(seq) FROM audit) - $1 AND action = $2 AND outcome = 'refused' \
+         AND subject = $3 ORDER BY seq DESC",
     )
     .bind(REMEMBERED)
     .bind(SUBMIT)
-    .bind(&request.cluster_id)
-    .fetch_all(&mut *app.read().await?)
+    .bind(&request.cluster_id).scalars(&mut app.read().await?)
     .await?;
     let details = details.iter().filter_map(|detail| serde_json::from_str::<Value>(detail).ok());
     let of = |detail: &Value, key: &str| detail.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -310,10 +310,10 @@ pub async fn spark_delete_job(
     let cluster = lookup::cluster(app, &request.cluster_id).await?;
     let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
-        let done: Option<String> = sqlx::query_scalar("SELECT id FROM jobs WHERE deleted_by = ? AND delete_key = ?")
+        let done: Option<String> = query("SELECT id FROM jobs WHERE deleted_by = $1 AND delete_key = $2")
             .bind(caller.id())
             .bind(&key.digest)
-            .fetch_optional(tx.connection())
+            .optional_scalar(tx.connection())
             .await?;
         if let Some(id) = done {
             drop(tx);
@@ -340,7 +340,7 @@ pub async fn spark_delete_job(
 
 async fn delete(tx: &mut Transaction<'_>, job: &JobRow, caller: &Caller, key: Option<&Key>) -> Result<()> {
     let now = tx.now().as_microsecond();
-    sqlx::query("UPDATE jobs SET deleted_at = ?, deleted_by = ?, delete_key = ? WHERE id = ?")
+    query("UPDATE jobs SET deleted_at = $1, deleted_by = $2, delete_key = $3 WHERE id = $4")
         .bind(now)
         .bind(caller.id())
         .bind(key.map(|key| &key.digest))
@@ -355,7 +355,7 @@ async fn delete(tx: &mut Transaction<'_>, job: &JobRow, caller: &Caller, key: Op
 async fn gone(app: &App, id: &str) -> Result<()> {
     let deadline = Instant::now() + LONGEST_END;
     loop {
-        let job = row::by_id(&mut *app.read().await?, id).await?;
+        let job = row::by_id(&mut app.read().await?, id).await?;
         if job.is_none_or(|job| !job.alive) || Instant::now() > deadline {
             return Ok(());
         }

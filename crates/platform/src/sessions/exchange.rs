@@ -11,8 +11,8 @@ use mlplatform_protocol::{
     token::{Shape, shape},
     tokens::{CreateSessionRequest, Session},
 };
+use mlplatform_store::{Connection, FromRow, Mode, either, query};
 use serde_json::json;
-use sqlx::{FromRow, SqliteConnection};
 
 use crate::{
     app::App,
@@ -41,7 +41,7 @@ const ACTION: &str = "create_session";
 /// One answer for every token that is not good: the audit knows why.
 pub async fn create_session(app: &App, context: &RequestContext, request: CreateSessionRequest) -> Result<Session> {
     let presented = digest(request.refresh_token.expose());
-    let (mut tx, LiveToken { token, ends_at }) = admit(app, context, ACTION, &presented).await?;
+    let (mut tx, LiveToken { token, ends_at }) = admit(app, context, ACTION, &presented, Mode::Concurrent).await?;
     context.identify(&token.id);
     let now = tx.now().as_microsecond();
     let minted = mint(TokenKind::Session)?;
@@ -104,39 +104,67 @@ pub(crate) async fn admit<'a>(
     context: &'a RequestContext,
     action: &'static str,
     presented: &Digest,
+    mode: Mode,
 ) -> Result<(Transaction<'a>, LiveToken)> {
     // A statement of its own: the connection must be back before the first refusal of a kind waits for the writer.
-    let found = living(&mut *app.read().await?, app.clock().now(), presented).await?;
+    let found = living(&mut app.read().await?, app.clock().now(), presented).await?;
     if let Err(ended) = found {
-        return Err(match ended.id {
-            None => app.transactions().refuse_unknown(context, action).await,
-            Some(_) => app.transactions().refuse_ended(context, ended.event(action), ended.error()).await,
-        });
+        return Err(refuse(app, context, action, &ended).await);
     }
-    let mut tx = app.begin(context).await?;
+    let mut tx = app.transactions().begin_in(mode, context).await?;
     let now = tx.now();
-    match living(tx.connection(), now, presented).await? {
+    match living_and_locked(tx.connection(), now, presented).await? {
         Ok(living) => Ok((tx, living)),
-        Err(ended) => Err(tx.refuse(ended.event(action), ended.error()).await),
+        Err(ended) => {
+            // A refusal is an audit row, which takes a transaction of its own.
+            drop(tx);
+            Err(refuse(app, context, action, &ended).await)
+        }
     }
+}
+
+async fn refuse(app: &App, context: &RequestContext, action: &'static str, ended: &EndedToken) -> Error {
+    match ended.id {
+        None => app.transactions().refuse_unknown(context, action).await,
+        Some(_) => app.transactions().refuse_ended(context, ended.event(action), ended.error()).await,
+    }
+}
+
+const LIVING: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", t.delete_reason, s.ends_at FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE s.digest = $1"
+);
+const LIVING_AND_LOCKED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", t.delete_reason, s.ends_at FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE s.digest = $1 \
+     FOR UPDATE OF s FOR SHARE OF t"
+);
+
+/// The token of a value that is presented, which neither ends nor is rotated before the transaction is over.
+async fn living_and_locked(
+    connection: &mut Connection,
+    now: Timestamp,
+    presented: &Digest,
+) -> Result<Result<LiveToken, EndedToken>> {
+    let found = either(LIVING, LIVING_AND_LOCKED).bind(presented).optional(connection).await?;
+    Ok(judge(found, now))
 }
 
 /// The token of a value that is presented, to be exchanged or to sign in.
 pub(crate) async fn living(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     now: Timestamp,
     presented: &Digest,
 ) -> Result<Result<LiveToken, EndedToken>> {
-    let found: Option<Presented> = sqlx::query_as(concat!(
-        "SELECT ",
-        columns!(),
-        ", t.delete_reason, s.ends_at FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ?"
-    ))
-    .bind(presented)
-    .fetch_optional(connection)
-    .await?;
+    let found = query(LIVING).bind(presented).optional(connection).await?;
+    Ok(judge(found, now))
+}
+
+fn judge(found: Option<Presented>, now: Timestamp) -> Result<LiveToken, EndedToken> {
     let Some(Presented { token, delete_reason, ends_at }) = found else {
-        return Ok(Err(EndedToken { id: None, reason: "unknown".to_owned() }));
+        return Err(EndedToken { id: None, reason: "unknown".to_owned() });
     };
     let now = now.as_microsecond();
     let is_over = |end: Option<i64>| end.is_some_and(|end| end <= now);
@@ -147,10 +175,10 @@ pub(crate) async fn living(
         None => None,
     };
     if let Some(reason) = reason {
-        return Ok(Err(EndedToken { id: Some(token.id), reason }));
+        return Err(EndedToken { id: Some(token.id), reason });
     }
     let ends_at = [token.expires_at, ends_at].into_iter().flatten().min();
-    Ok(Ok(LiveToken { token, ends_at }))
+    Ok(LiveToken { token, ends_at })
 }
 
 /// A session that begins.
@@ -173,14 +201,18 @@ impl<'a> NewSession<'a> {
 /// Makes the row of a session, and removes some that have ended.
 pub(crate) async fn begin(tx: &mut Transaction<'_>, new: NewSession<'_>) -> Result<()> {
     let now = tx.now().as_microsecond();
-    sqlx::query("DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= ? LIMIT ?)")
-        .bind(now)
-        .bind(PURGED_AT_ONCE)
-        .execute(tx.connection())
-        .await?;
-    sqlx::query(
+    either(
+        "DELETE FROM sessions WHERE digest IN (SELECT digest FROM sessions WHERE expires_at <= $1 LIMIT $2)",
+        "DELETE FROM sessions WHERE digest IN \
+         (SELECT digest FROM sessions WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(now)
+    .bind(PURGED_AT_ONCE)
+    .execute(tx.connection())
+    .await?;
+    query(
         "INSERT INTO sessions (digest, token_id, created_at, expires_at, last_seen_at, confirmed_at) \
-         VALUES (?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(new.digest)
     .bind(new.token_id)
@@ -195,7 +227,7 @@ pub(crate) async fn begin(tx: &mut Transaction<'_>, new: NewSession<'_>) -> Resu
 
 /// Marks the value as used: an answer that was lost cannot be repeated from here on.
 pub(crate) async fn first_use(tx: &mut Transaction<'_>, presented: &Digest) -> Result<()> {
-    sqlx::query("UPDATE token_secrets SET first_used_at = ? WHERE digest = ? AND first_used_at IS NULL")
+    query("UPDATE token_secrets SET first_used_at = $1 WHERE digest = $2 AND first_used_at IS NULL")
         .bind(tx.now().as_microsecond())
         .bind(presented)
         .execute(tx.connection())
@@ -263,16 +295,15 @@ pub async fn require(
 /// A session's token, read together with it.
 async fn of_session(app: &App, session: &Digest) -> Result<Option<TokenRow>> {
     let now = app.clock().now().as_microsecond();
-    let row = sqlx::query_as(concat!(
+    let row = query(concat!(
         "SELECT ",
         columns!(),
-        " FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE s.digest = ? AND s.last_seen_at IS NULL AND s.expires_at > ? \
-         AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
+        " FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE s.digest = $1 AND s.last_seen_at IS NULL AND s.expires_at > $2 \
+         AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $3)",
     ))
     .bind(session)
     .bind(now)
-    .bind(now)
-    .fetch_optional(&mut *app.read().await?)
+    .bind(now).optional(&mut app.read().await?)
     .await?;
     Ok(row)
 }

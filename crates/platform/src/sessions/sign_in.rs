@@ -5,8 +5,8 @@
 
 use jiff::Timestamp;
 use mlplatform_protocol::{Secret, TokenKind};
+use mlplatform_store::{FromRow, Mode, query};
 use serde_json::json;
-use sqlx::FromRow;
 
 use super::exchange::{self, EndedToken, LiveToken};
 use crate::{
@@ -33,7 +33,8 @@ const BROWSERS: i64 = 50;
 /// One answer for every token that is not good: the audit knows why.
 pub async fn sign_in(app: &App, context: &RequestContext, token: &Secret) -> Result<Secret> {
     let presented = digest(token.expose());
-    let (mut tx, LiveToken { token, ends_at }) = exchange::admit(app, context, ACTION, &presented).await?;
+    let (mut tx, LiveToken { token, ends_at }) =
+        exchange::admit(app, context, ACTION, &presented, Mode::Exclusive).await?;
     exchange::first_use(&mut tx, &presented).await?;
     begin(app, tx, &token.id, ends_at, Credential::Value).await
 }
@@ -62,9 +63,9 @@ impl Credential {
 /// One answer for every code that is not good.
 pub async fn sign_in_with_code(app: &App, context: &RequestContext, code: &Secret) -> Result<Secret> {
     let presented = digest(code.expose());
-    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sign_in_codes WHERE digest = ?)")
+    let known: bool = query("SELECT EXISTS (SELECT 1 FROM sign_in_codes WHERE digest = $1)")
         .bind(&presented)
-        .fetch_one(&mut *app.read().await?)
+        .scalar(&mut app.read().await?)
         .await?;
     if !known {
         return Err(app.transactions().refuse_unknown(context, ACTION).await);
@@ -73,21 +74,20 @@ pub async fn sign_in_with_code(app: &App, context: &RequestContext, code: &Secre
     let now = tx.now().as_microsecond();
     // Removing it decides every race.
     let taken: Option<(String, i64)> =
-        sqlx::query_as("DELETE FROM sign_in_codes WHERE digest = ? RETURNING token_id, expires_at")
+        query("DELETE FROM sign_in_codes WHERE digest = $1 RETURNING token_id, expires_at")
             .bind(&presented)
-            .fetch_optional(tx.connection())
+            .optional(tx.connection())
             .await?;
     let id = match taken {
         None => return Err(refuse(tx, None, "used code").await),
         Some((id, end)) if end <= now => return Err(refuse(tx, Some(&id), "expired code").await),
         Some((id, _)) => id,
     };
-    let alive: Option<Option<i64>> = sqlx::query_scalar(
-        "SELECT expires_at FROM tokens WHERE id = ? AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?)",
+    let alive: Option<Option<i64>> = query(
+        "SELECT expires_at FROM tokens WHERE id = $1 AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
     )
     .bind(&id)
-    .bind(now)
-    .fetch_optional(tx.connection())
+    .bind(now).optional_scalar(tx.connection())
     .await?;
     match alive {
         Some(ends) => begin(app, tx, &id, ends, Credential::Code).await,
@@ -147,29 +147,29 @@ pub async fn signed_in(
 ) -> Result<Option<(Caller, Confirmation)>> {
     let session = digest(session.expose());
     let now = app.clock().now().as_microsecond();
-    let found: Option<SessionRow> = sqlx::query_as(concat!(
+    let found: Option<SessionRow> = query(concat!(
         "SELECT ",
         columns!(),
         ", s.last_seen_at, s.confirmed_at FROM sessions s JOIN tokens t ON t.id = s.token_id \
-         WHERE s.digest = ? AND s.last_seen_at > ? AND s.expires_at > ? \
-         AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
+         WHERE s.digest = $1 AND s.last_seen_at > $2 AND s.expires_at > $3 \
+         AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $4)",
     ))
     .bind(&session)
     .bind(now.saturating_sub(micros(app.limits().console_idle)))
     .bind(now)
     .bind(now)
-    .fetch_optional(&mut *app.read().await?)
+    .optional(&mut app.read().await?)
     .await?;
     let Some(SessionRow { token, last_seen_at, confirmed_at }) = found else {
         let _ = app.transactions().charge(context);
         return Ok(None);
     };
     if now.saturating_sub(last_seen_at) >= SEEN_EVERY {
-        let mut tx = app.store().begin().await?;
-        sqlx::query("UPDATE sessions SET last_seen_at = ? WHERE digest = ?")
+        let mut tx = app.store().begin(Mode::Concurrent).await?;
+        query("UPDATE sessions SET last_seen_at = $1 WHERE digest = $2")
             .bind(now)
             .bind(&session)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         tx.commit().await?;
     }
@@ -192,9 +192,9 @@ pub async fn signed_in(
 pub async fn sign_out(app: &App, context: &RequestContext, session: &Secret) -> Result<()> {
     let mut tx = app.begin(context).await?;
     let ended: Option<String> =
-        sqlx::query_scalar("DELETE FROM sessions WHERE digest = ? AND last_seen_at IS NOT NULL RETURNING token_id")
+        query("DELETE FROM sessions WHERE digest = $1 AND last_seen_at IS NOT NULL RETURNING token_id")
             .bind(digest(session.expose()))
-            .fetch_optional(tx.connection())
+            .optional_scalar(tx.connection())
             .await?;
     let Some(id) = ended else { return Ok(()) };
     let event =
@@ -217,7 +217,7 @@ pub async fn confirm(
 ) -> Result<()> {
     let presented = digest(value.expose());
     // A statement of its own: who guesses does not wait for the writer.
-    let found = exchange::living(&mut *app.read().await?, app.clock().now(), &presented).await?;
+    let found = exchange::living(&mut app.read().await?, app.clock().now(), &presented).await?;
     if let Some(reason) = no_confirmation(&found, caller) {
         return Err(app
             .transactions()
@@ -235,7 +235,7 @@ pub async fn confirm(
             .refuse_confirmation(context, confirmation(caller, Outcome::Refused, reason, what_for))
             .await);
     }
-    sqlx::query("UPDATE sessions SET confirmed_at = ? WHERE digest = ?")
+    query("UPDATE sessions SET confirmed_at = $1 WHERE digest = $2")
         .bind(now.as_microsecond())
         .bind(caller.session())
         .execute(tx.connection())
@@ -275,9 +275,9 @@ pub struct BrowserSession {
 /// When the store fails.
 pub async fn browsers(app: &App, caller: &Caller) -> Result<Vec<BrowserSession>> {
     let now = app.clock().now().as_microsecond();
-    let rows: Vec<(i64, i64, bool)> = sqlx::query_as(
-        "SELECT created_at, last_seen_at, digest = ? FROM sessions WHERE token_id = ? AND last_seen_at > ? \
-         AND expires_at > ? ORDER BY digest = ? DESC, last_seen_at DESC LIMIT ?",
+    let rows: Vec<(i64, i64, bool)> = query(
+        "SELECT created_at, last_seen_at, digest = $1 FROM sessions WHERE token_id = $2 AND last_seen_at > $3 \
+         AND expires_at > $4 ORDER BY digest = $5 DESC, last_seen_at DESC LIMIT $6",
     )
     .bind(caller.session())
     .bind(caller.id())
@@ -285,7 +285,7 @@ pub async fn browsers(app: &App, caller: &Caller) -> Result<Vec<BrowserSession>>
     .bind(now)
     .bind(caller.session())
     .bind(BROWSERS)
-    .fetch_all(&mut *app.read().await?)
+    .all(&mut app.read().await?)
     .await?;
     let row = |(since, seen, this)| BrowserSession { since: timestamp(since), last_seen: timestamp(seen), this };
     Ok(rows.into_iter().map(row).collect())
@@ -297,12 +297,12 @@ pub async fn browsers(app: &App, caller: &Caller) -> Result<Vec<BrowserSession>>
 /// When the store fails.
 pub async fn sign_out_others(app: &App, context: &RequestContext, caller: &Caller) -> Result<()> {
     let mut tx = app.begin_as(context, caller).await?;
-    let ended = sqlx::query("DELETE FROM sessions WHERE token_id = ? AND digest <> ? AND last_seen_at IS NOT NULL")
+    let ended = query("DELETE FROM sessions WHERE token_id = $1 AND digest <> $2 AND last_seen_at IS NOT NULL")
         .bind(caller.id())
         .bind(caller.session())
         .execute(tx.connection())
         .await?;
-    let (actor, detail) = (Some(caller.id()), json!({"others": ended.rows_affected()}));
+    let (actor, detail) = (Some(caller.id()), json!({"others": ended}));
     tx.record(Event { action: "sign_out", actor, subject: actor, outcome: Outcome::Done, detail }).await?;
     tx.commit().await
 }
@@ -320,8 +320,8 @@ pub async fn make_code(app: &App, token: &Secret) -> Result<Option<Secret>> {
     };
     let minted = mint(TokenKind::Session)?;
     let now = now.as_microsecond();
-    sqlx::query("DELETE FROM sign_in_codes WHERE expires_at <= ?").bind(now).execute(tx.connection()).await?;
-    sqlx::query("INSERT INTO sign_in_codes (digest, token_id, expires_at) VALUES (?, ?, ?)")
+    query("DELETE FROM sign_in_codes WHERE expires_at <= $1").bind(now).execute(tx.connection()).await?;
+    query("INSERT INTO sign_in_codes (digest, token_id, expires_at) VALUES ($1, $2, $3)")
         .bind(&minted.digest)
         .bind(&token.id)
         .bind(now.saturating_add(micros(app.limits().sign_in_code)))

@@ -1,6 +1,7 @@
 //! Listing and deleting access tokens.
 
 use mlplatform_protocol::{ErrorCode, Page, PageRequest, TokenInfo, tokens::DeleteTokenRequest};
+use mlplatform_store::query;
 use serde_json::json;
 
 use super::{
@@ -26,16 +27,16 @@ const DELETE: &str = "delete_token";
 /// When the page asked for is none, or the store fails.
 pub async fn get_project_tokens_info(app: &App, request: PageRequest) -> Result<Page<TokenInfo>> {
     let window = Window::read(&request)?;
-    let rows: Vec<TokenRow> = sqlx::query_as(concat!(
+    let rows: Vec<TokenRow> = query(concat!(
         "SELECT ",
         columns!(),
-        " FROM tokens t WHERE t.seq > ? AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?) \
-         ORDER BY t.seq LIMIT ?",
+        " FROM tokens t WHERE t.seq > $1 AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $2) \
+         ORDER BY t.seq LIMIT $3",
     ))
     .bind(window.after)
     .bind(app.clock().now().as_microsecond())
     .bind(window.rows())
-    .fetch_all(&mut *app.read().await?)
+    .all(&mut app.read().await?)
     .await?;
     let rows = rows.into_iter().map(|row| app.last_used().applied_to(row)).collect();
     Ok(window.page(rows, |row: &TokenRow| row.seq))
@@ -55,12 +56,11 @@ pub async fn delete_token(
     let name = request.token_name.as_str();
     let mut tx = app.begin_as(context, caller).await?;
     if let Some(key) = key {
-        let done: Option<String> =
-            sqlx::query_scalar("SELECT name FROM tokens WHERE deleted_by = ? AND delete_key = ?")
-                .bind(caller.id())
-                .bind(&key.digest)
-                .fetch_optional(tx.connection())
-                .await?;
+        let done: Option<String> = query("SELECT name FROM tokens WHERE deleted_by = $1 AND delete_key = $2")
+            .bind(caller.id())
+            .bind(&key.digest)
+            .optional_scalar(tx.connection())
+            .await?;
         match done {
             // A namesake made since then is another token: the intention was about the first.
             Some(done) if done == name => return Ok(()),
@@ -88,9 +88,9 @@ pub async fn delete_token(
 /// When the store fails.
 pub async fn delete_token_by_id(app: &App, context: &RequestContext, caller: &Caller, id: &str) -> Result<()> {
     let mut tx = app.begin_as(context, caller).await?;
-    let name: Option<String> = sqlx::query_scalar("SELECT name FROM tokens WHERE id = ? AND deleted_at IS NULL")
+    let name: Option<String> = query("SELECT name FROM tokens WHERE id = $1 AND deleted_at IS NULL")
         .bind(id)
-        .fetch_optional(tx.connection())
+        .optional_scalar(tx.connection())
         .await?;
     match name {
         Some(name) => delete(tx, caller, None, id, &name).await,

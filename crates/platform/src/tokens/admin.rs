@@ -7,6 +7,7 @@
 //! nobody can ever know.
 
 use mlplatform_protocol::{Role, Secret};
+use mlplatform_store::query;
 use serde_json::json;
 
 use super::{
@@ -31,7 +32,7 @@ pub const NAME: &str = "admin";
 pub async fn bootstrap(app: &App, keep: impl FnOnce(&Secret) -> Result<()>) -> Result<bool> {
     let context = RequestContext::local();
     let mut tx = app.begin(&context).await?;
-    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tokens)").fetch_one(tx.connection()).await?;
+    let any: bool = query("SELECT EXISTS (SELECT 1 FROM tokens)").scalar(tx.connection()).await?;
     if any {
         return Ok(false);
     }
@@ -44,10 +45,11 @@ pub async fn bootstrap(app: &App, keep: impl FnOnce(&Secret) -> Result<()>) -> R
 /// # Errors
 /// When the store fails.
 pub async fn others(app: &App) -> Result<i64> {
-    let sql =
-        "SELECT count(*) FROM tokens WHERE name <> ? AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > ?)";
+    let sql = query(
+        "SELECT count(*) FROM tokens WHERE name <> $1 AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
+    );
     let now = app.clock().now().as_microsecond();
-    Ok(sqlx::query_scalar(sql).bind(NAME).bind(now).fetch_one(&mut *app.read().await?).await?)
+    Ok(sql.bind(NAME).bind(now).scalar(&mut app.read().await?).await?)
 }
 
 /// Replaces the token with a new one of the same name. `keep` stores its value, before the commit.
@@ -61,9 +63,9 @@ pub async fn replace(app: &App, keep: impl FnOnce(&Secret) -> Result<()>) -> Res
 
 async fn issue(mut tx: Transaction<'_>, action: &'static str, keep: impl FnOnce(&Secret) -> Result<()>) -> Result<()> {
     let event = |subject, detail| Event { action, actor: None, subject, outcome: Outcome::Done, detail };
-    let old: Option<String> = sqlx::query_scalar("SELECT id FROM tokens WHERE name = ? AND deleted_at IS NULL")
+    let old: Option<String> = query("SELECT id FROM tokens WHERE name = $1 AND deleted_at IS NULL")
         .bind(NAME)
-        .fetch_optional(tx.connection())
+        .optional_scalar(tx.connection())
         .await?;
     if let Some(id) = &old {
         let sessions = queries::end(&mut tx, id, End::Replaced, None, None).await?;

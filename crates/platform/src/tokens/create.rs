@@ -1,6 +1,7 @@
 //! Creating an access token directly, without a registration token: the console's way.
 
 use mlplatform_protocol::{ErrorCode, Lifetime, Role, TokenName, tokens::CreatedRefreshToken};
+use mlplatform_store::query;
 use serde_json::{Value, json};
 
 use super::{
@@ -45,10 +46,10 @@ pub async fn create_token(
     let mut tx = app.begin_as(context, caller).await?;
     let event =
         |outcome, subject, detail: Value| Event { action: ACTION, actor: Some(caller.id()), subject, outcome, detail };
-    let made: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tokens WHERE issuer_id = ? AND create_key = ?)")
+    let made: bool = query("SELECT EXISTS (SELECT 1 FROM tokens WHERE issuer_id = $1 AND create_key = $2)")
         .bind(caller.id())
         .bind(&key.digest)
-        .fetch_one(tx.connection())
+        .scalar(tx.connection())
         .await?;
     if made {
         let text = "this request made a token before, and its value is not sent twice";
@@ -78,7 +79,7 @@ pub async fn create_token(
         let event = event(Outcome::Refused, None, json!({"reason": "name taken", "name": name}));
         return Err(tx.refuse(event, queries::name_taken(name)).await);
     };
-    sqlx::query("UPDATE tokens SET create_key = ? WHERE id = ?")
+    query("UPDATE tokens SET create_key = $1 WHERE id = $2")
         .bind(&key.digest)
         .bind(&info.id)
         .execute(tx.connection())
@@ -94,10 +95,10 @@ pub async fn create_token(
 /// # Errors
 /// When the store fails.
 pub async fn made_with(app: &App, caller: &Caller, key: &Key) -> Result<Option<String>> {
-    let id = sqlx::query_scalar("SELECT id FROM tokens WHERE issuer_id = ? AND create_key = ?")
+    let id = query("SELECT id FROM tokens WHERE issuer_id = $1 AND create_key = $2")
         .bind(caller.id())
         .bind(&key.digest)
-        .fetch_optional(&mut *app.read().await?)
+        .optional_scalar(&mut app.read().await?)
         .await?;
     Ok(id)
 }

@@ -4,6 +4,7 @@ use mlplatform_protocol::{
     ErrorCode,
     tokens::{DeleteIssuerTokensRequest, DeletedTokens},
 };
+use mlplatform_store::query;
 use serde_json::json;
 
 use super::{
@@ -107,56 +108,49 @@ pub async fn delete_issuer_tokens(
 
 /// What an earlier attempt with the same key deleted.
 async fn deleted_by(tx: &mut Transaction<'_>, caller: &Caller, key: &Key) -> Result<Vec<TokenRow>> {
-    let rows = sqlx::query_as(concat!(
+    let rows = query(concat!(
         "SELECT ",
         columns!(),
-        " FROM tokens t WHERE t.deleted_by = ? AND t.delete_key = ? ORDER BY t.seq"
+        " FROM tokens t WHERE t.deleted_by = $1 AND t.delete_key = $2 ORDER BY t.seq"
     ))
     .bind(caller.id())
     .bind(&key.digest)
-    .fetch_all(tx.connection())
+    .all(tx.connection())
     .await?;
     Ok(rows)
 }
 
 /// The ids of the issuers of that name (and id) that have something to end, oldest first; `None` is the platform itself.
 async fn issuers(tx: &mut Transaction<'_>, name: &str, id: Option<&str>) -> Result<Vec<Option<String>>> {
-    let ids = sqlx::query_scalar(
-        "SELECT found.issuer_id FROM (SELECT issuer_id FROM tokens WHERE issuer_name = ?1 AND deleted_at IS NULL \
-         AND (expires_at IS NULL OR expires_at > ?3) AND (?2 IS NULL OR issuer_id = ?2) \
-         UNION SELECT issuer_id FROM register_tokens WHERE issuer_name = ?1 AND redeemed_at IS NULL \
-         AND withdrawn_at IS NULL AND expires_at > ?3 AND (?2 IS NULL OR issuer_id = ?2)) found \
-         LEFT JOIN tokens issuer ON issuer.id = found.issuer_id ORDER BY issuer.seq",
+    let ids = query(
+        "SELECT found.issuer_id FROM (SELECT issuer_id FROM tokens WHERE issuer_name = $1 AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > $3) AND ($2 IS NULL OR issuer_id = $2) UNION SELECT issuer_id FROM register_tokens WHERE issuer_name = $1 AND redeemed_at IS NULL AND withdrawn_at IS NULL AND expires_at > $3 AND ($2 IS NULL OR issuer_id = $2)) found LEFT JOIN tokens issuer ON issuer.id = found.issuer_id ORDER BY issuer.seq NULLS FIRST",
     )
     .bind(name)
     .bind(id)
-    .bind(tx.now().as_microsecond())
-    .fetch_all(tx.connection())
+    .bind(tx.now().as_microsecond()).scalars(tx.connection())
     .await?;
     Ok(ids)
 }
 
 /// Whether there is or was such a token: then it has nothing living, which is no mistake.
 async fn is_known(tx: &mut Transaction<'_>, name: &str, id: Option<&str>) -> Result<bool> {
-    let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tokens WHERE name = ?1 AND (?2 IS NULL OR id = ?2))")
+    let known = query("SELECT EXISTS (SELECT 1 FROM tokens WHERE name = $1 AND ($2 IS NULL OR id = $2))")
         .bind(name)
         .bind(id)
-        .fetch_one(tx.connection())
+        .scalar(tx.connection())
         .await?;
     Ok(known)
 }
 
 async fn living(tx: &mut Transaction<'_>, issuer: Option<&str>, name: &str) -> Result<Vec<TokenRow>> {
-    let rows = sqlx::query_as(concat!(
+    let rows = query(concat!(
         "SELECT ",
         columns!(),
-        " FROM tokens t WHERE t.issuer_id IS ? AND t.issuer_name = ? AND t.deleted_at IS NULL \
-         AND (t.expires_at IS NULL OR t.expires_at > ?) ORDER BY t.seq"
+        " FROM tokens t WHERE t.issuer_id IS NOT DISTINCT FROM $1 AND t.issuer_name = $2 AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $3) ORDER BY t.seq"
     ))
     .bind(issuer)
     .bind(name)
-    .bind(tx.now().as_microsecond())
-    .fetch_all(tx.connection())
+    .bind(tx.now().as_microsecond()).all(tx.connection())
     .await?;
     Ok(rows)
 }

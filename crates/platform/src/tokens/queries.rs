@@ -1,6 +1,7 @@
 //! Statements on access tokens that several methods share: find one by its name, make one, end one.
 
 use mlplatform_protocol::{ErrorCode, Role, Secret, TokenInfo, TokenKind};
+use mlplatform_store::query;
 use serde_json::json;
 
 use super::row::{End, PLATFORM, TokenRow, WITHDRAW, columns};
@@ -25,14 +26,14 @@ pub(crate) struct NewToken<'a> {
 
 /// The living token of that name.
 pub(crate) async fn living(tx: &mut Transaction<'_>, name: &str) -> Result<Option<TokenRow>> {
-    let row = sqlx::query_as(concat!(
+    let row = query(concat!(
         "SELECT ",
         columns!(),
-        " FROM tokens t WHERE t.name = ? AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?)",
+        " FROM tokens t WHERE t.name = $1 AND t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > $2)",
     ))
     .bind(name)
     .bind(tx.now().as_microsecond())
-    .fetch_optional(tx.connection())
+    .optional(tx.connection())
     .await?;
     Ok(row)
 }
@@ -51,9 +52,9 @@ pub(crate) async fn end(
     by: Option<&str>,
     key: Option<&Key>,
 ) -> Result<u64> {
-    let ended = sqlx::query(
-        "UPDATE tokens SET deleted_at = ?, deleted_by = ?, delete_reason = ?, delete_key = ? \
-         WHERE id = ? AND deleted_at IS NULL",
+    let ended = query(
+        "UPDATE tokens SET deleted_at = $1, deleted_by = $2, delete_reason = $3, delete_key = $4 \
+         WHERE id = $5 AND deleted_at IS NULL",
     )
     .bind(tx.now().as_microsecond())
     .bind(by)
@@ -62,11 +63,11 @@ pub(crate) async fn end(
     .bind(id)
     .execute(tx.connection())
     .await?;
-    if ended.rows_affected() != 1 {
+    if ended != 1 {
         return Err(Error::Fault("a living token was not there to be ended"));
     }
-    let sessions = sqlx::query("DELETE FROM sessions WHERE token_id = ?").bind(id).execute(tx.connection()).await?;
-    Ok(sessions.rows_affected())
+    let sessions = query("DELETE FROM sessions WHERE token_id = $1").bind(id).execute(tx.connection()).await?;
+    Ok(sessions)
 }
 
 /// Withdraws the registration tokens that a token issued and nobody redeemed: who is dismissed keeps no door.
@@ -76,14 +77,14 @@ pub(crate) async fn withdraw_issued(
     actor: impl Into<Option<&str>>,
 ) -> Result<()> {
     let actor = actor.into();
-    let withdrawn: Vec<String> = sqlx::query_scalar(
-        "UPDATE register_tokens SET withdrawn_at = ?, withdrawn_by = ?, withdraw_reason = 'issuer_deleted' \
-         WHERE issuer_id = ? AND redeemed_at IS NULL AND withdrawn_at IS NULL RETURNING id",
+    let withdrawn: Vec<String> = query(
+        "UPDATE register_tokens SET withdrawn_at = $1, withdrawn_by = $2, withdraw_reason = 'issuer_deleted' \
+         WHERE issuer_id = $3 AND redeemed_at IS NULL AND withdrawn_at IS NULL RETURNING id",
     )
     .bind(tx.now().as_microsecond())
     .bind(actor)
     .bind(issuer)
-    .fetch_all(tx.connection())
+    .scalars(tx.connection())
     .await?;
     for id in withdrawn {
         let detail = json!({"reason": "issuer_deleted"});
@@ -109,9 +110,8 @@ pub(crate) async fn insert(tx: &mut Transaction<'_>, new: NewToken<'_>) -> Resul
         last_used_at: None,
         last_used_address: None,
     };
-    let inserted = sqlx::query(
-        "INSERT INTO tokens (id, name, role, issuer_id, issuer_name, register_token_id, created_at, expires_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    let inserted = query(
+        "INSERT INTO tokens (id, name, role, issuer_id, issuer_name, register_token_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) WHERE deleted_at IS NULL DO NOTHING",
     )
     .bind(&row.id)
     .bind(&row.name)
@@ -122,17 +122,11 @@ pub(crate) async fn insert(tx: &mut Transaction<'_>, new: NewToken<'_>) -> Resul
     .bind(row.created_at)
     .bind(row.expires_at)
     .execute(tx.connection())
-    .await;
-    match inserted {
-        Ok(_) => {}
-        Err(sqlx::Error::Database(error))
-            if error.is_unique_violation() && error.message().ends_with("tokens.name") =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
+    .await?;
+    if inserted == 0 {
+        return Ok(None);
     }
-    sqlx::query("INSERT INTO token_secrets (digest, token_id, created_at) VALUES (?, ?, ?)")
+    query("INSERT INTO token_secrets (digest, token_id, created_at) VALUES ($1, $2, $3)")
         .bind(&minted.digest)
         .bind(&row.id)
         .bind(row.created_at)
@@ -144,10 +138,10 @@ pub(crate) async fn insert(tx: &mut Transaction<'_>, new: NewToken<'_>) -> Resul
 /// Ends the token of that name if its lifetime is over: only a living one holds its name against others.
 pub(crate) async fn end_expired_namesake(tx: &mut Transaction<'_>, action: &'static str, name: &str) -> Result<()> {
     let expired: Option<String> =
-        sqlx::query_scalar("SELECT id FROM tokens WHERE name = ? AND deleted_at IS NULL AND expires_at <= ?")
+        query("SELECT id FROM tokens WHERE name = $1 AND deleted_at IS NULL AND expires_at <= $2")
             .bind(name)
             .bind(tx.now().as_microsecond())
-            .fetch_optional(tx.connection())
+            .optional_scalar(tx.connection())
             .await?;
     if let Some(id) = expired {
         let sessions = end(tx, &id, End::Expired, None, None).await?;

@@ -15,8 +15,8 @@ use mlplatform_protocol::{
     error::already_redeemed,
     tokens::{CreateRefreshTokenRequest, CreatedRefreshToken},
 };
+use mlplatform_store::{Connection, FromRow, query};
 use serde_json::{Value, json};
-use sqlx::{FromRow, SqliteConnection};
 
 use super::{
     queries::{self, NewToken},
@@ -116,7 +116,7 @@ pub async fn create_refresh_token(
     request: CreateRefreshTokenRequest,
 ) -> Result<CreatedRefreshToken> {
     let presented = digest(request.register_token.expose());
-    let Some(state) = find(&mut *app.read().await?, &presented).await? else {
+    let Some(state) = find(&mut app.read().await?, &presented).await? else {
         return Err(app.transactions().refuse_unknown(context, ACTION).await);
     };
     if let Some(refusal) = state.refusal(app.clock().now().as_microsecond(), key) {
@@ -134,7 +134,7 @@ pub async fn create_refresh_token(
         return Err(tx.refuse(refusal.event(&id), refusal.error).await);
     }
     if let Some(unused) = unused(&mut tx, &id).await? {
-        sqlx::query("UPDATE register_tokens SET redeem_attempt = ? WHERE id = ?")
+        query("UPDATE register_tokens SET redeem_attempt = $1 WHERE id = $2")
             .bind(key.map(Key::number))
             .bind(&id)
             .execute(tx.connection())
@@ -148,9 +148,9 @@ pub async fn create_refresh_token(
 /// Marks the registration token as redeemed, if it can be: this decides every race.
 async fn claim(tx: &mut Transaction<'_>, presented: &Digest, key: Option<&Key>) -> Result<Option<Grant>> {
     let now = tx.now().as_microsecond();
-    let grants: Vec<Grant> = sqlx::query_as(
-        "UPDATE register_tokens SET redeemed_at = ?, redeemed_address = ?, redeem_key = ?, redeem_attempt = ? \
-         WHERE digest = ? AND redeemed_at IS NULL AND withdrawn_at IS NULL AND expires_at > ? \
+    let grants: Vec<Grant> = query(
+        "UPDATE register_tokens SET redeemed_at = $1, redeemed_address = $2, redeem_key = $3, redeem_attempt = $4 \
+         WHERE digest = $5 AND redeemed_at IS NULL AND withdrawn_at IS NULL AND expires_at > $6 \
          RETURNING id, client_name, role, access_lifetime, issuer_id, issuer_name",
     )
     .bind(now)
@@ -159,18 +159,18 @@ async fn claim(tx: &mut Transaction<'_>, presented: &Digest, key: Option<&Key>) 
     .bind(key.map(Key::number))
     .bind(presented)
     .bind(now)
-    .fetch_all(tx.connection())
+    .all(tx.connection())
     .await?;
     Ok(grants.into_iter().next())
 }
 
-async fn find(connection: &mut SqliteConnection, presented: &Digest) -> Result<Option<State>> {
-    let state = sqlx::query_as(
+async fn find(connection: &mut Connection, presented: &Digest) -> Result<Option<State>> {
+    let state = query(
         "SELECT id, client_name, role, access_lifetime, issuer_id, issuer_name, \
-         expires_at, redeemed_at, redeem_key, redeem_attempt, withdrawn_at FROM register_tokens WHERE digest = ?",
+         expires_at, redeemed_at, redeem_key, redeem_attempt, withdrawn_at FROM register_tokens WHERE digest = $1",
     )
     .bind(presented)
-    .fetch_optional(connection)
+    .optional(connection)
     .await?;
     Ok(state)
 }
@@ -178,12 +178,11 @@ async fn find(connection: &mut SqliteConnection, presented: &Digest) -> Result<O
 /// The access token made with that registration token, if it still stands and nobody has used it or given it another
 /// secret.
 async fn unused(tx: &mut Transaction<'_>, register_token_id: &str) -> Result<Option<String>> {
-    let id = sqlx::query_scalar(
-        "SELECT id FROM tokens t WHERE register_token_id = ? AND deleted_at IS NULL AND NOT EXISTS \
+    let id = query(
+        "SELECT id FROM tokens t WHERE register_token_id = $1 AND deleted_at IS NULL AND NOT EXISTS \
          (SELECT 1 FROM token_secrets s WHERE s.token_id = t.id AND (s.first_used_at IS NOT NULL OR s.rotated_by IS NOT NULL))",
     )
-    .bind(register_token_id)
-    .fetch_optional(tx.connection())
+    .bind(register_token_id).optional_scalar(tx.connection())
     .await?;
     Ok(id)
 }

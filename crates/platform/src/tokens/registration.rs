@@ -7,8 +7,8 @@ use mlplatform_protocol::{
     ErrorCode, Lifetime, Open, Page, PageRequest, RegisterTokenInfo, RegisterTokenState, Role, TokenKind,
     tokens::{CreateRegisterTokenRequest, CreatedRegisterToken, DeleteRegisterTokenRequest},
 };
+use mlplatform_store::{FromRow, query};
 use serde_json::json;
-use sqlx::FromRow;
 
 use super::{queries, row::WITHDRAW};
 use crate::{
@@ -82,9 +82,9 @@ pub async fn create_register_token(
     let minted = mint(TokenKind::Registration)?;
     let created_at = tx.now().as_microsecond();
     let expires_at = created_at.saturating_add(lifetime);
-    sqlx::query(
+    query(
         "INSERT INTO register_tokens (id, digest, client_name, role, access_lifetime, issuer_id, issuer_name, \
-         created_at, expires_at, create_key, create_attempt) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         created_at, expires_at, create_key, create_attempt) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(&minted.id)
     .bind(&minted.digest)
@@ -109,16 +109,12 @@ pub async fn create_register_token(
 /// How many living access tokens and waiting registration tokens that issuer has, counted no further than there may be.
 /// Redeeming makes one of the latter to one of the former: that need not be counted again.
 pub(crate) async fn issued(tx: &mut Transaction<'_>, caller: &Caller, limit: u32) -> Result<i64> {
-    let has = sqlx::query_scalar(
-        "SELECT (SELECT count(*) FROM (SELECT 1 FROM tokens WHERE issuer_id = ?1 AND deleted_at IS NULL \
-         AND (expires_at IS NULL OR expires_at > ?2) LIMIT ?3)) \
-         + (SELECT count(*) FROM (SELECT 1 FROM register_tokens WHERE issuer_id = ?1 AND redeemed_at IS NULL \
-         AND withdrawn_at IS NULL AND expires_at > ?2 LIMIT ?3))",
+    let has = query(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM tokens WHERE issuer_id = $1 AND deleted_at IS NULL AND (expires_at IS NULL OR expires_at > $2) LIMIT $3) made) + (SELECT count(*) FROM (SELECT 1 FROM register_tokens WHERE issuer_id = $1 AND redeemed_at IS NULL AND withdrawn_at IS NULL AND expires_at > $2 LIMIT $3) made)",
     )
     .bind(caller.id())
     .bind(tx.now().as_microsecond())
-    .bind(i64::from(limit))
-    .fetch_one(tx.connection())
+    .bind(i64::from(limit)).scalar(tx.connection())
     .await?;
     Ok(has)
 }
@@ -128,12 +124,11 @@ pub(crate) async fn issued(tx: &mut Transaction<'_>, caller: &Caller, limit: u32
 /// # Errors
 /// When the store fails.
 pub async fn made_with(app: &App, caller: &Caller, key: &Key) -> Result<bool> {
-    let made =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM register_tokens WHERE issuer_id = ? AND create_key = ?)")
-            .bind(caller.id())
-            .bind(&key.digest)
-            .fetch_one(&mut *app.read().await?)
-            .await?;
+    let made = query("SELECT EXISTS (SELECT 1 FROM register_tokens WHERE issuer_id = $1 AND create_key = $2)")
+        .bind(caller.id())
+        .bind(&key.digest)
+        .scalar(&mut app.read().await?)
+        .await?;
     Ok(made)
 }
 
@@ -143,14 +138,14 @@ fn stored(lifetime: Lifetime) -> i64 {
 }
 
 async fn earlier(tx: &mut Transaction<'_>, caller: &Caller, key: &Key) -> Result<Option<Earlier>> {
-    let earlier = sqlx::query_as(
+    let earlier = query(
         "SELECT id, create_attempt, client_name, role, access_lifetime, expires_at - created_at AS lifetime, \
          redeemed_at IS NOT NULL AS redeemed, withdrawn_at IS NOT NULL AS withdrawn FROM register_tokens \
-         WHERE issuer_id = ? AND create_key = ? ORDER BY create_attempt DESC LIMIT 1",
+         WHERE issuer_id = $1 AND create_key = $2 ORDER BY create_attempt DESC LIMIT 1",
     )
     .bind(caller.id())
     .bind(&key.digest)
-    .fetch_optional(tx.connection())
+    .optional(tx.connection())
     .await?;
     Ok(earlier)
 }
@@ -183,7 +178,7 @@ async fn withdraw(
     id: &str,
     reason: &'static str,
 ) -> Result<()> {
-    sqlx::query("UPDATE register_tokens SET withdrawn_at = ?, withdrawn_by = ?, withdraw_reason = ? WHERE id = ?")
+    query("UPDATE register_tokens SET withdrawn_at = $1, withdrawn_by = $2, withdraw_reason = $3 WHERE id = $4")
         .bind(tx.now().as_microsecond())
         .bind(caller.id())
         .bind(reason)
@@ -302,11 +297,11 @@ pub(crate) fn lifetime(micros: i64) -> Option<Lifetime> {
 pub async fn get_register_tokens_info(app: &App, request: PageRequest) -> Result<Page<RegisterTokenInfo>> {
     let window = Window::read(&request)?;
     let rows: Vec<RegistrationRow> =
-        sqlx::query_as(concat!(registration_rows!("?"), " WHERE r.seq > ? ORDER BY r.seq LIMIT ?"))
+        query(concat!(registration_rows!("$1"), " WHERE r.seq > $2 ORDER BY r.seq LIMIT $3"))
             .bind(app.clock().now().as_microsecond())
             .bind(window.after)
             .bind(window.rows())
-            .fetch_all(&mut *app.read().await?)
+            .all(&mut app.read().await?)
             .await?;
     let replays = app.transactions().refusals().replays();
     let rows = rows.into_iter().map(|row| row.with(&replays)).collect();
@@ -329,9 +324,9 @@ pub async fn delete_register_token(
     let id = request.token_id.as_str();
     let mut tx = app.begin_as(context, caller).await?;
     let found: Option<(String, Option<i64>, Option<i64>)> =
-        sqlx::query_as("SELECT client_name, redeemed_at, withdrawn_at FROM register_tokens WHERE id = ?")
+        query("SELECT client_name, redeemed_at, withdrawn_at FROM register_tokens WHERE id = $1")
             .bind(id)
-            .fetch_optional(tx.connection())
+            .optional(tx.connection())
             .await?;
     let refused = |subject, detail| Event { action: ACTION, ..event(caller, subject, Outcome::Refused, detail) };
     match found {

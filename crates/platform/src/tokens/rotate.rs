@@ -17,8 +17,8 @@ use mlplatform_protocol::{
     routes::RotateToken,
     tokens::{RotateTokenRequest, RotatedToken},
 };
+use mlplatform_store::{FromRow, query};
 use serde_json::{Value, json};
-use sqlx::FromRow;
 
 use super::row::{TokenRow, columns};
 use crate::{
@@ -151,19 +151,19 @@ fn problem(earlier: &Earlier, key: &Key, same: bool) -> Option<&'static str> {
 
 async fn earlier(tx: &mut Transaction<'_>, caller: &Caller, key: &Key) -> Result<Option<Earlier>> {
     let now = tx.now().as_microsecond();
-    let earlier = sqlx::query_as(concat!(
+    let earlier = query(concat!(
         "SELECT ",
         columns!(),
         ", s.digest, s.created_at AS made_at, s.rotate_attempt, s.rotate_overlap, s.rotate_session, \
          s.first_used_at IS NOT NULL AS used, s.ends_at IS NULL AND t.deleted_at IS NULL \
-         AND (t.expires_at IS NULL OR t.expires_at > ?) AS newest \
+         AND (t.expires_at IS NULL OR t.expires_at > $1) AS newest \
          FROM token_secrets s JOIN tokens t ON t.id = s.token_id \
-         WHERE s.rotated_by = ? AND s.rotate_key = ? ORDER BY s.rotate_attempt DESC LIMIT 1",
+         WHERE s.rotated_by = $2 AND s.rotate_key = $3 ORDER BY s.rotate_attempt DESC LIMIT 1",
     ))
     .bind(now)
     .bind(caller.id())
     .bind(&key.digest)
-    .fetch_optional(tx.connection())
+    .optional(tx.connection())
     .await?;
     Ok(earlier)
 }
@@ -174,17 +174,17 @@ pub(crate) async fn ended_by_rotation(app: &App, route: &Route, session: &Digest
         return Ok(None);
     }
     let now = app.clock().now().as_microsecond();
-    let row = sqlx::query_as(concat!(
+    let row = query(concat!(
         "SELECT ",
         columns!(),
         " FROM token_secrets s JOIN tokens t ON t.id = s.token_id \
-         WHERE s.rotate_session = ? AND s.created_at >= ? AND t.deleted_at IS NULL \
-         AND (t.expires_at IS NULL OR t.expires_at > ?) ORDER BY s.created_at DESC LIMIT 1",
+         WHERE s.rotate_session = $1 AND s.created_at >= $2 AND t.deleted_at IS NULL \
+         AND (t.expires_at IS NULL OR t.expires_at > $3) ORDER BY s.created_at DESC LIMIT 1",
     ))
     .bind(session)
     .bind(now.saturating_sub(RETRY_WINDOW))
     .bind(now)
-    .fetch_optional(&mut *app.read().await?)
+    .optional(&mut app.read().await?)
     .await?;
     Ok(row)
 }
@@ -192,52 +192,47 @@ pub(crate) async fn ended_by_rotation(app: &App, route: &Route, session: &Digest
 /// Gives every secret and every session of the token an end, unless they end sooner, and takes back what would let
 /// somebody in who was shown a sign-in link. Sessions that go on have to confirm anew. Says how many sessions ended.
 async fn end_older(tx: &mut Transaction<'_>, token_id: &str, ends_at: i64) -> Result<u64> {
-    sqlx::query("UPDATE token_secrets SET ends_at = ? WHERE token_id = ? AND (ends_at IS NULL OR ends_at > ?)")
+    query("UPDATE token_secrets SET ends_at = $1 WHERE token_id = $2 AND (ends_at IS NULL OR ends_at > $3)")
         .bind(ends_at)
         .bind(token_id)
         .bind(ends_at)
         .execute(tx.connection())
         .await?;
-    sqlx::query(
-        "DELETE FROM token_secrets WHERE digest IN (SELECT digest FROM token_secrets WHERE token_id = ? AND ends_at <= ? \
-         ORDER BY created_at DESC LIMIT -1 OFFSET ?)",
+    query(
+        "DELETE FROM token_secrets WHERE digest IN (SELECT digest FROM token_secrets WHERE token_id = $1 AND ends_at <= $2 ORDER BY created_at DESC LIMIT 9223372036854775807 OFFSET $3)",
     )
     .bind(token_id)
     .bind(tx.now().as_microsecond())
-    .bind(REMEMBERED)
-    .execute(tx.connection())
+    .bind(REMEMBERED).execute(tx.connection())
     .await?;
-    sqlx::query("DELETE FROM sign_in_codes WHERE token_id = ?").bind(token_id).execute(tx.connection()).await?;
-    sqlx::query(
-        "UPDATE sessions SET expires_at = min(expires_at, ?), confirmed_at = min(confirmed_at, 0) WHERE token_id = ?",
+    query("DELETE FROM sign_in_codes WHERE token_id = $1").bind(token_id).execute(tx.connection()).await?;
+    query(
+        "UPDATE sessions SET expires_at = CASE WHEN expires_at < $1 THEN expires_at ELSE $1 END, confirmed_at = CASE WHEN confirmed_at > 0 THEN 0 ELSE confirmed_at END WHERE token_id = $2",
     )
     .bind(ends_at)
-    .bind(token_id)
-    .execute(tx.connection())
+    .bind(token_id).execute(tx.connection())
     .await?;
-    let ended = sqlx::query("DELETE FROM sessions WHERE token_id = ? AND expires_at <= ?")
+    let ended = query("DELETE FROM sessions WHERE token_id = $1 AND expires_at <= $2")
         .bind(token_id)
         .bind(tx.now().as_microsecond())
         .execute(tx.connection())
         .await?;
-    Ok(ended.rows_affected())
+    Ok(ended)
 }
 
 /// How many values of the token work.
 async fn values(tx: &mut Transaction<'_>, token_id: &str) -> Result<i64> {
     let now = tx.now().as_microsecond();
-    let values = sqlx::query_scalar(
-        "SELECT count(*) FROM token_secrets WHERE token_id = ? AND (ends_at IS NULL OR ends_at > ?)",
-    )
-    .bind(token_id)
-    .bind(now)
-    .fetch_one(tx.connection())
-    .await?;
+    let values = query("SELECT count(*) FROM token_secrets WHERE token_id = $1 AND (ends_at IS NULL OR ends_at > $2)")
+        .bind(token_id)
+        .bind(now)
+        .scalar(tx.connection())
+        .await?;
     Ok(values)
 }
 
 async fn end_secret(tx: &mut Transaction<'_>, digest: &Digest) -> Result<()> {
-    sqlx::query("UPDATE token_secrets SET ends_at = ? WHERE digest = ?")
+    query("UPDATE token_secrets SET ends_at = $1 WHERE digest = $2")
         .bind(AT_ONCE)
         .bind(digest)
         .execute(tx.connection())
@@ -263,9 +258,9 @@ async fn issue(
     detail: Value,
 ) -> Result<RotatedToken> {
     let minted = mint(TokenKind::Access)?;
-    sqlx::query(
+    query(
         "INSERT INTO token_secrets (digest, token_id, created_at, rotated_by, rotate_key, rotate_attempt, \
-         rotate_overlap, rotate_session) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+         rotate_overlap, rotate_session) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(&minted.digest)
     .bind(&token.id)
@@ -287,12 +282,11 @@ async fn issue(
 /// # Errors
 /// When the store fails.
 pub async fn made_with(app: &App, caller: &Caller, key: &Key) -> Result<bool> {
-    let made =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM token_secrets WHERE rotated_by = ? AND rotate_key = ?)")
-            .bind(caller.id())
-            .bind(&key.digest)
-            .fetch_one(&mut *app.read().await?)
-            .await?;
+    let made = query("SELECT EXISTS (SELECT 1 FROM token_secrets WHERE rotated_by = $1 AND rotate_key = $2)")
+        .bind(caller.id())
+        .bind(&key.digest)
+        .scalar(&mut app.read().await?)
+        .await?;
     Ok(made)
 }
 

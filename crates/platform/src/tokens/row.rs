@@ -1,7 +1,7 @@
 //! The row of an access token in the table `tokens`, its columns, and the words that the table holds.
 
 use mlplatform_protocol::{Open, Role, TokenInfo};
-use sqlx::FromRow;
+use mlplatform_store::FromRow;
 
 use crate::{
     clock::timestamp,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mlplatform_protocol::{RegisterTokenInfo, TokenInfo};
-use sqlx::{QueryBuilder, Sqlite};
+use mlplatform_store::{Builder, FromRows, query};
 
 use super::{
     registration::{RegistrationRow, registration_columns, registration_join, registration_rows},
@@ -118,13 +118,13 @@ const REGISTER_TOKENS: List = List {
 /// When the store fails.
 pub async fn search_tokens(app: &App, search: &Search<TokenFilter>) -> Result<ResultPage<TokenInfo>> {
     let now = app.clock().now().as_microsecond();
-    let mut query = QueryBuilder::<Sqlite>::new(concat!("SELECT ", columns!(), " FROM "));
-    let seq = TOKENS.source(&mut query, &search.text);
+    let mut query = Builder::new(concat!("SELECT ", columns!(), " FROM "));
+    let seq = TOKENS.source(&mut query, &search.text, app.store().is_postgres());
     query.push(" WHERE t.deleted_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ").push_bind(now).push(")");
     if let TokenFilter::EndingBefore(end) = search.only {
         query.push(" AND t.expires_at <= ").push_bind(end.as_microsecond());
     }
-    TOKENS.narrow(&mut query, &search.text);
+    TOKENS.narrow(&mut query, &search.text, app.store().is_postgres());
     let found: ResultPage<TokenRow> =
         page(app, query, seq, search.place, search.limit, |row: &TokenRow| row.seq).await?;
     let items = found.items.into_iter().map(|row| app.last_used().applied_to(row).into()).collect();
@@ -140,9 +140,9 @@ pub async fn search_register_tokens(
     search: &Search<RegistrationFilter>,
 ) -> Result<ResultPage<RegisterTokenInfo>> {
     let now = app.clock().now().as_microsecond();
-    let mut query = QueryBuilder::<Sqlite>::new(registration_columns!());
+    let mut query = Builder::new(registration_columns!());
     query.push_bind(now).push(" AS expired FROM ");
-    let seq = REGISTER_TOKENS.source(&mut query, &search.text);
+    let seq = REGISTER_TOKENS.source(&mut query, &search.text, app.store().is_postgres());
     query.push(registration_join!()).push(" WHERE true");
     match search.only {
         RegistrationFilter::All => {}
@@ -153,7 +153,7 @@ pub async fn search_register_tokens(
             query.push(" AND r.replay_count > 0");
         }
     }
-    REGISTER_TOKENS.narrow(&mut query, &search.text);
+    REGISTER_TOKENS.narrow(&mut query, &search.text, app.store().is_postgres());
     let found: ResultPage<RegistrationRow> =
         page(app, query, seq, search.place, search.limit, |row: &RegistrationRow| row.seq).await?;
     let replays = app.transactions().refusals().replays();
@@ -166,12 +166,11 @@ pub async fn search_register_tokens(
 /// # Errors
 /// When the store fails.
 pub async fn count_replayed(app: &App, since: Timestamp) -> Result<i64> {
-    let count = sqlx::query_scalar(
-        "SELECT count(*) FROM (SELECT 1 FROM register_tokens WHERE replay_count > 0 AND last_replay_at > ? LIMIT ?)",
+    let count = query(
+        "SELECT count(*) FROM (SELECT 1 FROM register_tokens WHERE replay_count > 0 AND last_replay_at > $1 LIMIT $2) counted",
     )
     .bind(since.as_microsecond())
-    .bind(COUNTED)
-    .fetch_one(&mut *app.read().await?)
+    .bind(COUNTED).scalar(&mut app.read().await?)
     .await?;
     Ok(count)
 }
@@ -181,10 +180,10 @@ pub async fn count_replayed(app: &App, since: Timestamp) -> Result<i64> {
 /// # Errors
 /// When the store fails.
 pub async fn register_token(app: &App, id: &str) -> Result<Option<RegisterTokenInfo>> {
-    let row: Option<RegistrationRow> = sqlx::query_as(concat!(registration_rows!("?"), " WHERE r.id = ?"))
+    let row: Option<RegistrationRow> = query(concat!(registration_rows!("$1"), " WHERE r.id = $2"))
         .bind(app.clock().now().as_microsecond())
         .bind(id)
-        .fetch_optional(&mut *app.read().await?)
+        .optional(&mut app.read().await?)
         .await?;
     Ok(row.map(|row| row.with(&app.transactions().refusals().replays()).into()))
 }
@@ -215,8 +214,10 @@ impl By {
 impl List {
     /// Says where to read, such that rows come in the order of the list: then a page's worth of them is all that is
     /// read, however many there are. Gives the column of that order.
-    fn source(&self, query: &mut QueryBuilder<Sqlite>, text: &str) -> &'static str {
+    fn source(&self, query: &mut Builder, text: &str, postgres: bool) -> &'static str {
         match By::of(text) {
+            // One index for parts of any length.
+            By::Part | By::ShortPart if postgres => query.push(self.table),
             By::Nothing | By::Never | By::Id => query.push(self.table),
             By::ShortPart => query.push(self.table).push(" INDEXED BY ").push(self.in_order),
             By::Part => {
@@ -230,8 +231,12 @@ impl List {
     }
 
     /// Narrows to an id or to a part of the name.
-    fn narrow(&self, query: &mut QueryBuilder<Sqlite>, text: &str) {
+    fn narrow(&self, query: &mut Builder, text: &str, postgres: bool) {
         match By::of(text) {
+            // The columns have the collation "C", which folds ASCII alone; the index is on this expression.
+            By::Part | By::ShortPart if postgres => {
+                query.push(" AND ").push(self.name).push(" COLLATE \"default\" ILIKE ").push_bind(like(text));
+            }
             By::Nothing => {}
             By::Never => {
                 query.push(" AND false");
@@ -248,7 +253,7 @@ impl List {
                 query.push(" AND ").push(self.name).push(" LIKE ").push_bind(like(text)).push(" ESCAPE '\\'");
             }
             By::ShortPart => {
-                let has = |query: &mut QueryBuilder<Sqlite>, text: &str| {
+                let has = |query: &mut Builder, text: &str| {
                     query.push("instr(").push(self.name).push(", ").push_bind(text.to_owned()).push(") > 0");
                 };
                 // What begins alike is looked for together first: most names have none of it.
@@ -281,14 +286,14 @@ fn like(text: &str) -> String {
 /// Runs a query for one page of rows that have a `seq`.
 pub(crate) async fn page<R, T>(
     app: &App,
-    mut query: QueryBuilder<Sqlite>,
+    mut query: Builder,
     column: &'static str,
     place: PagePosition,
     limit: usize,
     seq: impl Fn(&R) -> i64,
 ) -> Result<ResultPage<T>>
 where
-    R: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow> + Send + Unpin,
+    R: FromRows,
     T: From<R>,
 {
     if let PagePosition::OlderThan(than) | PagePosition::NewerThan(than) = place {
@@ -298,7 +303,7 @@ where
     query.push(" ORDER BY ").push(column).push(if matches!(place, PagePosition::NewerThan(_)) { "" } else { " DESC" });
     // One more than asked for tells whether there is a next page.
     query.push(" LIMIT ").push_bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1));
-    let mut rows: Vec<R> = query.build_query_as().fetch_all(&mut *app.read().await?).await?;
+    let mut rows: Vec<R> = query.build().all(&mut app.read().await?).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
     let backwards = matches!(place, PagePosition::NewerThan(_));
@@ -318,14 +323,12 @@ where
 /// # Errors
 /// When the store fails.
 pub async fn count_ending(app: &App, before: Timestamp) -> Result<i64> {
-    let count = sqlx::query_scalar(
-        "SELECT count(*) FROM (SELECT 1 FROM tokens WHERE deleted_at IS NULL AND expires_at > ? AND expires_at <= ? \
-         LIMIT ?)",
+    let count = query(
+        "SELECT count(*) FROM (SELECT 1 FROM tokens WHERE deleted_at IS NULL AND expires_at > $1 AND expires_at <= $2 LIMIT $3) counted",
     )
     .bind(app.clock().now().as_microsecond())
     .bind(before.as_microsecond())
-    .bind(COUNTED)
-    .fetch_one(&mut *app.read().await?)
+    .bind(COUNTED).scalar(&mut app.read().await?)
     .await?;
     Ok(count)
 }
@@ -335,9 +338,9 @@ pub async fn count_ending(app: &App, before: Timestamp) -> Result<i64> {
 /// # Errors
 /// When the store fails.
 pub async fn living_token(app: &App, id: &str) -> Result<Option<TokenInfo>> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    let mut query = Builder::new(SELECT);
     query.push_bind(app.clock().now().as_microsecond()).push(") AND t.id = ").push_bind(id.to_owned());
-    let row: Option<TokenRow> = query.build_query_as().fetch_optional(&mut *app.read().await?).await?;
+    let row: Option<TokenRow> = query.build().optional(&mut app.read().await?).await?;
     Ok(row.map(TokenInfo::from))
 }
 
@@ -346,9 +349,9 @@ pub async fn living_token(app: &App, id: &str) -> Result<Option<TokenInfo>> {
 /// # Errors
 /// When the store fails.
 pub async fn is_living_name(app: &App, name: &str) -> Result<bool> {
-    let mut query = QueryBuilder::<Sqlite>::new(SELECT);
+    let mut query = Builder::new(SELECT);
     query.push_bind(app.clock().now().as_microsecond()).push(") AND t.name = ").push_bind(name.to_owned());
-    let row: Option<TokenRow> = query.build_query_as().fetch_optional(&mut *app.read().await?).await?;
+    let row: Option<TokenRow> = query.build().optional(&mut app.read().await?).await?;
     Ok(row.is_some())
 }
 
@@ -358,8 +361,8 @@ pub async fn is_living_name(app: &App, name: &str) -> Result<bool> {
 /// When the store fails.
 pub async fn deleted_name(app: &App, id: &str) -> Result<Option<String>> {
     let mut connection = app.read().await?;
-    let name = sqlx::query_scalar("SELECT name FROM tokens WHERE id = ? AND delete_reason = 'deleted'");
-    Ok(name.bind(id).fetch_optional(&mut *connection).await?)
+    let name = query("SELECT name FROM tokens WHERE id = $1 AND delete_reason = 'deleted'");
+    Ok(name.bind(id).optional_scalar(&mut connection).await?)
 }
 
 /// Ways to write a part of a name that is too short to be looked up.

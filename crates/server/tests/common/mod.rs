@@ -10,6 +10,7 @@ use mlplatform_platform::{
     audit::{Audit, VerifiedChain},
     clock::Clock,
     limits::Limits,
+    store,
 };
 use mlplatform_protocol::{
     Endpoint, headers,
@@ -250,8 +251,8 @@ pub async fn rows(folder: &Path, query: &str) -> Vec<String> {
 pub async fn verify_audit(folder: &Path) -> VerifiedChain {
     let dir = DataDir::existing(folder).unwrap();
     let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), false).unwrap();
-    let pool = open(folder).await;
-    audit.verify(&mut pool.acquire().await.unwrap()).await.unwrap().unwrap()
+    let store = store::open_as_it_is(&dir.database()).await.unwrap();
+    audit.verify(&mut store.read().await.unwrap()).await.unwrap().unwrap()
 }
 
 async fn open(folder: &Path) -> SqlitePool {

@@ -1,5 +1,6 @@
 //! Scheduling: which waiting jobs of a cluster start, in which order, and what the others wait for.
 
+use mlplatform_store::query;
 use std::sync::Arc;
 
 use mlplatform_protocol::{ClusterStatus, EventKind, JobState};
@@ -25,7 +26,7 @@ impl Supervisor {
     /// Starts those of a cluster for which there is room, in their order; gives whether any was started.
     pub(super) async fn schedule(&mut self, cluster_id: &str, jobs: Vec<JobRow>, used: (i64, i64)) -> Result<bool> {
         let now = self.app.clock().now().as_microsecond();
-        let cluster = clusters::row::find(&mut *self.app.read().await?, cluster_id).await?;
+        let cluster = clusters::row::find(&mut self.app.read().await?, cluster_id).await?;
         let status = cluster.as_ref().and_then(|cluster| cluster.status(now));
         // One that goes has no jobs any more at the next look.
         let (Some(cluster), Some(status)) = (cluster, status) else { return Ok(false) };
@@ -79,7 +80,7 @@ impl Supervisor {
         }
         let context = RequestContext::local();
         let mut tx = self.app.begin(&context).await?;
-        sqlx::query("UPDATE jobs SET state = 'PENDING_RERUN', due_at = NULL WHERE id = ?")
+        query("UPDATE jobs SET state = 'PENDING_RERUN', due_at = NULL WHERE id = $1")
             .bind(&job.id)
             .execute(tx.connection())
             .await?;
@@ -95,11 +96,7 @@ impl Supervisor {
         }
         let context = RequestContext::local();
         let mut tx = self.app.begin(&context).await?;
-        sqlx::query("UPDATE jobs SET waits_for = ? WHERE id = ?")
-            .bind(what)
-            .bind(&job.id)
-            .execute(tx.connection())
-            .await?;
+        query("UPDATE jobs SET waits_for = $1 WHERE id = $2").bind(what).bind(&job.id).execute(tx.connection()).await?;
         let now = tx.now().as_microsecond();
         note(tx.connection(), job, now, kind, reason, text).await?;
         tx.commit().await
@@ -149,15 +146,13 @@ impl Supervisor {
         let mut tx = self.app.begin(&context).await?;
         let now = tx.now().as_microsecond();
         // Before anything is started: a server that is killed now finds a run that did not begin, and begins it.
-        let begun = sqlx::query(
-            "UPDATE jobs SET alive = 1, runs = runs + 1, log_from = ?, waits_for = NULL \
-             WHERE id = ? AND deleted_at IS NULL",
+        let begun = query(
+            "UPDATE jobs SET alive = TRUE, runs = runs + 1, log_from = $1, waits_for = NULL WHERE id = $2 AND deleted_at IS NULL",
         )
         .bind(i64::try_from(prepared.log_from).unwrap_or(i64::MAX))
-        .bind(&job.id)
-        .execute(tx.connection())
+        .bind(&job.id).execute(tx.connection())
         .await?;
-        if begun.rows_affected() == 0 {
+        if begun == 0 {
             return Ok(true);
         }
         job.runs = id.number;

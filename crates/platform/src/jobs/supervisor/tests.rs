@@ -1,5 +1,6 @@
 //! The supervisor over a runner in memory, whose runs fail, wait and are lost when a test says so.
 
+use mlplatform_store::{joined, query};
 use std::time::Instant;
 
 use mlplatform_protocol::Open;
@@ -17,7 +18,7 @@ use crate::{
     clusters::{row::Cluster, verbs},
     jobs::runtime::Jobs,
     limits::Limits,
-    store::Store,
+    store,
     tokens::admin,
     vault::Vault,
 };
@@ -37,15 +38,14 @@ impl Platform {
     async fn new(runner: MemoryRunner) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name| folder.path().join(name);
-        let store = Store::open(&path("db")).await.unwrap();
+        let store = store::open(&path("db")).await.unwrap();
         let audit = Audit::open(&path("audit-key"), &path("audit-head"), true).unwrap();
         Vault::prepare(&path("secrets-key"), false).unwrap();
         let jobs = Jobs::new(Arc::new(runner.clone()), "http://localhost".to_owned());
         let app = App::new(path("secrets-key"), store, audit, Clock::default(), Limits::default(), jobs);
         admin::bootstrap(&app, |_| Ok(())).await.unwrap();
         verbs::bootstrap(&app).await.unwrap();
-        let id: String =
-            sqlx::query_scalar("SELECT id FROM clusters").fetch_one(&mut *app.read().await.unwrap()).await.unwrap();
+        let id: String = query("SELECT id FROM clusters").scalar(&mut app.read().await.unwrap()).await.unwrap();
         let cluster = clusters::row::find(&mut app.read().await.unwrap(), &id).await.unwrap().unwrap();
         let supervisor = tokio::spawn(supervise(app.clone()));
         Self { app, runner, cluster, supervisor, _folder: folder }
@@ -59,7 +59,7 @@ impl Platform {
     }
 
     /// A job, as a submit stores it; gives its id. `columns` are set beside those of a new job.
-    async fn job(&self, name: &str, program: &str, spec: Value, columns: &str) -> String {
+    async fn job(&self, name: &str, program: &str, spec: Value, columns: &'static str) -> String {
         let id = format!("id-of-{name}");
         let cluster = self.cluster.cluster_ref();
         let address = self.runner.upload(&cluster, &id, "job.py", program.into()).await.unwrap();
@@ -69,20 +69,20 @@ impl Platform {
         let context = RequestContext::local();
         let mut tx = self.app.begin(&context).await.unwrap();
         let insert = "INSERT INTO jobs (id, cluster_id, name, manifest, millicores, memory_mib, created_at, created_by, \
-                      submit_digest, state) SELECT ?, ?, ?, ?, 1000, 1024, ?, id, zeroblob(32), 'SUBMITTED' FROM tokens";
+                      submit_digest, state) SELECT $1, $2, $3, $4, 1000, 1024, $5, id, $6, 'SUBMITTED' FROM tokens";
         let now = tx.now().as_microsecond();
-        sqlx::query(insert)
+        query(insert)
             .bind(&id)
             .bind(&cluster.id)
             .bind(name)
             .bind(manifest.to_string())
             .bind(now)
+            .bind([0; 32])
             .execute(tx.connection())
             .await
             .unwrap();
         if !columns.is_empty() {
-            let update = sqlx::AssertSqlSafe(format!("UPDATE jobs SET {columns} WHERE id = ?"));
-            sqlx::query(update).bind(&id).execute(tx.connection()).await.unwrap();
+            joined(&["UPDATE jobs SET ", columns, " WHERE id = $1"]).bind(&id).execute(tx.connection()).await.unwrap();
         }
         tx.commit().await.unwrap();
         self.app.jobs().wake();
@@ -196,7 +196,7 @@ async fn a_run_that_is_lost_has_failed() {
 #[tokio::test]
 async fn a_run_that_did_not_begin_is_begun() {
     let on = Platform::new(MemoryRunner::default()).await;
-    let job = on.job("j", "echo once", json!({}), "alive = 1, runs = 1").await;
+    let job = on.job("j", "echo once", json!({}), "alive = TRUE, runs = 1").await;
     let row = on.until_is(&job, JobState::Completed).await;
     assert_eq!(row.runs, 1);
     let log = on.runner.log(&row.job_ref(), 0, 100).await.unwrap().unwrap();

@@ -1,0 +1,233 @@
+//! PostgreSQL: pools of connections, what has to be true of the database, and how changes stand beside each other.
+//!
+//! An exclusive change takes one advisory lock for the whole database, so that on any number of servers no other exclusive
+//! one runs beside it: the same promise that `BEGIN IMMEDIATE` gives in SQLite. Its isolation level is `READ COMMITTED`:
+//! each statement after the lock sees all that its predecessors have committed.
+
+pub(crate) mod session;
+
+use std::time::Duration;
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use session::{STATEMENT_TIMEOUT, Session};
+
+use crate::{
+    failure::{Failure, OpenError},
+    url::DatabaseUrl,
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
+
+/// The oldest version that this is tried with: 15.
+const OLDEST: u32 = 15;
+/// How long the queue for a connection may be before the caller is told to come again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// One exclusive change runs at a time; some more wait in the database, the rest in our own queue. They have connections of
+/// their own, so that neither exchanges nor reads wait for them.
+const EXCLUSIVE: u32 = 4;
+/// A concurrent change waits for the disk most of its time.
+const CONCURRENT: u32 = 8;
+const READERS: u32 = 8;
+/// A connection that was used this recently is taken to be alive.
+const FRESH: Duration = Duration::from_secs(1);
+
+const BEGIN_EXCLUSIVE: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock(7741302957118205)";
+const BEGIN_CONCURRENT: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
+#[derive(Clone)]
+pub(crate) struct Pools {
+    exclusive: PgPool,
+    concurrent: PgPool,
+    readers: PgPool,
+}
+
+/// What the pools and the listener connect with.
+pub(crate) fn options(url: &DatabaseUrl) -> Result<PgConnectOptions, OpenError> {
+    let options = url.options()?;
+    let name = options.get_application_name().unwrap_or("mlplatform-server").to_owned();
+    Ok(options
+        .application_name(&name)
+        .options([
+            // Another's transaction, or the lock: the caller is told to come again.
+            ("lock_timeout", "10s"),
+            // A server that stands still in a change ends it: less than others wait, and less than a lease lasts.
+            ("idle_in_transaction_session_timeout", "5s"),
+            ("statement_timeout", "30s"),
+        ])
+        // Statements are of no use in our log; and what is not logged at all holds no secret.
+        .disable_statement_logging())
+}
+
+/// Brings the database to this version's form, and opens it.
+pub(crate) async fn open(options: &PgConnectOptions) -> Result<Pools, OpenError> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    check_server(&mut connection).await?;
+    check_rights(&mut connection).await?;
+    extension(&mut connection).await?;
+    // Another server may be at it; and an index over many rows takes its time.
+    sqlx::query("SET lock_timeout = '60s'").execute(&mut connection).await?;
+    sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
+    // Not `run`: its future would not be `Send`.
+    MIGRATIONS.run_direct(None, &mut connection, false).await?;
+    connection.close().await?;
+    Ok(pools(options))
+}
+
+/// Opens a database as it is, for a command beside running servers.
+pub(crate) async fn open_as_it_is(options: &PgConnectOptions) -> Result<Pools, OpenError> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    check_server(&mut connection).await?;
+    let made: bool = scalar(&mut connection, "SELECT to_regclass('_sqlx_migrations') IS NOT NULL").await?;
+    let newest: Option<i64> = if made {
+        scalar(&mut connection, "SELECT max(version) FROM _sqlx_migrations WHERE success").await?
+    } else {
+        None
+    };
+    connection.close().await?;
+    if newest == MIGRATIONS.iter().map(|migration| migration.version).max() {
+        Ok(pools(options))
+    } else {
+        Err(OpenError::OtherVersion)
+    }
+}
+
+fn pools(options: &PgConnectOptions) -> Pools {
+    // The same promise as that of SQLite's readers.
+    let read_only = options.clone().options([("default_transaction_read_only", "on")]);
+    let pool = |most, options: &PgConnectOptions| {
+        PgPoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(PATIENCE)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > FRESH {
+                        // It may have been dropped by the network meanwhile, or the database restarted.
+                        tokio::time::timeout(FRESH, connection.ping())
+                            .await
+                            .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(options.clone())
+    };
+    Pools {
+        exclusive: pool(EXCLUSIVE, options),
+        concurrent: pool(CONCURRENT, options),
+        readers: pool(READERS, &read_only),
+    }
+}
+
+impl Pools {
+    pub(crate) async fn read(&self) -> Result<Session, Failure> {
+        Ok(Session::new(self.readers.acquire().await?))
+    }
+
+    pub(crate) async fn begin_exclusive(&self) -> Result<Session, Failure> {
+        Session::new(self.exclusive.acquire().await?).begin(BEGIN_EXCLUSIVE).await
+    }
+
+    pub(crate) async fn begin_concurrent(&self) -> Result<Session, Failure> {
+        Session::new(self.concurrent.acquire().await?).begin(BEGIN_CONCURRENT).await
+    }
+
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        self.concurrent.close().await;
+        self.exclusive.close().await;
+    }
+}
+
+async fn scalar<T>(connection: &mut PgConnection, sql: &'static str) -> Result<T, OpenError>
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    (T,): for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
+{
+    Ok(sqlx::query_scalar(sql).fetch_one(connection).await?)
+}
+
+fn unsuitable(text: impl Into<String>) -> OpenError {
+    OpenError::Unsuitable(text.into())
+}
+
+/// What is wrong with a database for good, each with what helps.
+async fn check_server(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let version: i32 = scalar(connection, "SELECT current_setting('server_version_num')::int").await?;
+    if version < i32::try_from(OLDEST).unwrap_or(i32::MAX).saturating_mul(10_000) {
+        let version: String = scalar(connection, "SELECT current_setting('server_version')").await?;
+        return Err(unsuitable(format!("is served by PostgreSQL {version}: {OLDEST} or later is needed")));
+    }
+    let encoding: String = scalar(connection, "SELECT current_setting('server_encoding')").await?;
+    if encoding != "UTF8" {
+        return Err(unsuitable(format!(
+            "has the encoding {encoding}, which cannot hold every name: make one with \
+             CREATE DATABASE … ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0"
+        )));
+    }
+    // In both ways that the search folds.
+    let folds: bool = scalar(connection, "SELECT 'АННА Ä' ILIKE '%анна ä%' AND lower('АННА Ä') = 'анна ä'").await?;
+    if !folds {
+        let locale: String =
+            scalar(connection, "SELECT datctype::text FROM pg_database WHERE datname = current_database()").await?;
+        return Err(unsuitable(format!(
+            "has the locale {locale}, in which names are not found regardless of case: make one with \
+             CREATE DATABASE … ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0, or another locale of UTF-8"
+        )));
+    }
+    let standby: bool = scalar(connection, "SELECT pg_is_in_recovery()").await?;
+    if standby {
+        return Err(unsuitable("is a standby, which cannot be written: name the primary in the database URL"));
+    }
+    let durable: String = scalar(connection, "SELECT current_setting('synchronous_commit')").await?;
+    if durable == "off" {
+        return Err(unsuitable(
+            "has synchronous_commit = off: what a caller was told is done could be lost. Set it to on, at least for this \
+             database: ALTER DATABASE … SET synchronous_commit = on",
+        ));
+    }
+    Ok(())
+}
+
+async fn check_rights(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let schema: Option<String> = scalar(connection, "SELECT current_schema()::text").await?;
+    let may: Option<bool> = scalar(connection, "SELECT has_schema_privilege(current_schema(), 'CREATE')").await?;
+    if may == Some(true) {
+        return Ok(());
+    }
+    let user: String = scalar(connection, "SELECT current_user::text").await?;
+    Err(unsuitable(format!(
+        "does not let the user {user} create tables in the schema {}: make that user the database's owner \
+         (ALTER DATABASE … OWNER TO {user}), or GRANT CREATE, USAGE ON SCHEMA … TO {user}",
+        schema.as_deref().unwrap_or("public"),
+    )))
+}
+
+/// The index that finds parts of names. It is a trusted extension: who may create in the database may create it.
+async fn extension(connection: &mut PgConnection) -> Result<(), OpenError> {
+    const THERE: &str = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm')";
+    if scalar(connection, THERE).await? {
+        return Ok(());
+    }
+    let Err(error) = sqlx::query("CREATE EXTENSION IF NOT EXISTS pg_trgm").execute(&mut *connection).await else {
+        return Ok(());
+    };
+    // Two servers that start beside each other: one of them was late.
+    if scalar(connection, THERE).await? {
+        return Ok(());
+    }
+    match Failure::from(error) {
+        Failure::Other(text) => Err(unsuitable(format!(
+            "lacks the extension pg_trgm, which could not be created ({text}): install it on the database's machine \
+             (Debian: it is in the package postgresql, elsewhere in postgresql-contrib), and let an administrator of the \
+             database say there: CREATE EXTENSION pg_trgm"
+        ))),
+        failure => Err(failure.into()),
+    }
+}
