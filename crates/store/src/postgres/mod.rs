@@ -14,7 +14,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use session::{STATEMENT_TIMEOUT, Session};
+use session::Session;
 
 use crate::{
     failure::{Failure, OpenError},
