@@ -287,7 +287,7 @@ def test_what_belongs_to_a_call_is_used_once() -> None:
     call.abort()
     with pytest.raises(Exception, match="task of the call was lost"):
         call.result()
-    with pytest.raises(RuntimeError, match="taken before"):
+    with pytest.raises(RuntimeError, match="already taken"):
         call.result()
 
 

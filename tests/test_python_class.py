@@ -86,7 +86,7 @@ def test_an_init_that_was_forgotten_or_comes_twice_is_told() -> None:
         forgetful.who_am_i()
     forgetful.stop()
     mlp = MLPlatform("a token", url="http://127.0.0.1:9")
-    with pytest.raises(TypeError, match="make another"):
+    with pytest.raises(TypeError, match="create another one"):
         MLPlatform.__init__(mlp, "another token")
     # A failed one leaves nothing behind.
     with pytest.raises(ConfigurationException):

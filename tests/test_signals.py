@@ -110,5 +110,5 @@ def test_a_closed_object_says_so() -> None:
     with MLPlatform("a token") as mlp:
         pass
     mlp.close()
-    with pytest.raises(ClosedException, match="make another"):
+    with pytest.raises(ClosedException, match="create another one"):
         mlp.who_am_i()
