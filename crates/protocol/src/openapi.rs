@@ -13,6 +13,7 @@ use crate::{
     headers, id, lifetime, name,
     objects::{DataKey, MAX_NAME, ObjectName},
     routes::{self, Access, Origin, Repeat, Route},
+    tokens::Exposition,
 };
 
 /// Where the document keeps its schemas.
@@ -108,6 +109,8 @@ impl Document {
                 );
                 set(&mut success, "content", json!({"text/plain": {"schema": {"type": "string"}}}));
             }
+        } else if Exposition::schema_name() == A::schema_name() {
+            set(&mut success, "content", json!({"application/openmetrics-text": {"schema": {"type": "string"}}}));
         } else {
             set(&mut success, "content", content(self.answers.subschema_for::<A>().to_value()));
         }

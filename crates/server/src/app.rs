@@ -7,7 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::Extensions;
@@ -21,6 +21,8 @@ use crate::{
     audit::{Audit, AuditOrigin, Event, NewMark, Outcome},
     concurrency::{ConcurrencyLimit, Full, Permit},
     last_used::LastUsed,
+    metrics::{Metrics, Pool},
+    readiness::Readiness,
     service::{redeem, sessions::Caller},
     spark::Gateway,
     store::Store,
@@ -58,6 +60,9 @@ pub struct Limits {
     pub answers: usize,
     /// How long a connection may take next to nothing of an answer that waits for it, before it is closed.
     pub stall: Duration,
+    /// How long the server goes on answering after it was told to stop, while `/readyz` says so: until a balancer has seen
+    /// that, it sends requests.
+    pub drain_delay: Duration,
     /// How long requests in flight may take when the server stops.
     pub drain: Duration,
     /// What tokens may be made.
@@ -94,6 +99,7 @@ impl Default for Limits {
             answers: 128 * MIB,
             // Some hundred bytes a second are a slow client; what it holds meanwhile is bounded anyway.
             stall: Duration::from_secs(60),
+            drain_delay: Duration::ZERO,
             drain: Duration::from_secs(10),
             policy: Policy::default(),
             // A classroom behind one address mistypes less; a machine that tries costs us five reads a second.
@@ -131,6 +137,8 @@ struct Inner {
     strangers: Strangers,
     commits: watch::Sender<()>,
     stopping: AtomicBool,
+    metrics: Metrics,
+    readiness: Readiness,
 }
 
 impl App {
@@ -140,6 +148,11 @@ impl App {
         let (small_bodies, large_bodies) =
             (ConcurrencyLimit::half(limits.small_bodies), ConcurrencyLimit::half(limits.large_bodies));
         let answers = ConcurrencyLimit::half(limits.answers);
+        let metrics = Metrics::default();
+        metrics.watch_limit("requests", &clients);
+        metrics.watch_limit("small_bodies", &small_bodies);
+        metrics.watch_limit("large_bodies", &large_bodies);
+        metrics.watch_limit("answers", &answers);
         let inner = Inner {
             dir,
             store,
@@ -157,6 +170,8 @@ impl App {
             strangers,
             commits: watch::Sender::new(()),
             stopping: AtomicBool::new(false),
+            metrics,
+            readiness: Readiness::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -203,6 +218,22 @@ impl App {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.inner.stopping.load(Ordering::SeqCst)
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Whether it should get requests.
+    pub(crate) fn readiness(&self) -> &Readiness {
+        &self.inner.readiness
+    }
+
+    /// When the newest audit row was written, in microseconds since 1970.
+    pub(crate) async fn audit_time(&self) -> Result<Option<i64>> {
+        let newest = "SELECT at FROM audit ORDER BY seq DESC LIMIT 1";
+        Ok(sqlx::query_scalar(newest).fetch_optional(&mut *self.read().await?).await?)
     }
 
     pub(crate) fn spark(&self) -> &Gateway {
@@ -278,14 +309,20 @@ impl App {
 
     /// A connection for reading.
     pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>> {
-        self.store().read().await
+        let asked = Instant::now();
+        let connection = self.store().read().await;
+        self.metrics().waited_for_store(Pool::Reader, asked.elapsed());
+        connection
     }
 
     /// Begins a change on behalf of nobody in particular.
     pub(crate) async fn begin<'a>(&'a self, context: &'a RequestContext) -> Result<Transaction<'a>> {
-        let tx = self.store().begin().await?;
+        let asked = Instant::now();
+        let tx = self.store().begin().await;
+        self.metrics().waited_for_store(Pool::Writer, asked.elapsed());
+        let tx = tx?;
         // After the lock was given: times in the store rise with the order of the transactions.
-        Ok(Transaction { tx, app: self, context, now: self.clock().now(), mark: None })
+        Ok(Transaction { tx, app: self, context, now: self.clock().now(), mark: None, began: Instant::now() })
     }
 
     /// The refusal of a secret that nobody knows.
@@ -311,7 +348,9 @@ impl App {
 
     /// A secret that is not good costs its address some of what it has; who has nothing left is answered late.
     pub(crate) fn charge(&self, context: &RequestContext) -> Result<(), Duration> {
-        self.strangers().charge(context.network()).inspect_err(|_| context.delay_response())
+        let charged = self.strangers().charge(context.network());
+        self.metrics().failed_authentication(charged.is_err());
+        charged.inspect_err(|_| context.delay_response())
     }
 
     /// Notes a refusal, and gives back the error to answer with. It costs the writer nothing, unless it is the first of
@@ -478,6 +517,7 @@ pub(crate) struct Transaction<'a> {
     context: &'a RequestContext,
     now: Timestamp,
     mark: Option<NewMark>,
+    began: Instant,
 }
 
 impl Transaction<'_> {
@@ -531,6 +571,7 @@ impl Transaction<'_> {
     /// Commits, then moves the audit's mark.
     pub(crate) async fn commit(self) -> Result<()> {
         self.tx.commit().await?;
+        self.app.metrics().committed(self.began.elapsed());
         self.app.inner.commits.send_replace(());
         if let Some(error) = self.mark.and_then(|mark| self.app.audit().keep(mark).err()) {
             // The change is committed: to answer with an error would be a lie. A lagging mark is legal.

@@ -3,7 +3,10 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::strangers::Network;
@@ -16,6 +19,8 @@ pub(crate) struct ConcurrencyLimit {
     /// Of one address.
     most: usize,
     counts: Mutex<Counts>,
+    /// How often somebody was refused for the first reason of [`Full`], and for the second.
+    refused: [AtomicU64; 2],
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +49,7 @@ pub(crate) enum Full {
 impl ConcurrencyLimit {
     /// One address may have half of all, so that another always finds the other half.
     pub(crate) fn half(all: usize) -> Arc<Self> {
-        Arc::new(Self { all, most: all.div_ceil(2), counts: Mutex::default() })
+        Arc::new(Self { all, most: all.div_ceil(2), counts: Mutex::default(), refused: Default::default() })
     }
 
     /// One more.
@@ -65,6 +70,34 @@ impl ConcurrencyLimit {
         Ok(permit)
     }
 
+    /// What is in use now.
+    pub(crate) fn in_use(&self) -> usize {
+        self.counts().all
+    }
+
+    /// What there is in all.
+    pub(crate) fn max(&self) -> usize {
+        self.all
+    }
+
+    /// How often somebody was refused for that reason.
+    pub(crate) fn refusals(&self, full: Full) -> u64 {
+        let [share, all] = &self.refused;
+        match full {
+            Full::Share => share.load(Ordering::Relaxed),
+            Full::All => all.load(Ordering::Relaxed),
+        }
+    }
+
+    fn refuse(&self, full: Full) -> Full {
+        let [share, all] = &self.refused;
+        match full {
+            Full::Share => share.fetch_add(1, Ordering::Relaxed),
+            Full::All => all.fetch_add(1, Ordering::Relaxed),
+        };
+        full
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,10 +113,10 @@ impl Permit {
         let own = counts.of.get(&self.network).copied().unwrap_or_default().saturating_add(more);
         let all = counts.all.saturating_add(more);
         if own > self.of.most {
-            return Err(Full::Share);
+            return Err(self.of.refuse(Full::Share));
         }
         if all > self.of.all {
-            return Err(Full::All);
+            return Err(self.of.refuse(Full::All));
         }
         if more > 0 {
             counts.of.insert(self.network, own);
@@ -121,6 +154,7 @@ mod tests {
         assert!(limit.acquire(one).is_ok());
         assert!(limit.counts().of.is_empty());
         assert_eq!(ConcurrencyLimit::half(0).acquire(one).err(), Some(Full::Share));
+        assert_eq!((limit.in_use(), limit.max(), limit.refusals(Full::Share), limit.refusals(Full::All)), (0, 5, 1, 0));
     }
 
     #[test]

@@ -14,9 +14,12 @@
 //! app              what requests share; a change = one transaction with its audit rows
 //! audit            the chain of who did what
 //! policy           what the operator allows: lifetimes, numbers
+//! metrics          what is counted, for Prometheus
+//! readiness        whether this server should get requests
 //! last_used        when and from where each token was used
 //! vault            the values of secrets, encrypted
 //! strangers        limits on callers whose secret nobody knows, and the tally of refusals
+//! backup           a copy that another platform can be started from
 //! store, data_dir  SQLite, and the folder that everything lives in
 //! ```
 //!
@@ -28,6 +31,7 @@ pub mod service;
 pub mod spark;
 
 mod app;
+mod backup;
 mod clock;
 mod concurrency;
 mod connection;
@@ -39,9 +43,11 @@ mod fuzz;
 mod http;
 mod last_used;
 mod listen;
+mod metrics;
 mod peer;
 mod policy;
 mod proxies;
+mod readiness;
 mod safe_path;
 mod server;
 mod site;
@@ -53,6 +59,7 @@ mod tls;
 mod vault;
 
 pub use app::{App, Limits, RequestContext};
+pub use backup::{Made, Restored, backup, restore};
 pub use clock::Clock;
 pub use data_dir::{DataDir, DirLock};
 pub use error::{Error, Result};

@@ -25,6 +25,7 @@ use crate::{
     concurrency::ConcurrencyLimit,
     http, last_used,
     listen::{Gate, MOST_HTTP2, Prompt, raise_file_limit},
+    metrics::{self, MetricsListener},
     safe_path,
     service::{admin, clusters, inactivity, objects, s3_secret},
     site::Site,
@@ -93,6 +94,9 @@ pub struct Ready {
     pub url: String,
     /// The file with the newest Administrator token that was made on this machine.
     pub admin_token_file: PathBuf,
+    /// Where metrics are scraped from, if they have a listener of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
 }
 
 /// A platform whose store is open and whose listener is bound: connections already queue.
@@ -103,6 +107,7 @@ pub struct Server {
     proxies: Arc<Proxies>,
     site: Arc<Site>,
     ready: Ready,
+    metrics: Option<MetricsListener>,
     _lock: DirLock,
 }
 
@@ -141,7 +146,7 @@ impl Server {
         let store = Store::open(&dir).await?;
         let audit = Audit::open(&dir, store.is_fresh().await?)?;
         let new_key = Vault::prepare(&dir, objects::any_secret(&mut *store.read().await?).await?)?;
-        let ready = Ready { url, admin_token_file: dir.admin_token() };
+        let ready = Ready { url, admin_token_file: dir.admin_token(), metrics_url: None };
         let app = App::new(dir, store, audit, config.clock, config.limits);
         admin::bootstrap(&app).await?;
         if new_key {
@@ -157,7 +162,18 @@ impl Server {
             warn_of_others(&app).await?;
         }
         let proxies = Arc::new(config.proxies);
-        Ok(Self { app, listener, tls, proxies, site, ready, _lock: lock })
+        Ok(Self { app, listener, tls, proxies, site, ready, metrics: None, _lock: lock })
+    }
+
+    /// Serves metrics on a listener of their own, too.
+    ///
+    /// # Errors
+    /// When others than this machine can reach it.
+    pub fn with_metrics(mut self, listener: TcpListener) -> Result<Self, StartError> {
+        let listener = MetricsListener::new(listener)?;
+        self.ready.metrics_url = Some(listener.url());
+        self.metrics = Some(listener);
+        Ok(self)
     }
 
     /// Where it listens.
@@ -175,6 +191,13 @@ impl Server {
         let (stopping, app) = (handle.clone(), self.app.clone());
         tokio::spawn(async move {
             shutdown.await;
+            // Whoever sends requests here is told first that no more are wanted.
+            app.readiness().drain();
+            let delay = app.limits().drain_delay;
+            if !delay.is_zero() {
+                tracing::info!("not ready any more; requests are answered for another {} seconds", delay.as_secs());
+                tokio::time::sleep(delay).await;
+            }
             app.stop_waiting();
             tracing::info!("stopping: requests in flight have {} seconds", drain.as_secs());
             stopping.graceful_shutdown(Some(drain));
@@ -185,6 +208,7 @@ impl Server {
         tokio::spawn(spark::warn_of_no_jobs(self.app.clone()));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
+        let scraping = self.metrics.map(|listener| tokio::spawn(metrics::serve(self.app.clone(), listener)));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = http::service(&self.app, Arc::clone(&self.proxies), &self.site)
@@ -198,6 +222,8 @@ impl Server {
             proxies: self.proxies,
             job_users: self.app.spark().job_uids(),
         };
+        self.app.metrics().watch_limit("connections", &gate.permits);
+        self.app.metrics().watch_limit("http2_connections", &gate.http2);
         let builder = server.http_builder();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
         let mut http2 = builder.http2();
@@ -216,6 +242,9 @@ impl Server {
             None => server.acceptor(Prompt::new(DefaultAcceptor::new(), gate)).serve(service).await,
         };
         settling.abort();
+        if let Some(scraping) = scraping {
+            scraping.abort();
+        }
         writer.abort();
         supervising.abort();
         if self.app.spark().config().end_with_server

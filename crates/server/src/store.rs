@@ -75,7 +75,7 @@ impl Store {
             .fetch_one(&store.writer)
             .await
             .unwrap_or_default();
-        if newest == MIGRATIONS.iter().map(|migration| migration.version).max() {
+        if newest == Self::version() {
             return Ok(store);
         }
         Err(StartError::Version {
@@ -126,6 +126,58 @@ impl Store {
         Ok(Self { writer, readers })
     }
 
+    /// Whether its form is the one that this version knows; a newer server beside this one may have changed it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn is_of_this_version(&self) -> Result<bool> {
+        let newest: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+            .fetch_one(&mut *self.read().await?)
+            .await?;
+        Ok(newest == Self::version())
+    }
+
+    /// The newest form that this version knows.
+    pub(crate) fn version() -> Option<i64> {
+        MIGRATIONS.iter().map(|migration| migration.version).max()
+    }
+
+    /// Writes something that means nothing, to find out whether it can be written.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub(crate) async fn touch(&self, now: i64) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO readiness (id, checked_at) VALUES (1, ?) \
+             ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at",
+        )
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Writes a copy to an empty file, as of one moment; others read and write meanwhile. The copy is not flushed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) async fn copy_to(&self, path: &Path) -> Result<()> {
+        // Unlike a plain VACUUM, this keeps the rowids that the index of names goes by.
+        sqlx::query("VACUUM INTO ?").bind(path.to_string_lossy()).execute(&mut *self.read().await?).await?;
+        Ok(())
+    }
+
+    /// Connections that read: how many there are, and how many of them are idle.
+    pub(crate) fn readers(&self) -> (usize, usize) {
+        connections(&self.readers)
+    }
+
+    /// The same of those that write.
+    pub(crate) fn writers(&self) -> (usize, usize) {
+        connections(&self.writer)
+    }
+
     /// A transaction that no other writer runs beside.
     ///
     /// # Errors
@@ -142,6 +194,12 @@ impl Store {
         Ok(self.readers.acquire().await?)
     }
 
+    /// Closes the connections of this process, and leaves the log to the server that runs beside it.
+    pub(crate) async fn close_as_it_is(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
     /// Waits for what is running, writes the log back into the database and closes it.
     pub async fn close(&self) {
         self.readers.close().await;
@@ -150,6 +208,10 @@ impl Store {
         }
         self.writer.close().await;
     }
+}
+
+fn connections(pool: &SqlitePool) -> (usize, usize) {
+    (usize::try_from(pool.size()).unwrap_or(usize::MAX), pool.num_idle())
 }
 
 /// Only tidying: a log that stays behind is read at the next start.

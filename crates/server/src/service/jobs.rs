@@ -182,10 +182,10 @@ struct Upload {
 
 impl Upload {
     async fn write(app: &App, job: &str, name: String, content: Vec<u8>) -> io::Result<Self> {
-        let upload = Self { app: app.clone(), job: job.to_owned(), kept: false };
+        let (bytes, upload) = (content.len(), Self { app: app.clone(), job: job.to_owned(), kept: false });
         let writing =
             spawn_blocking(move || upload.app.dir().write_upload(&upload.job, &name, &content).map(|()| upload));
-        writing.await.map_err(io::Error::other)?
+        writing.await.map_err(io::Error::other)?.inspect(|upload| upload.app.metrics().uploaded(bytes))
     }
 
     fn keep(mut self) {

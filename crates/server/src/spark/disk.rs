@@ -81,6 +81,16 @@ pub(crate) fn free(path: &Path) -> Option<u64> {
     Some(if few { 0 } else { disk.f_bavail.saturating_mul(disk.f_frsize) })
 }
 
+/// Below so many free bytes of the disk that holds a path, no job runs.
+pub(crate) fn low_mark(path: &Path) -> u64 {
+    Marks::at(path).low
+}
+
+/// Bytes of the disk that holds a path.
+pub(crate) fn size(path: &Path) -> Option<u64> {
+    statvfs(path).ok().map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize))
+}
+
 /// Whether something failed for want of room.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -68,6 +68,7 @@ pub use job_user::JobsAs;
 pub use log::LogLimit;
 pub use run_job::run_job;
 
+pub(crate) use disk::{free as free_space, is_low as disk_is_low, low_mark, size as disk_size};
 pub(crate) use end::text as end_text;
 pub(crate) use environment::given;
 pub(crate) use explain::explain;

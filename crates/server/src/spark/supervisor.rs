@@ -33,6 +33,7 @@ use crate::{
     App, RequestContext, Result,
     app::Transaction,
     audit::{Event, Outcome},
+    metrics::RunEnd,
     service::{
         clusters::{self, Cluster},
         job_rows::{self, JobRow, note},
@@ -258,6 +259,11 @@ impl Supervisor {
         job_rows::forget_events(tx.connection(), job, restart::EVENTS).await?;
         active(&mut tx, &job.cluster_id).await?;
         tx.commit().await?;
+        self.app.metrics().job_ended(match (evicted, end.is_success()) {
+            (true, _) => RunEnd::Evicted,
+            (false, true) => RunEnd::Succeeded,
+            (false, false) => RunEnd::Failed,
+        });
         self.app.spark().forget_eviction(&mark);
         self.remove_old_runs(job);
         if again.is_none() {
@@ -330,6 +336,7 @@ impl Supervisor {
         job_rows::forget_events(tx.connection(), job, restart::EVENTS).await?;
         active(&mut tx, &job.cluster_id).await?;
         tx.commit().await?;
+        self.app.metrics().job_ended(RunEnd::NotStarted);
         if again.is_none() {
             trash::tidy(&self.app, job, job.deleted_at.is_some()).await;
         }
@@ -511,6 +518,7 @@ impl Supervisor {
         let message = format!("Successfully assigned {}/{} to {}", prepared.namespace(), job.pod(), cluster.name);
         note(tx.connection(), &job, now, EventKind::Normal, "Scheduled", &message).await?;
         tx.commit().await?;
+        self.app.metrics().job_started();
         self.started.insert(job.mark());
         match prepared.start().await {
             Ok(mut parent) => {

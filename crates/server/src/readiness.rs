@@ -1,0 +1,150 @@
+//! Whether this server should get requests: what `GET /readyz` answers and the metrics show.
+//!
+//! The checks are made when somebody asks, at most once in [`FRESH`] whoever asks: anybody may, and one of them writes.
+//! What they find is told in words that give a stranger no numbers; the log has these, once for each change.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
+
+use crate::{App, Result, clock::micros, spark};
+
+/// For how long an answer is good.
+const FRESH: Duration = Duration::from_secs(1);
+/// A store that takes longer is none to send requests to.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// By how much the clock may be behind the newest time in the store: more, and times do not rise any more.
+const DRIFT: Duration = Duration::from_secs(1);
+
+/// One check.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    name: &'static str,
+    /// In general, and for the log.
+    problem: Option<(&'static str, String)>,
+}
+
+impl Check {
+    fn new(name: &'static str, detail: Option<String>, problem: &'static str) -> Self {
+        Self { name, problem: detail.map(|detail| (problem, detail)) }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// `None`: it passes.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        self.problem.as_ref().map(|(problem, _)| *problem)
+    }
+}
+
+/// All checks, made at one time.
+#[derive(Clone, Debug)]
+pub(crate) struct Report(Vec<Check>);
+
+impl Report {
+    pub(crate) fn checks(&self) -> &[Check] {
+        &self.0
+    }
+
+    /// The first that fails.
+    pub(crate) fn failed(&self) -> Option<&Check> {
+        self.0.iter().find(|check| check.problem.is_some())
+    }
+}
+
+/// What is kept between two answers.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness {
+    draining: AtomicBool,
+    last: tokio::sync::Mutex<Option<(Instant, Report)>>,
+}
+
+impl Readiness {
+    /// From now on this server wants no new requests, although it still answers them.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Makes the checks, unless that was done just now.
+pub(crate) async fn check(app: &App) -> Report {
+    let readiness = app.readiness();
+    let mut last = readiness.last.lock().await;
+    let mut report = match last.as_ref() {
+        Some((at, report)) if at.elapsed() < FRESH => report.clone(),
+        before => {
+            let report = make(app).await;
+            tell(before.map(|(_, report)| report), &report);
+            *last = Some((Instant::now(), report.clone()));
+            report
+        }
+    };
+    // Known at once.
+    let draining = readiness.draining.load(Ordering::SeqCst).then(String::new);
+    report.0.push(Check::new("serving", draining, "the server is stopping"));
+    report
+}
+
+async fn make(app: &App) -> Report {
+    let schema = within(app.store().is_of_this_version()).await;
+    let written = within(app.store().touch(app.clock().now().as_microsecond())).await;
+    let newest = within(app.audit_time()).await;
+    let now = app.clock().now().as_microsecond();
+    let behind = newest.as_ref().map_or(0, |newest| newest.unwrap_or(now).saturating_sub(now));
+    let store = schema.as_ref().err().or(written.err().as_ref()).or(newest.as_ref().err()).cloned();
+    Report(vec![
+        Check::new("store", store, "the store cannot be read and written"),
+        Check::new(
+            "schema",
+            schema.is_ok_and(|is| !is).then(|| "start this version on it alone, or install the newer one".to_owned()),
+            "the store is of another version of mlplatform-server",
+        ),
+        Check::new(
+            "clock",
+            (behind > micros(DRIFT)).then(|| format!("{} s behind the newest audit row", behind / 1_000_000)),
+            "the clock is behind the times in the store",
+        ),
+        Check::new("disk", disk(app).await, "the disk is nearly full"),
+    ])
+}
+
+async fn disk(app: &App) -> Option<String> {
+    let app = app.clone();
+    // A disk of the network may take its time.
+    let looked = spawn_blocking(move || {
+        let free = spark::free_space(app.dir().path()).unwrap_or_default();
+        spark::disk_is_low(&app).then(|| format!("{} MiB are free", free >> 20))
+    });
+    match timeout(PATIENCE, looked).await {
+        Ok(Ok(low)) => low,
+        _ => Some(format!("it did not answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// What came of it, if it came in time.
+async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T, String> {
+    match timeout(PATIENCE, work).await {
+        Ok(done) => done.map_err(|error| format!("{error}: {}", crate::error::causes(&error).join(": "))),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// Says in the log what has changed.
+fn tell(before: Option<&Report>, now: &Report) {
+    let failing = |report: Option<&Report>| report.and_then(Report::failed).map(Check::name);
+    match now.failed() {
+        None if failing(before).is_some() => tracing::info!("ready again"),
+        Some(Check { name, problem: Some((problem, detail)) }) if failing(before) != Some(name) => {
+            tracing::warn!("not ready: {problem}: {detail}");
+        }
+        _ => {}
+    }
+}
