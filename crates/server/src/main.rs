@@ -129,7 +129,9 @@ fn told_of(restored: &Restored) -> String {
     if !restored.has_secrets_key {
         text.push_str("The backup has no secrets-key: put the file there before you serve, with mode 0600.\n");
     }
-    text + &format!("For an Administrator's token: mlplatform-server admin-token --data-dir {path}\n")
+    text + &format!(
+        "Administrators' tokens are good as before; if none is at hand: mlplatform-server admin-token --data-dir {path}\n"
+    )
 }
 
 /// For people, and for `awk`: no field holds a space.

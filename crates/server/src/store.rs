@@ -168,6 +168,17 @@ impl Store {
         Ok(())
     }
 
+    /// Bytes that a copy takes at most.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn size(&self) -> Result<u64> {
+        let size: i64 = sqlx::query_scalar("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+            .fetch_one(&mut *self.read().await?)
+            .await?;
+        Ok(u64::try_from(size).unwrap_or_default())
+    }
+
     /// Connections that read: how many there are, and how many of them are idle.
     pub(crate) fn readers(&self) -> (usize, usize) {
         connections(&self.readers)

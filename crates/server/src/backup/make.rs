@@ -39,7 +39,7 @@ async fn make(dir: &DataDir, store: &Store, to: &Path, secrets_key: bool, clock:
         io::ErrorKind::DirectoryNotEmpty => problem(&to, "cannot be made: the folder is not empty; give a new one"),
         _ => problem(&to, format!("cannot be made: {error}; give a folder that you may write to")),
     })?;
-    let copied = match room(dir, &to) {
+    let copied = match room(store, &to).await {
         Ok(()) => copy(dir, store, &to, secrets_key, clock).await,
         Err(error) => Err(error),
     };
@@ -56,10 +56,8 @@ async fn make(dir: &DataDir, store: &Store, to: &Path, secrets_key: bool, clock:
 }
 
 /// That the disk has room for it, and is not nearly full afterwards: jobs would be evicted.
-fn room(dir: &DataDir, to: &Path) -> Result<(), StartError> {
-    let size = |path: PathBuf| fs::metadata(path).map_or(0, |file| file.len());
-    let wal = dir.database().with_extension("sqlite3-wal");
-    let needed = size(dir.database()).saturating_add(size(wal)).saturating_add(spark::low_mark(to));
+async fn room(store: &Store, to: &Path) -> Result<(), StartError> {
+    let needed = store.size().await?.saturating_add(spark::low_mark(to));
     match spark::free_space(to) {
         Some(free) if free < needed => Err(problem(
             to,

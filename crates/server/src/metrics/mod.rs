@@ -31,6 +31,10 @@ const REQUEST_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 /// Seconds. A commit waits for the disk; whoever waits for the store longer than ten seconds is turned away.
 const STORE_BUCKETS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0];
 
+/// What became of a secret that is not good.
+const REFUSED: &str = "refused";
+const RATE_LIMITED: &str = "rate_limited";
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -174,7 +178,7 @@ impl Default for Metrics {
         let help =
             "From the head of a request to the head of its answer; what a refusal is held back for does not count";
         platform.register_with_unit("http_request_duration", help, Unit::Seconds, request_duration.clone());
-        let failed_authentications = Family::default();
+        let failed_authentications = Family::<ResultLabels, Counter>::default();
         let help = "Secrets that were presented and are not good; rate_limited: the address had presented too many";
         platform.register("failed_authentications", help, failed_authentications.clone());
         let store_wait: Histograms<PoolLabels> = Family::new_with_constructor(|| Histogram::new(STORE_BUCKETS));
@@ -186,11 +190,18 @@ impl Default for Metrics {
         platform.register("store_commits", "Transactions that were committed", commits.clone());
         let job_starts = Counter::default();
         platform.register("job_starts", "Runs of jobs that were started", job_starts.clone());
-        let job_ends = Family::default();
+        let job_ends = Family::<ResultLabels, Counter>::default();
         platform.register("job_ends", "Runs of jobs that ended, or could not start", job_ends.clone());
         let (uploads, upload_bytes) = (Counter::default(), Counter::default());
         platform.register("uploads", "Programs that came along with jobs", uploads.clone());
         platform.register_with_unit("upload", "Size of these programs", Unit::Bytes, upload_bytes.clone());
+        // There from the beginning: what is 0 can be told from what is not counted.
+        for result in [REFUSED, RATE_LIMITED] {
+            drop(failed_authentications.get_or_create(&ResultLabels { result }));
+        }
+        for end in [RunEnd::Succeeded, RunEnd::Failed, RunEnd::Evicted, RunEnd::NotStarted] {
+            drop(job_ends.get_or_create(&ResultLabels { result: end.name() }));
+        }
         let gauges = Gauges::default();
         gauges.register(platform);
         gauges.process.register(&mut registry);
@@ -253,7 +264,7 @@ impl Metrics {
 
     /// A secret that is not good was presented.
     pub(crate) fn failed_authentication(&self, rate_limited: bool) {
-        let result = if rate_limited { "rate_limited" } else { "refused" };
+        let result = if rate_limited { RATE_LIMITED } else { REFUSED };
         self.failed_authentications.get_or_create(&ResultLabels { result }).inc();
     }
 
