@@ -24,13 +24,15 @@ PROGRAM = _find_program()
 class Served:
     """`mlplatform-server serve` on a free port; its log is a file beside the data directory."""
 
-    def __init__(self, folder: Path, *arguments: str, listen: str = "127.0.0.1:0", log_level: str = "info") -> None:
+    def __init__(self, folder: Path, *arguments: str, log_level: str = "info") -> None:
         self.data = folder / "data"
         self.log = folder / "served.log"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [PROGRAM, "--log", log_level, "serve", "--data-dir", str(self.data), "--listen", listen]
-                + ["--exit-on-stdin-eof", "--jobs-as-myself", *arguments],
+                [
+                    *(PROGRAM, "--log", log_level, "serve", "--data-dir", str(self.data), "--listen", "127.0.0.1:0"),
+                    *("--exit-on-stdin-eof", "--jobs-as-myself", *arguments),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

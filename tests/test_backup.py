@@ -19,7 +19,6 @@ from served import PROGRAM, Served, run, submit
 from test_disk import _fill, disk  # noqa: F401 - a fixture
 
 from mlplatform_client import MLPlatform
-from mlplatform_client.core.exceptions import MLPlatformException
 from mlplatform_client.serializers.auth import MLPTokenType
 
 SECRET = """
@@ -216,14 +215,15 @@ def test_what_is_not_whole_is_refused(tmp_path: Path) -> None:
     assert "is it damaged?" in refused(tmp_path / "garbage", new)
     described = json.loads((tmp_path / "backup" / "manifest.json").read_text())
     strange = {"name": "../stranger", "size": 0, "sha256": ""}
-    for change, said in [
+    changes: list[tuple[dict[str, object], str]] = [
         ({"schema": 9999, "version": "9.9"}, "was made by version 9.9"),
         ({"format": 2}, "was made by version"),
         ({"files": described["files"][1:]}, "does not name platform.sqlite3"),
         ({"files": [*described["files"], strange]}, "names files that no backup has"),
         ({"files": [*described["files"], described["files"][0]]}, "names files that no backup has"),
-    ]:
-        (tmp_path / "garbage" / "manifest.json").write_text(json.dumps({**described, **change}))
+    ]
+    for changed, said in changes:
+        (tmp_path / "garbage" / "manifest.json").write_text(json.dumps({**described, **changed}))
         assert said in refused(tmp_path / "garbage", new)
 
 
@@ -233,7 +233,9 @@ def test_an_audit_that_was_changed_is_not_restored(tmp_path: Path) -> None:
         served.stop()
     with closing(sqlite3.connect(served.data / "platform.sqlite3")) as store, store:
         store.execute("DROP TRIGGER IF EXISTS audit_is_only_added_to")
-        for (name,) in store.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit'").fetchall():
+        for (name,) in store.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'audit'"
+        ).fetchall():
             store.execute(f'DROP TRIGGER "{name}"')
         store.execute("UPDATE audit SET action = 'nothing' WHERE seq = 2")
     backup(served, tmp_path / "backup")
@@ -300,5 +302,3 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path_factory: pytest.Tem
         assert "No space left" in refused(disk / "backup", disk / "new")
         with suppress(FileNotFoundError):
             os.remove(filler)
-
-

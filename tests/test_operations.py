@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +16,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import TOKEN
+import yaml
+from conftest import ROOT, TOKEN
 from jobs import until
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -38,11 +40,17 @@ def folder() -> Iterator[Path]:
         yield Path(path)
 
 
+def parse(text: str) -> list[Metric]:
+    """By the parser of Prometheus's own Python client, which is strict."""
+    families: list[Metric] = list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+    return families
+
+
 def scrape(served: Served) -> dict[str, Metric]:
-    """Read by the parser of Prometheus's own Python client, which is strict."""
+    """What a Prometheus gets."""
     status, kind, text = get(served.ready["metrics_url"])
     assert (status, kind) == (200, "application/openmetrics-text; version=1.0.0; charset=utf-8")
-    return {family.name: family for family in text_string_to_metric_families(text)}
+    return {family.name: family for family in parse(text)}
 
 
 def value(families: dict[str, Metric], name: str, **labels: str) -> float:
@@ -51,7 +59,9 @@ def value(families: dict[str, Metric], name: str, **labels: str) -> float:
     missing = Metric("mlplatform_http_request", "", "counter")
     family = families.get(re.sub("_(total|count|sum)$", "", name), missing)
     assert family is not missing or name.startswith(missing.name), name
-    found = [sample.value for sample in family.samples if sample.name == name and labels.items() <= sample.labels.items()]
+    found = [
+        sample.value for sample in family.samples if sample.name == name and labels.items() <= sample.labels.items()
+    ]
     assert len(found) < 2, (name, labels, found)
     return found[0] if found else 0.0
 
@@ -127,6 +137,51 @@ def test_metrics_count_what_happens(folder: Path) -> None:
         assert len(get(served.ready["metrics_url"])[2].splitlines()) < len(text.splitlines()) + 40
 
 
+def test_the_guide_names_the_metrics_there_are(folder: Path) -> None:
+    guide = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    with Served(folder, *METRICS) as served, served.admin() as admin:
+        admin.who_am_i()
+        told = get(served.ready["metrics_url"])[2]
+    # A histogram is named as a whole.
+    names = r"\b((?:mlplatform|process)_[a-z]\w*?)(?:_bucket|_count|_sum)?\b"
+    shown = set(re.findall("^" + names, re.sub("^#.*$", "", told, flags=re.MULTILINE), re.MULTILINE))
+    assert set(re.findall(names, guide)) == shown
+    rules = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)[0])
+    assert len(rules["groups"][0]["rules"]) > 5
+    labels = dict(re.findall(r'(\w+)=~?"([A-Z_a-z0-9|]+)"', guide))
+    for label, values in labels.items():
+        assert label == "job" or all(
+            re.search(rf'{label}="{part}"', told) for part in values.split("|") if part != "5xx"
+        )
+
+
+PACKAGING = ROOT / "packaging"
+UNIT = PACKAGING / "systemd" / "mlplatform-server.service"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+@pytest.mark.parametrize("jobs", [False, True])
+def test_the_units_are_sound(tmp_path: Path, jobs: bool) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/opt/mlplatform/bin/mlplatform-server", PROGRAM))
+    if jobs:
+        (tmp_path / f"{UNIT.name}.d").mkdir()
+        shutil.copy(PACKAGING / "systemd" / "jobs.conf", tmp_path / f"{UNIT.name}.d")
+    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(unit)]
+    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_packaging_names_flags_that_there_are() -> None:
+    told = run("serve", "--help").stdout
+    files = [UNIT, PACKAGING / "systemd" / "jobs.conf", PACKAGING / "Containerfile", ROOT / "docs" / "running.md"]
+    variables = {name for file in files for name in re.findall(r"\bMLP_SERVER_\w+", file.read_text(encoding="utf-8"))}
+    assert len(variables) > 6
+    assert [name for name in variables if f"[env: {name}=" not in told] == []
+    (command,) = re.findall(r"^CMD (\[.*\])$", (PACKAGING / "Containerfile").read_text(), re.MULTILINE)
+    assert run(*json.loads(command), "--help").returncode == 0
+
+
 def test_running_jobs_are_shown(folder: Path) -> None:
     with Served(folder, *METRICS) as served, served.admin() as admin:
         program, end = folder / "job.py", folder / "end"
@@ -149,11 +204,11 @@ def test_metrics_are_for_administrators_and_this_machine(folder: Path) -> None:
         token = (served.data / "admin-token").read_text().strip()
         status, kind, text = served.get("/metrics", served.session(token))
         assert (status, kind.split(";")[0]) == (200, "application/openmetrics-text")
-        assert {"mlplatform_http_requests", "process_cpu_seconds"} <= {
-            family.name for family in text_string_to_metric_families(text)
-        }
+        assert {"mlplatform_http_requests", "process_cpu_seconds"} <= {family.name for family in parse(text)}
         served.stop()
-    done = run("serve", "--data-dir", served.data, "--listen", "127.0.0.1:0", "--no-jobs", "--metrics-listen", "0.0.0.0:0")
+    done = run(
+        "serve", "--data-dir", served.data, "--listen", "127.0.0.1:0", "--no-jobs", "--metrics-listen", "0.0.0.0:0"
+    )
     assert done.returncode == 2
     assert "metrics are served without a token there" in done.stderr
     assert "127.0.0.1:PORT" in done.stderr
@@ -175,7 +230,8 @@ def test_a_job_of_this_machine_cannot_read_metrics(folder: Path) -> None:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["metrics_url"]
         assert get(url)[0] == 200
-        code = "import sys,urllib.request as r\ntry: print(r.urlopen(sys.argv[1]).status)\nexcept r.HTTPError as e: print(e.code)"
+        ask = "import sys, urllib.request as r"
+        code = f"{ask}\ntry: print(r.urlopen(sys.argv[1]).status)\nexcept r.HTTPError as e: print(e.code)"
         told = subprocess.run(
             ["/usr/bin/python3", "-c", code, url], user=user, cwd="/", capture_output=True, text=True, check=True
         )
@@ -186,7 +242,7 @@ def test_a_job_of_this_machine_cannot_read_metrics(folder: Path) -> None:
 
 def test_it_is_ready_until_it_is_told_to_stop(folder: Path) -> None:
     with Served(folder, "--drain-delay", "5s") as served:
-        everything = {name: "ok" for name in ("store", "schema", "clock", "disk", "serving")}
+        everything = dict.fromkeys(("store", "schema", "clock", "disk", "serving"), "ok")
         assert checks(served) == (200, everything)
         served.process.send_signal(signal.SIGTERM)
         until(lambda: checks(served)[0] == 503)

@@ -50,7 +50,7 @@ pub(super) async fn identify(
     app.metrics().request(&route, verb, status, took);
     span.in_scope(|| {
         let (ms, token) = (u64::try_from(took.as_millis()).unwrap_or(u64::MAX), context.caller().unwrap_or("-"));
-        tracing::info!(route, status, ms, token, address = context.address(), "{method} {path}");
+        tracing::info!(%route, status, ms, %token, address = %context.address(), "{method} {path}");
     });
     if context.is_delayed() {
         tokio::time::sleep(app.limits().late).await;

@@ -26,8 +26,8 @@ use crate::concurrency::ConcurrencyLimit;
 /// What an answer in that format says of itself.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Seconds. An exchange takes a millisecond or two, a page some ten; a long poll up to a minute.
-const REQUEST_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+/// Seconds. An exchange takes a millisecond or two, a page some ten; a long poll up to 20 seconds.
+const REQUEST_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 /// Seconds. A commit waits for the disk; whoever waits for the store longer than ten seconds is turned away.
 const STORE_BUCKETS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 10.0];
 
