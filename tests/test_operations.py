@@ -23,6 +23,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from served import PROGRAM, Served, get, run, submit
 from server_clock import ServerClock
+from test_disk import _fill, disk  # noqa: F401 - a fixture
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import MLPlatformException
@@ -272,6 +273,20 @@ def test_a_store_that_cannot_be_written_is_not_ready(folder: Path) -> None:
         log = served.log.read_text()
         assert log.count("not ready: the store cannot be read and written: no answer within 2 s") == 1
         assert "ready again" in log
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_not_ready(disk: Path) -> None:  # noqa: F811
+    with Served(disk, *METRICS) as served:
+        assert checks(served)[0] == 200
+        filler = _fill(disk)
+        until(lambda: checks(served)[0] == 503)
+        found = checks(served)[1]
+        assert (found["disk"], found["serving"]) == ("the disk is nearly full", "ok")
+        assert value(scrape(served), "mlplatform_ready", check="disk") == 0
+        assert value(scrape(served), "mlplatform_disk_free_bytes") < 1 << 20
+        filler.unlink()
+        until(lambda: checks(served)[0] == 200)
 
 
 def test_a_store_of_a_newer_version_and_a_clock_that_went_back_are_not_ready(folder: Path, clock: ServerClock) -> None:
