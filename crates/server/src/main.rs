@@ -77,7 +77,7 @@ fn run(command: Command) -> Result<u8, StartError> {
         }),
         Command::Restore(arguments) => runtime.block_on(async {
             let restored = restore(&arguments.folder, &arguments.data_dir, Clock::default()).await?;
-            print(&told_of(&restored))
+            print(&restore_summary(&restored))
         }),
         Command::Cluster(Cluster::Add(add)) => runtime.block_on(async {
             let made = cluster_add(&path(&add.directory)?, Clock::default(), &add.name, add.capacity()).await?;
@@ -114,7 +114,7 @@ fn print(text: &str) -> Result<(), StartError> {
 }
 
 /// What whoever restores has to know.
-fn told_of(restored: &Restored) -> String {
+fn restore_summary(restored: &Restored) -> String {
     let path = restored.path.display();
     let mut text = format!(
         "restored to {path}: {} audit rows, each proved by the key\n\

@@ -4,11 +4,15 @@
 //! What they find is told in words that give a stranger no numbers; the log has these, once for each change.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
+    sync::Mutex,
     task::spawn_blocking,
     time::{Instant, timeout},
 };
@@ -64,7 +68,9 @@ impl Report {
 #[derive(Debug, Default)]
 pub(crate) struct Readiness {
     draining: AtomicBool,
-    last: tokio::sync::Mutex<Option<(Instant, Report)>>,
+    /// The disk is being looked at: one that does not answer holds one thread, however often it is asked for.
+    looking: Arc<Mutex<()>>,
+    last: Mutex<Option<(Instant, Report)>>,
 }
 
 impl Readiness {
@@ -81,8 +87,8 @@ pub(crate) async fn check(app: &App) -> Report {
     let mut report = match last.as_ref() {
         Some((at, report)) if at.elapsed() < FRESH => report.clone(),
         before => {
-            let report = make(app).await;
-            tell(before.map(|(_, report)| report), &report);
+            let report = run_checks(app).await;
+            log_change(before.map(|(_, report)| report), &report);
             *last = Some((Instant::now(), report.clone()));
             report
         }
@@ -93,13 +99,13 @@ pub(crate) async fn check(app: &App) -> Report {
     report
 }
 
-async fn make(app: &App) -> Report {
+async fn run_checks(app: &App) -> Report {
     let now = app.clock().now().as_microsecond();
     // At the same time: whoever asks waits for one of them.
     let (schema, written, newest, disk) = tokio::join!(
-        within(app.store().is_of_this_version()),
-        within(app.store().touch(now)),
-        within(app.audit_time()),
+        with_timeout(app.store().is_of_this_version()),
+        with_timeout(app.store().touch(now)),
+        with_timeout(app.audit_time()),
         disk(app),
     );
     // Later than what is compared with it.
@@ -123,20 +129,23 @@ async fn make(app: &App) -> Report {
 }
 
 async fn disk(app: &App) -> Option<String> {
+    let silent = || Some(format!("it did not answer within {} s", PATIENCE.as_secs()));
+    let Ok(turn) = Arc::clone(&app.readiness().looking).try_lock_owned() else { return silent() };
     let app = app.clone();
     // A disk of the network may take its time.
     let looked = spawn_blocking(move || {
+        let _turn = turn;
         let free = spark::free_space(app.dir().path()).unwrap_or_default();
         spark::disk_is_low(&app).then(|| format!("{} MiB are free", free >> 20))
     });
     match timeout(PATIENCE, looked).await {
         Ok(Ok(low)) => low,
-        _ => Some(format!("it did not answer within {} s", PATIENCE.as_secs())),
+        _ => silent(),
     }
 }
 
 /// What came of it, if it came in time.
-async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T, String> {
+async fn with_timeout<T>(work: impl Future<Output = Result<T>>) -> Result<T, String> {
     match timeout(PATIENCE, work).await {
         Ok(done) => done.map_err(|error| format!("{error}: {}", crate::error::causes(&error).join(": "))),
         Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
@@ -144,7 +153,7 @@ async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T, String> {
 }
 
 /// Says in the log what has changed.
-fn tell(before: Option<&Report>, now: &Report) {
+fn log_change(before: Option<&Report>, now: &Report) {
     let failing = |report: Option<&Report>| report.and_then(Report::failed).map(Check::name);
     match now.failed() {
         None if failing(before).is_some() => tracing::info!("ready again"),
