@@ -248,6 +248,7 @@ def _until_it_writes(to: Path, process: subprocess.Popen[bytes]) -> None:
         assert process.poll() is None, "it was too quick"
 
 
+@pytest.mark.slow
 def test_killed_on_the_way_it_is_no_backup(tmp_path: Path) -> None:
     with Served(tmp_path) as served:
         ballast(served.data, 96)

@@ -241,6 +241,7 @@ def test_a_job_of_this_machine_cannot_read_metrics(folder: Path) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.mark.slow
 def test_it_is_ready_until_it_is_told_to_stop(folder: Path) -> None:
     with Served(folder, "--drain-delay", "5s") as served:
         everything = dict.fromkeys(("store", "schema", "clock", "disk", "serving"), "ok")
