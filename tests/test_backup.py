@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -225,6 +226,27 @@ def test_what_is_not_whole_is_refused(tmp_path: Path) -> None:
     for changed, said in changes:
         (tmp_path / "garbage" / "manifest.json").write_text(json.dumps({**described, **changed}))
         assert said in refused(tmp_path / "garbage", new)
+
+
+def test_a_backup_of_an_older_version_is_brought_to_this_one_s_form(tmp_path: Path) -> None:
+    with Served(tmp_path) as served:
+        backup(served, tmp_path / "backup")
+        served.stop()
+    path = tmp_path / "backup" / "platform.sqlite3"
+    # As the version before the store had this table would have written it.
+    with closing(sqlite3.connect(path)) as store, store:
+        store.execute("DROP TABLE readiness")
+        store.execute("DELETE FROM _sqlx_migrations WHERE version >= 14")
+    described = json.loads((tmp_path / "backup" / "manifest.json").read_text())
+    described.update(version="0.0.9", schema=13)
+    for file in described["files"]:
+        content = (tmp_path / "backup" / file["name"]).read_bytes()
+        file.update(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    (tmp_path / "backup" / "manifest.json").write_text(json.dumps(described))
+    restore(tmp_path / "backup", tmp_path / "new")
+    with Served(tmp_path / "new") as served, admin_of(served, tmp_path / "data") as admin:
+        assert served.get("/readyz")[0] == 200
+        assert {row.action: row.detail for row in admin.get_audit()}["restore"]["version"] == "0.0.9"
 
 
 def test_an_audit_that_was_changed_is_not_restored(tmp_path: Path) -> None:
