@@ -26,6 +26,7 @@ CONTENTS = {
     "For programs": ["async.md", "testing.md", "integrations.md", "api.md", "routes.md"],
     "The platform": [
         "platform.md",
+        "running.md",
         "security-policy.md",
         "security.md",
         "reliability.md",

@@ -2,24 +2,31 @@
 
 use std::sync::LazyLock;
 
-use axum::{body::Bytes, response::Response};
-use http::header;
+use axum::{
+    Json,
+    body::Bytes,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
 use mlplatform_platform::{
     audit::reader,
     clusters::{inactivity, verbs},
     error::Result,
+    metrics::CONTENT_TYPE,
     objects,
+    readiness::check as readiness,
     sessions::exchange,
     tokens::{access, issuer, redeem, registration, rotate},
 };
 use mlplatform_protocol::{
-    ClusterInfo, Page, RegisterTokenInfo, TokenInfo,
+    ClusterInfo, ErrorBody, ErrorCode, Page, RegisterTokenInfo, TokenInfo,
     audit::AuditEntry,
     objects::{ConfigmapInfo, SecretInfo},
     openapi,
     routes::*,
-    tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, RotatedToken, Session},
+    tokens::{CreatedRefreshToken, CreatedRegisterToken, DeletedTokens, Health, Readiness, RotatedToken, Session},
 };
+use serde_json::{Map, Value};
 
 use crate::{
     endpoint::{Api, Call},
@@ -30,6 +37,8 @@ use crate::{
 pub(crate) fn api() -> Api {
     job_handlers::mount(Api::default())
         .mount(healthz)
+        .mount_stream(readyz)
+        .mount_stream(metrics)
         .mount_stream(openapi)
         .mount(create_session)
         .mount(create_register_token)
@@ -63,6 +72,23 @@ pub(crate) fn api() -> Api {
 
 async fn healthz(_: Call<Healthz>) -> Result<Health> {
     Ok(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+}
+
+async fn readyz(call: Call<Readyz>) -> Result<Response> {
+    let report = readiness::check(&call.app).await;
+    let checks = report.checks().iter().map(|check| (check.name().to_owned(), check.problem().unwrap_or("ok").into()));
+    let checks: Map<String, Value> = checks.collect();
+    let Some((check, problem)) = report.failed().and_then(|check| Some((check.name(), check.problem()?))) else {
+        return Ok(Json(Readiness { status: "ready".to_owned(), checks }).into_response());
+    };
+    let mut body = ErrorBody::new(ErrorCode::ServiceUnavailable, format!("not ready: {check}: {problem}"));
+    body.error_params.insert("checks".to_owned(), checks.into());
+    Ok((StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response())
+}
+
+async fn metrics(call: Call<Metrics>) -> Result<Response> {
+    let text = call.app.metrics().scrape(&call.app).await?;
+    Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
 }
 
 async fn openapi(_: Call<OpenApi>) -> Result<Response> {

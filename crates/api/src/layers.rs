@@ -4,13 +4,13 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 use mlplatform_platform::{app::App, error::Error, request::RequestContext, text};
-use mlplatform_protocol::headers;
+use mlplatform_protocol::{ROUTES, headers};
 use tracing::Instrument;
 
 use crate::{connection::Connection, outgoing, proxies::Proxies, refusal::refusal};
@@ -30,8 +30,9 @@ pub async fn request_log(
     let context = Arc::new(RequestContext::new(address));
     request.extensions_mut().insert(Arc::clone(&context));
     let (method, path) = (text::harmless(request.method().as_str()), text::harmless(request.uri().path()));
+    let (verb, route) = (known(request.method()), route(&request));
     let span = tracing::error_span!("request", id = context.request_id());
-    let response = next.run(request).instrument(span).await;
+    let response = next.run(request).instrument(span.clone()).await;
     let mut response = outgoing::account(&app, &context, connection, response);
     let all = response.headers_mut();
     // Files of the console whose names change with their content say otherwise.
@@ -40,17 +41,34 @@ pub async fn request_log(
     if let Ok(id) = HeaderValue::from_str(context.request_id()) {
         all.insert(headers::REQUEST_ID, id);
     }
-    tracing::info!(
-        "{method} {path} {} {} ms {} {}",
-        response.status().as_u16(),
-        began.elapsed().as_millis(),
-        context.request_id(),
-        context.caller().unwrap_or("-"),
-    );
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    app.metrics().request(&route, verb, status, took);
+    span.in_scope(|| {
+        let (ms, token) = (u64::try_from(took.as_millis()).unwrap_or(u64::MAX), context.caller().unwrap_or("-"));
+        tracing::info!(%route, status, ms, %token, address = %context.address(), "{method} {path}");
+    });
     if context.is_delayed() {
         tokio::time::sleep(app.limits().refusal_delay).await;
     }
     response
+}
+
+/// What a request asks for, out of few: the verb of the contract, the pattern of a page, or none of them.
+fn route(request: &Request) -> String {
+    let Some(pattern) = request.extensions().get::<MatchedPath>() else { return "none".to_owned() };
+    let verb = ROUTES.iter().find(|route| route.path == pattern.as_str() && route.method == *request.method());
+    verb.map_or(pattern.as_str(), |route| route.name).to_owned()
+}
+
+/// Anybody can make up a method.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
 }
 
 /// Where a request comes from. An IPv4 client of a socket for both is shown as what it is.

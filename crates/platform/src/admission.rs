@@ -10,6 +10,7 @@ use crate::{
     concurrency::{ConcurrencyLimit, LimitReached, Permit},
     error::{Error, Result},
     limits::Limits,
+    metrics::Metrics,
     request::RequestContext,
 };
 
@@ -35,6 +36,14 @@ impl Admission {
             answers: ConcurrencyLimit::new(limits.answers),
             reading: Semaphore::new(1),
         }
+    }
+
+    /// Shows the limits in the metrics.
+    pub(crate) fn watch(&self, metrics: &Metrics) {
+        metrics.watch_limit("requests", &self.clients);
+        metrics.watch_limit("small_bodies", &self.small_bodies);
+        metrics.watch_limit("large_bodies", &self.large_bodies);
+        metrics.watch_limit("answers", &self.answers);
     }
 
     /// The right to work on a request, as long as it is held.

@@ -6,9 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
-use mlplatform_store::{Connection, Store};
+use mlplatform_store::{Connection, Store, query};
 use tokio::sync::watch;
 
 use crate::{
@@ -20,7 +21,9 @@ use crate::{
     jobs::runtime::Jobs,
     last_used::LastUsed,
     limits::Limits,
+    metrics::{Metrics, Pool},
     policy::Policy,
+    readiness::{Readiness, System},
     request::RequestContext,
     transaction::{Transaction, Transactions},
     vault::Vault,
@@ -40,20 +43,34 @@ struct Inner {
     last_used: LastUsed,
     jobs: Jobs,
     stopping: AtomicBool,
+    system: Arc<dyn System>,
+    readiness: Readiness,
 }
 
 impl App {
     /// Of an open store; the key of the secrets is read from its file when it is needed.
     #[must_use]
-    pub fn new(secrets_key: PathBuf, store: Store, audit: Audit, clock: Clock, limits: Limits, jobs: Jobs) -> Self {
+    pub fn new(
+        secrets_key: PathBuf,
+        store: Store,
+        audit: Audit,
+        clock: Clock,
+        limits: Limits,
+        jobs: Jobs,
+        system: Arc<dyn System>,
+    ) -> Self {
+        let (metrics, admission) = (Metrics::default(), Admission::new(&limits));
+        admission.watch(&metrics);
         let inner = Inner {
             secrets_key,
-            transactions: Transactions::new(store, audit, clock, &limits),
+            transactions: Transactions::new(store, audit, clock, &limits, metrics),
             limits,
-            admission: Admission::new(&limits),
+            admission,
             last_used: LastUsed::default(),
             jobs,
             stopping: AtomicBool::new(false),
+            system,
+            readiness: Readiness::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -110,6 +127,35 @@ impl App {
         &self.inner.jobs
     }
 
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        self.inner.transactions.metrics()
+    }
+
+    /// Whether it should get requests.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.inner.readiness
+    }
+
+    /// What the machine knows of the platform's disk.
+    pub(crate) fn system(&self) -> &dyn System {
+        &*self.inner.system
+    }
+
+    /// The chain of who did what.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        self.inner.transactions.audit()
+    }
+
+    /// When the newest audit row was written, in microseconds since 1970.
+    pub(crate) async fn audit_time(&self) -> Result<Option<i64>> {
+        let newest = query("SELECT at FROM audit ORDER BY seq DESC LIMIT 1");
+        Ok(newest.optional_scalar(&mut self.read().await?).await?)
+    }
+
     /// Changes whenever something was committed, and when the server stops.
     pub(crate) fn commits(&self) -> watch::Receiver<()> {
         self.inner.transactions.commits()
@@ -127,7 +173,10 @@ impl App {
 
     /// A connection for reading.
     pub(crate) async fn read(&self) -> Result<Connection> {
-        Ok(self.store().read().await?)
+        let asked = Instant::now();
+        let connection = self.store().read().await;
+        self.metrics().waited_for_store(Pool::Reader, asked.elapsed());
+        Ok(connection?)
     }
 
     /// Begins a transaction on behalf of nobody in particular.

@@ -313,6 +313,19 @@ impl Audit {
         self.with_head(parse)
     }
 
+    /// The number of the row that the mark knows.
+    pub(crate) fn marked(&self) -> io::Result<Option<i64>> {
+        Ok(self.head()?.map(|head| head.seq))
+    }
+
+    /// The mark as it stands in its file; empty before the first row.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn mark_as_text(&self) -> io::Result<String> {
+        Ok(self.head()?.map(line).unwrap_or_default())
+    }
+
     /// Alone with the file: among this process's threads by the mutex, among processes by the file's lock.
     fn with_head<T>(&self, work: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
         let file = self.head.lock().unwrap_or_else(PoisonError::into_inner);

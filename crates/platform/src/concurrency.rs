@@ -3,7 +3,10 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::network::Network;
@@ -16,6 +19,8 @@ pub struct ConcurrencyLimit {
     /// Of one address.
     most: usize,
     counts: Mutex<Counts>,
+    /// How often somebody was refused for the first reason of [`LimitReached`], and for the second.
+    refused: [AtomicU64; 2],
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +49,7 @@ pub enum LimitReached {
 impl ConcurrencyLimit {
     /// One address may have half of all, so that another always finds the other half.
     pub fn new(all: usize) -> Arc<Self> {
-        Arc::new(Self { all, most: all.div_ceil(2), counts: Mutex::default() })
+        Arc::new(Self { all, most: all.div_ceil(2), counts: Mutex::default(), refused: Default::default() })
     }
 
     /// One more.
@@ -65,6 +70,34 @@ impl ConcurrencyLimit {
         Ok(permit)
     }
 
+    /// What is in use now.
+    pub fn in_use(&self) -> usize {
+        self.counts().all
+    }
+
+    /// What there is in all.
+    pub fn max(&self) -> usize {
+        self.all
+    }
+
+    /// How often somebody was refused for that reason.
+    pub fn refusals(&self, reached: LimitReached) -> u64 {
+        let [share, all] = &self.refused;
+        match reached {
+            LimitReached::PerNetwork => share.load(Ordering::Relaxed),
+            LimitReached::Total => all.load(Ordering::Relaxed),
+        }
+    }
+
+    fn refuse(&self, reached: LimitReached) -> LimitReached {
+        let [share, all] = &self.refused;
+        match reached {
+            LimitReached::PerNetwork => share.fetch_add(1, Ordering::Relaxed),
+            LimitReached::Total => all.fetch_add(1, Ordering::Relaxed),
+        };
+        reached
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,10 +113,10 @@ impl Permit {
         let own = counts.of.get(&self.network).copied().unwrap_or_default().saturating_add(more);
         let all = counts.all.saturating_add(more);
         if own > self.of.most {
-            return Err(LimitReached::PerNetwork);
+            return Err(self.of.refuse(LimitReached::PerNetwork));
         }
         if all > self.of.all {
-            return Err(LimitReached::Total);
+            return Err(self.of.refuse(LimitReached::Total));
         }
         if more > 0 {
             counts.of.insert(self.network, own);
@@ -121,6 +154,8 @@ mod tests {
         assert!(limit.acquire(one).is_ok());
         assert!(limit.counts().of.is_empty());
         assert_eq!(ConcurrencyLimit::new(0).acquire(one).err(), Some(LimitReached::PerNetwork));
+        assert_eq!((limit.in_use(), limit.max()), (0, 5));
+        assert_eq!((limit.refusals(LimitReached::PerNetwork), limit.refusals(LimitReached::Total)), (1, 0));
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //! limits, policy              what an operator may set
 //! idempotency, page           keys of repeated requests; lists in pages
 //! secret, vault               making secrets and their digests; encryption of values at rest
+//! metrics, readiness          what is counted, for Prometheus; whether this server should get requests
+//! restored                    what ends when a backup is restored
 //! last_used                   when each token was last used
 //! store                       the database
 //! private_file                files that nobody else may read
@@ -34,14 +36,17 @@ pub mod idempotency;
 pub mod jobs;
 pub mod last_used;
 pub mod limits;
+pub mod metrics;
 pub mod network;
 pub mod objects;
 mod page;
 pub mod policy;
 pub mod private_file;
 mod rate_limit;
+pub mod readiness;
 pub mod refusals;
 pub mod request;
+pub mod restored;
 pub mod s3_secret;
 pub mod secret;
 pub mod sessions;

@@ -35,6 +35,9 @@ pub struct Limits {
     pub answers: usize,
     /// How long a connection may take next to nothing of an answer that waits for it, before it is closed.
     pub stall: Duration,
+    /// How long the server goes on answering after it was told to stop, while `/readyz` says so: until a balancer has seen
+    /// that, it sends requests.
+    pub drain_delay: Duration,
     /// How long requests in flight may take when the server stops.
     pub drain: Duration,
     /// What tokens may be made.
@@ -71,6 +74,7 @@ impl Default for Limits {
             answers: 128 * MIB,
             // Some hundred bytes a second are a slow client; what it holds meanwhile is bounded anyway.
             stall: Duration::from_secs(60),
+            drain_delay: Duration::ZERO,
             drain: Duration::from_secs(10),
             policy: Policy::default(),
             // A classroom behind one address mistypes less; a machine that tries costs us five reads a second.

@@ -3,7 +3,7 @@
 //! [`Transactions`] begins them. It also holds what refusals need that are not changes: their rate limit by address, and
 //! the counts that become audit rows later.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mlplatform_store::{Connection, Mode, Store, query};
@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     error::{Error, Result},
     limits::Limits,
+    metrics::{Metrics, Pool},
     rate_limit::FailureRateLimit,
     refusals::{Counted, Kind, Recording, Refusals},
     request::RequestContext,
@@ -28,16 +29,25 @@ pub struct Transactions {
     rate_limit: FailureRateLimit,
     refusals: Refusals,
     commits: watch::Sender<()>,
+    metrics: Metrics,
 }
 
 impl Transactions {
-    pub(crate) fn new(store: Store, audit: Audit, clock: Clock, limits: &Limits) -> Self {
+    pub(crate) fn new(store: Store, audit: Audit, clock: Clock, limits: &Limits, metrics: Metrics) -> Self {
         let (rate_limit, refusals) = (FailureRateLimit::new(limits), Refusals::new(limits));
-        Self { store, audit, clock, rate_limit, refusals, commits: watch::Sender::new(()) }
+        Self { store, audit, clock, rate_limit, refusals, commits: watch::Sender::new(()), metrics }
     }
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -66,9 +76,20 @@ impl Transactions {
 
     /// Begins a transaction; a concurrent one leaves no audit row.
     pub(crate) async fn begin_in<'a>(&'a self, mode: Mode, context: &'a RequestContext) -> Result<Transaction<'a>> {
-        let tx = self.store.begin(mode).await?;
+        let asked = Instant::now();
+        let tx = self.store.begin(mode).await;
+        self.metrics.waited_for_store(Pool::Writer, asked.elapsed());
+        let tx = tx?;
         // After the lock was given: times in the store rise with the order of the transactions.
-        Ok(Transaction { tx, transactions: self, context, now: self.clock.now(), mark: None, mode })
+        Ok(Transaction {
+            tx,
+            transactions: self,
+            context,
+            now: self.clock.now(),
+            mark: None,
+            mode,
+            began: Instant::now(),
+        })
     }
 
     /// The refusal of a secret that nobody knows.
@@ -94,7 +115,9 @@ impl Transactions {
 
     /// A secret that is not good costs its address some of what it has; who has nothing left is answered late.
     pub(crate) fn charge(&self, context: &RequestContext) -> Result<(), Duration> {
-        self.rate_limit.charge(context.network()).inspect_err(|_| context.delay_response())
+        let charged = self.rate_limit.charge(context.network());
+        self.metrics.failed_authentication(charged.is_err());
+        charged.inspect_err(|_| context.delay_response())
     }
 
     /// Notes a refusal, and gives back the error to answer with. It costs the writer nothing, unless it is the first of
@@ -171,6 +194,7 @@ pub(crate) struct Transaction<'a> {
     now: Timestamp,
     mark: Option<NewMark>,
     mode: Mode,
+    began: Instant,
 }
 
 impl Transaction<'_> {
@@ -227,6 +251,7 @@ impl Transaction<'_> {
     /// Commits, then moves the audit's mark.
     pub(crate) async fn commit(self) -> Result<()> {
         self.tx.commit().await?;
+        self.transactions.metrics.committed(self.began.elapsed());
         self.transactions.commits.send_replace(());
         if let Some(error) = self.mark.and_then(|mark| self.transactions.audit.keep(mark).err()) {
             // The change is committed: to answer with an error would be a lie. A lagging mark is legal.

@@ -9,6 +9,7 @@ use crate::{
     error::{ErrorBody, ErrorCode},
     headers,
     routes::{self, Access, Endpoint, Origin, Repeat, Route, with_routes},
+    tokens::Exposition,
 };
 
 /// Where the document keeps its schemas.
@@ -110,6 +111,8 @@ impl Document {
                 );
                 set(&mut success, "content", json!({"text/plain": {"schema": {"type": "string"}}}));
             }
+        } else if Exposition::schema_name() == A::schema_name() {
+            set(&mut success, "content", json!({"application/openmetrics-text": {"schema": {"type": "string"}}}));
         } else {
             set(&mut success, "content", content(self.answers.subschema_for::<A>().to_value()));
         }

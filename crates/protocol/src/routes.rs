@@ -122,6 +122,10 @@ macro_rules! with_routes {
         $callback! {
             /// Whether the platform is up.
             Healthz "healthz": GET "/healthz", Public, Harmless, Project, 200, Nothing => Health;
+            /// Whether the platform should get requests: 503 says which check fails.
+            Readyz "readyz": GET "/readyz", Public, Harmless, Project, 200, Nothing => Readiness;
+            /// The metrics of this server, in the text format of OpenMetrics.
+            Metrics "metrics": GET "/metrics", Administrator, Harmless, Project, 200, Nothing => Exposition;
             /// This API, as OpenAPI describes one.
             OpenApi "openapi": GET "/openapi.json", Public, Harmless, Project, 200, Nothing => Map<String, Value>;
             /// Exchanges an access token for a session.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::{
     id::TokenId,
@@ -283,6 +284,21 @@ pub struct TokenInfo {
     /// From which address.
     pub last_used_address: Option<String>,
 }
+
+/// `readyz`: it can do its work, so it may get requests.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct Readiness {
+    /// `ready`
+    pub status: String,
+    /// By the name of each check: `ok`, or what is wrong.
+    pub checks: Map<String, Value>,
+}
+
+/// `metrics`: not JSON, but the text format of OpenMetrics.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct Exposition(pub String);
 
 /// `healthz`: it answers, so it is up.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! The command line. Every flag is also an environment variable.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use mlplatform_api::proxies::Cidr;
@@ -21,6 +21,9 @@ pub(crate) struct Cli {
     /// How much is written to stderr
     #[arg(long, env = "MLP_SERVER_LOG", global = true, value_name = "LEVEL", default_value = "info")]
     pub(crate) log: Level,
+    /// Lines for people, or one JSON object a line for what collects logs
+    #[arg(long, env = "MLP_SERVER_LOG_FORMAT", global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -36,6 +39,17 @@ pub(crate) enum Command {
     /// Works while a server runs on the directory. The old token of that name, its sessions and the registration
     /// tokens that it made and nobody redeemed end at once.
     AdminToken(Directory),
+    /// Copy the platform into a new folder; works while a server runs on the directory
+    ///
+    /// Tokens, clusters, secrets, the audit and their keys, as of one moment: what was acknowledged before is in it. Not in it:
+    /// buckets, and the logs and uploads of jobs. Whoever has the folder has the platform: keep it as safe as that.
+    Backup(Backup),
+    /// Make a new data directory from a backup
+    ///
+    /// Everything that happened after the backup is gone: a token that was deleted or rotated since is good again with its
+    /// old value, and a registration token that was redeemed since can be redeemed again. Sessions end, jobs that were not
+    /// over have failed, and the audit says when the platform was restored.
+    Restore(Restore),
     /// Print an address that signs in to the console, once and within five minutes
     ///
     /// As the Administrator token that is in the data directory. Works while a server runs on the directory.
@@ -68,6 +82,26 @@ pub(crate) enum Audit {
     /// Exit codes: 0, the audit is whole; 1, it is broken, and the first row that is wrong is named; 3, it is whole, but
     /// says that rows had been cut off in the past; 2, it cannot be read.
     Verify(Directory),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The folder: a new one, or one that is empty
+    pub(crate) folder: PathBuf,
+    /// Leave the key of the secrets' values out, to be kept elsewhere: the file secrets-key of the data directory
+    #[arg(long)]
+    pub(crate) without_secrets_key: bool,
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The folder that a backup was made in
+    pub(crate) folder: PathBuf,
+    /// The data directory to make; it must not be there
+    #[arg(long, env = "MLP_SERVER_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +165,14 @@ pub(crate) struct Serve {
     /// between
     #[arg(long = "trusted-proxy", env = "MLP_SERVER_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) trusted_proxies: Vec<Cidr>,
+    /// Where metrics for Prometheus are served at /metrics, to this machine alone and without a token: such as 127.0.0.1:9464.
+    /// Without it, only an Administrator reads them, at /metrics of the platform's own address
+    #[arg(long, env = "MLP_SERVER_METRICS_LISTEN", value_name = "HOST:PORT")]
+    pub(crate) metrics_listen: Option<String>,
+    /// How long requests are still answered after SIGTERM, while /readyz says 503: as long as the balancer in front takes to
+    /// see that, such as 10s, and at most 10m
+    #[arg(long, env = "MLP_SERVER_DRAIN_DELAY", value_name = "LENGTH", value_parser = drain_delay)]
+    drain_delay: Option<Duration>,
     /// The address that browsers use, when a proxy stands before the platform: https://HOST[:PORT]
     #[arg(long, env = "MLP_SERVER_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,
@@ -170,7 +212,7 @@ impl Serve {
             never_ending: self.never_ending_tokens.map(|answer| answer == Answer::Allow),
             tokens_per_issuer: self.tokens_per_issuer,
         };
-        Limits { policy, ..Limits::default() }
+        Limits { policy, drain_delay: self.drain_delay.unwrap_or_default(), ..Limits::default() }
     }
 
     pub(crate) fn spark(&self) -> Result<SparkConfig, StartError> {
@@ -181,6 +223,13 @@ impl Serve {
         let (cert, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
         Some(TlsFiles { cert, key })
     }
+}
+
+/// A server that was told to stop must not go on for ever.
+fn drain_delay(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(600);
+    let delay = text.parse::<Lifetime>().map_err(|error| error.to_string())?.duration();
+    if delay <= LONGEST { Ok(delay) } else { Err(format!("'{text}' is longer than 10m")) }
 }
 
 /// How jobs are run.
@@ -262,6 +311,12 @@ impl Directory {
         let default = || Some(etcetera::choose_base_strategy().ok()?.data_dir().join("mlplatform-server"));
         self.data_dir.clone().or_else(default)
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

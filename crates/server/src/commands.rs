@@ -15,7 +15,11 @@ use mlplatform_platform::{
 };
 use mlplatform_protocol::{ClusterInfo, PageRequest, Secret, page::MAX_LIMIT};
 
-use crate::{data_dir::DataDir, local_jobs::no_jobs, start::StartError};
+use crate::{
+    data_dir::DataDir,
+    local_jobs::{LocalSystem, no_jobs},
+    start::StartError,
+};
 
 /// Opens the platform of a data directory.
 ///
@@ -29,7 +33,7 @@ async fn open_in(dir: &DataDir, clock: Clock) -> Result<App, StartError> {
     let store = store::open_as_it_is(&dir.database()).await?;
     let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), false)?;
     let jobs = no_jobs(dir, &store);
-    Ok(App::new(dir.secrets_key(), store, audit, clock, Limits::default(), jobs))
+    Ok(App::new(dir.secrets_key(), store, audit, clock, Limits::default(), jobs, LocalSystem::new(dir)))
 }
 
 /// `mlplatform-server admin-token`: replaces the token, also while a server runs on the directory. Gives the file.

@@ -10,13 +10,17 @@
 //! peer         whose process holds the other end of a connection within this machine
 //! commands     commands on the machine, beside a server
 //! local_jobs   the runner of jobs on this machine, given its folders and settings
+//! metrics      the listener of metrics
+//! backup       backup and restore
 //! start        start-up errors
 //! ```
 
+pub mod backup;
 pub mod commands;
 pub mod data_dir;
 pub mod listen;
 mod local_jobs;
+mod metrics;
 mod peer;
 mod router;
 mod safe_path;

@@ -1,9 +1,12 @@
 //! Wiring of the local runner: jobs run as processes of this machine, below the data directory.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use mlplatform_platform::jobs::{ids::JobIds, runtime::Jobs};
-use mlplatform_spark_local::{Folders, JobUsers, LocalRunner, SparkConfig};
+use mlplatform_platform::{
+    jobs::{ids::JobIds, runtime::Jobs},
+    readiness::System,
+};
+use mlplatform_spark_local::{Folders, JobUsers, LocalRunner, SparkConfig, disk_space};
 use mlplatform_store::Store;
 
 use crate::data_dir::DataDir;
@@ -18,6 +21,29 @@ pub(crate) fn local_jobs(
 ) -> Jobs {
     let ids = Arc::new(JobIds::new(store.clone()));
     Jobs::new(Arc::new(LocalRunner::new(Folders::new(dir.path()), config, users, ids)), url)
+}
+
+/// The disk of the data directory.
+pub(crate) struct LocalSystem(PathBuf);
+
+impl LocalSystem {
+    pub(crate) fn new(dir: &DataDir) -> Arc<Self> {
+        Arc::new(Self(dir.path().to_owned()))
+    }
+}
+
+impl System for LocalSystem {
+    fn free(&self) -> Option<u64> {
+        disk_space::free(&self.0)
+    }
+
+    fn size(&self) -> Option<u64> {
+        disk_space::size(&self.0)
+    }
+
+    fn is_low(&self) -> bool {
+        self.free().is_some_and(|free| free < disk_space::low_mark(&self.0))
+    }
 }
 
 /// For a command beside the server: no job runs.

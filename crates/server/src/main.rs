@@ -16,6 +16,10 @@ use mlplatform_console::site::PublicUrl;
 use mlplatform_platform::{clock::Clock, clusters::form::Memory, text::harmless};
 use mlplatform_protocol::ClusterInfo;
 use mlplatform_server::{
+    backup::{
+        make::backup,
+        restore::{Restored, restore},
+    },
     commands::{admin_token, cluster_add, cluster_list, sign_in_link},
     listen::bind,
     server::{Config, Ready, Server},
@@ -25,7 +29,7 @@ use mlplatform_spark_local::{check_files_for_jobs, run_job};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::cli::{Audit, Cli, Cluster, Command, Directory, Serve};
+use crate::cli::{Audit, Cli, Cluster, Command, Directory, LogFormat, Serve};
 
 /// Nothing was served: the same as for a wrong flag, since the remedy is mostly another one.
 const NOT_STARTED: u8 = 2;
@@ -34,7 +38,7 @@ fn main() -> ExitCode {
     // What is private says so where it is made; what a job has to read must not depend on who started the platform.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let cli = Cli::parse();
-    log_to_stderr(cli.log.into());
+    log_to_stderr(cli.log.into(), cli.log_format);
     match run(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -75,6 +79,15 @@ fn run(command: Command) -> Result<u8, StartError> {
             let file = admin_token(&path(&directory)?, Clock::default()).await?;
             print(&format!("{}\n", file.display()))
         }),
+        Command::Backup(arguments) => runtime.block_on(async {
+            let dir = path(&arguments.directory)?;
+            let made = backup(&dir, &arguments.folder, !arguments.without_secrets_key, Clock::default()).await?;
+            print(&format!("{}\n", made.path.display()))
+        }),
+        Command::Restore(arguments) => runtime.block_on(async {
+            let restored = restore(&arguments.folder, &arguments.data_dir, Clock::default()).await?;
+            print(&restore_summary(&restored))
+        }),
         Command::Cluster(Cluster::Add(add)) => runtime.block_on(async {
             let made = cluster_add(&path(&add.directory)?, Clock::default(), &add.name, add.capacity()).await?;
             print(&format!("{}\n", made.id))
@@ -109,6 +122,27 @@ fn print(text: &str) -> Result<(), StartError> {
     printed.map_err(|error| StartError::System("it was done, but the result cannot be printed", error))
 }
 
+/// What whoever restores has to know.
+fn restore_summary(restored: &Restored) -> String {
+    let path = restored.path.display();
+    let mut text = format!(
+        "restored to {path}: {} audit rows, each proved by the key\n\
+         Nothing that happened after {} is in it. A token that was deleted or rotated since is good again with its old value, \
+         and a registration token that was redeemed since can be redeemed again: delete or rotate these before anybody else \
+         is served. Sessions have ended. Jobs that were not over have failed: {}. Buckets, logs and uploads are not part of a \
+         backup.\n",
+        restored.rows,
+        restored.made_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        restored.jobs
+    );
+    if !restored.has_secrets_key {
+        text.push_str("The backup has no secrets-key: put the file there before you serve, with mode 0600.\n");
+    }
+    text + &format!(
+        "Administrators' tokens are good as before; if none is at hand: mlplatform-server admin-token --data-dir {path}\n"
+    )
+}
+
 /// For people, and for `awk`: no field holds a space.
 fn table(clusters: &[ClusterInfo]) -> String {
     let heading = ["NAME", "STATUS", "CORES", "MEMORY", "BUCKET", "ID"].map(str::to_owned);
@@ -135,6 +169,8 @@ fn table(clusters: &[ClusterInfo]) -> String {
 async fn serve(arguments: Serve) -> Result<(), StartError> {
     let tls = arguments.tls();
     let listener = bind(&arguments.listen, tls.is_some())?;
+    // Any address: that this is one of this machine alone, the server says itself.
+    let metrics = arguments.metrics_listen.as_deref().map(|address| bind(address, true)).transpose()?;
     let limits = arguments.limits();
     let config = Config {
         tls,
@@ -148,6 +184,10 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
     // Before the store is touched: a signal while the server starts then ends it as cleanly as one later.
     let stop = stop::listen(arguments.exit_on_stdin_eof)?;
     let server = Server::start(listener, config).await?;
+    let server = match metrics {
+        Some(metrics) => server.with_metrics(metrics)?,
+        None => server,
+    };
     announce(server.ready());
     server.run(stop).await
 }
@@ -184,12 +224,17 @@ fn path(directory: &Directory) -> Result<PathBuf, StartError> {
 
 /// Our own events at the level asked for, those of libraries only from warnings up: at their most talkative level some
 /// of them write headers, and headers hold tokens.
-fn log_to_stderr(level: LevelFilter) {
+fn log_to_stderr(level: LevelFilter, format: LogFormat) {
     let libraries = level.min(LevelFilter::WARN);
     let filter = Targets::new().with_target("mlplatform", level).with_default(libraries);
     let ansi = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_target(false);
-    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let subscriber = tracing_subscriber::registry().with(filter);
+    let _ = match format {
+        LogFormat::Text => subscriber.with(lines.with_ansi(ansi)).try_init(),
+        // One object a line, its own fields at the top: what it says of the request that it belongs to is in "span".
+        LogFormat::Json => subscriber.with(lines.json().flatten_event(true).with_span_list(false)).try_init(),
+    };
     // A panic is a bug, and its message may hold anything: it goes through the same door as the rest.
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();

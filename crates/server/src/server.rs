@@ -39,7 +39,8 @@ use tokio::{
 use crate::{
     data_dir::{DataDir, DirLock},
     listen::{ConnectionLimits, LimitedAcceptor, MOST_HTTP2, raise_file_limit},
-    local_jobs::local_jobs,
+    local_jobs::{LocalSystem, local_jobs},
+    metrics::{self, MetricsListener},
     router::router,
     safe_path,
     start::StartError,
@@ -106,6 +107,9 @@ pub struct Ready {
     pub url: String,
     /// The file with the newest Administrator token that was made on this machine.
     pub admin_token_file: PathBuf,
+    /// Where metrics are scraped from, if they have a listener of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
 }
 
 /// A platform whose store is open and whose listener is bound: connections already queue.
@@ -116,6 +120,7 @@ pub struct Server {
     proxies: Arc<Proxies>,
     site: Arc<Site>,
     ready: Ready,
+    metrics: Option<MetricsListener>,
     /// Jobs end when this does.
     end_jobs: bool,
     /// The users that jobs have, and nobody else.
@@ -158,12 +163,12 @@ impl Server {
         let store = store::open(&dir.database()).await?;
         let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), store.is_fresh().await?)?;
         let new_key = Vault::prepare(&dir.secrets_key(), objects::any_secret(&mut store.read().await?).await?)?;
-        let ready = Ready { url, admin_token_file: dir.admin_token() };
+        let ready = Ready { url, admin_token_file: dir.admin_token(), metrics_url: None };
         let jobs_as_myself = config.spark.jobs == JobsAs::Myself;
         let end_jobs = config.spark.end_with_server;
         let job_uids = job_users.as_ref().map(JobUsers::uids);
         let jobs = local_jobs(&dir, &store, config.spark, job_users, known_as);
-        let app = App::new(dir.secrets_key(), store, audit, config.clock, config.limits, jobs);
+        let app = App::new(dir.secrets_key(), store, audit, config.clock, config.limits, jobs, LocalSystem::new(&dir));
         if admin::bootstrap(&app, |value| dir.keep_admin_token(value)).await? {
             tracing::info!("made the first Administrator token: {}", dir.admin_token().display());
         }
@@ -176,7 +181,18 @@ impl Server {
             warn_of_others(&app).await?;
         }
         let proxies = Arc::new(config.proxies);
-        Ok(Self { app, listener, tls, proxies, site, ready, end_jobs, job_uids, _lock: lock })
+        Ok(Self { app, listener, tls, proxies, site, ready, metrics: None, end_jobs, job_uids, _lock: lock })
+    }
+
+    /// Serves metrics on a listener of their own, too.
+    ///
+    /// # Errors
+    /// When it is not a loopback address.
+    pub fn with_metrics(mut self, listener: TcpListener) -> Result<Self, StartError> {
+        let listener = MetricsListener::new(listener)?;
+        self.ready.metrics_url = Some(listener.url());
+        self.metrics = Some(listener);
+        Ok(self)
     }
 
     /// Where it listens.
@@ -194,6 +210,13 @@ impl Server {
         let (stopping, app) = (handle.clone(), self.app.clone());
         tokio::spawn(async move {
             shutdown.await;
+            // Whoever sends requests here is told first that no more are wanted.
+            app.readiness().drain();
+            let delay = app.limits().drain_delay;
+            if !delay.is_zero() {
+                tracing::info!("not ready any more; requests are answered for another {} seconds", delay.as_secs());
+                tokio::time::sleep(delay).await;
+            }
             app.stop_waiting();
             tracing::info!("stopping: requests in flight have {} seconds", drain.as_secs());
             stopping.graceful_shutdown(Some(drain));
@@ -203,6 +226,9 @@ impl Server {
         let supervising = tokio::spawn(supervisor::supervise(self.app.clone()));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
+        let scraping = self
+            .metrics
+            .map(|listener| tokio::spawn(metrics::serve(self.app.clone(), listener, self.job_uids.clone())));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = router(&self.app, Arc::clone(&self.proxies), &self.site)
@@ -216,6 +242,8 @@ impl Server {
             proxies: self.proxies,
             job_users: self.job_uids,
         };
+        self.app.metrics().watch_limit("connections", &limits.permits);
+        self.app.metrics().watch_limit("http2_connections", &limits.http2);
         let builder = server.http_builder();
         builder.http1().timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(LARGEST_HEAD);
         let mut http2 = builder.http2();
@@ -234,6 +262,9 @@ impl Server {
             None => server.acceptor(LimitedAcceptor::new(DefaultAcceptor::new(), limits)).serve(service).await,
         };
         settling.abort();
+        if let Some(scraping) = scraping {
+            scraping.abort();
+        }
         writer.abort();
         supervising.abort();
         if self.end_jobs

@@ -39,6 +39,14 @@ pub enum StartError {
         /// The file.
         path: PathBuf,
     },
+    /// A backup cannot be made or used.
+    #[error("the backup in '{}' {problem}", path.display())]
+    Backup {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// The address cannot be listened on, or must not be.
     #[error("cannot listen on '{address}': {problem}")]
     Listen {

@@ -26,7 +26,7 @@ fn example(route: &Route, cluster: &str) -> Value {
     };
     let page = json!({"limit": 1, "cursor": "00"});
     match route.name {
-        "healthz" | "openapi" | "who_am_i" => json!({}),
+        "healthz" | "readyz" | "metrics" | "openapi" | "who_am_i" => json!({}),
         "create_session" => json!({"refresh_token": "nobody's"}),
         "create_register_token" => {
             json!({"client_name": "x", "access_ttl": "1h", "refresh_ttl": "2h", "token_type": "USER"})

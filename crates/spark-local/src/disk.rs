@@ -25,7 +25,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use mlplatform_runner::{runner::RunId, termination::EVICTED};
 
 use crate::{
-    disk_space::{CALM, Thresholds, free},
+    disk_space::{CALM, Thresholds, free, low_mark},
     process_tree,
     shared::Shared,
     workspace,
@@ -46,7 +46,7 @@ const SMALL: u64 = MIB;
 /// Whether a run had no room to begin.
 pub(crate) fn is_low(shared: &Shared) -> bool {
     let path = shared.folders.root();
-    shared.is_under_pressure() || free(path).is_some_and(|free| free < Thresholds::at(path).low.max(MIB / 4))
+    shared.is_under_pressure() || free(path).is_some_and(|free| free < low_mark(path))
 }
 
 /// For as long as the server runs.

@@ -37,8 +37,21 @@ impl Thresholds {
     }
 }
 
+/// Below so many free bytes of the disk that holds a path, no job runs.
+#[must_use]
+pub fn low_mark(path: &Path) -> u64 {
+    Thresholds::at(path).low.max(MIB / 4)
+}
+
+/// Bytes of the disk that holds a path.
+#[must_use]
+pub fn size(path: &Path) -> Option<u64> {
+    statvfs(path).ok().map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize))
+}
+
 /// Bytes that can still be written beside a path: none, if hardly a file can be made any more.
-pub(crate) fn free(path: &Path) -> Option<u64> {
+#[must_use]
+pub fn free(path: &Path) -> Option<u64> {
     let disk = statvfs(path).ok()?;
     // Where files are not counted, there are 0 in all.
     let few = disk.f_favail < (disk.f_files / 20).min(FEW_FILES);

@@ -39,7 +39,7 @@ mod access_check;
 mod cgroup;
 mod credentials;
 mod disk;
-mod disk_space;
+pub mod disk_space;
 mod environment;
 mod error;
 mod field_support;

@@ -44,11 +44,12 @@ pub(crate) async fn open_as_it_is(path: &Path) -> Result<Pools, OpenError> {
         .fetch_one(&pools.writer)
         .await
         .unwrap_or_default();
-    if newest == MIGRATIONS.iter().map(|migration| migration.version).max() {
-        Ok(pools)
-    } else {
-        Err(OpenError::OtherVersion)
-    }
+    if newest == version() { Ok(pools) } else { Err(OpenError::OtherVersion) }
+}
+
+/// The newest schema version.
+pub(crate) fn version() -> Option<i64> {
+    MIGRATIONS.iter().map(|migration| migration.version).max()
 }
 
 /// With foreign keys off: a migration that makes a table anew drops the one that others refer to.
@@ -96,6 +97,19 @@ impl Pools {
 
     pub(crate) async fn read(&self) -> Result<PoolConnection<Sqlite>, Failure> {
         Ok(self.readers.acquire().await?)
+    }
+
+    pub(crate) fn readers(&self) -> (usize, usize) {
+        (usize::try_from(self.readers.size()).unwrap_or(usize::MAX), self.readers.num_idle())
+    }
+
+    pub(crate) fn writers(&self) -> (usize, usize) {
+        (usize::try_from(self.writer.size()).unwrap_or(usize::MAX), self.writer.num_idle())
+    }
+
+    pub(crate) async fn close_as_it_is(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
     }
 
     /// Waits for what is running, writes the log back into the database and closes it.

@@ -6,7 +6,7 @@ use crate::{
     connection::Connection,
     failure::{Failure, OpenError},
     postgres,
-    query::query,
+    query::{either, query},
     sqlite,
     topics::{self, Listening, Subscription, Topics},
     url::DatabaseUrl,
@@ -131,6 +131,92 @@ impl Store {
             .scalar(&mut self.read().await?)
             .await?;
         Ok(!any)
+    }
+
+    /// The newest schema version that this program knows.
+    #[must_use]
+    pub fn version() -> Option<i64> {
+        sqlite::version()
+    }
+
+    /// Whether its schema is of this program's version; a newer server beside this one may have changed it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_of_this_version(&self) -> Result<bool, Failure> {
+        let newest: Option<i64> =
+            query("SELECT max(version) FROM _sqlx_migrations WHERE success").scalar(&mut self.read().await?).await?;
+        Ok(newest == Self::version())
+    }
+
+    /// Commits a write that means nothing, to find out whether that can be done.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn touch(&self, now: i64) -> Result<(), Failure> {
+        let mut connection = self.begin(Mode::Concurrent).await?;
+        query(
+            "INSERT INTO readiness (id, checked_at) VALUES (1, $1) \
+             ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at",
+        )
+        .bind(now)
+        .execute(&mut connection)
+        .await?;
+        connection.commit().await
+    }
+
+    /// Writes a copy of SQLite's database to an empty file, as of one moment; others read and write meanwhile. The copy is
+    /// not flushed.
+    ///
+    /// # Errors
+    /// When it cannot be written, or this is PostgreSQL, which has programs of its own for that.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), Failure> {
+        if self.is_postgres() {
+            return Err(Failure::fault("a PostgreSQL database is backed up with pg_dump"));
+        }
+        // Unlike a plain VACUUM, this keeps the rowids that the index of names goes by.
+        let mut connection = self.read().await?;
+        query("VACUUM INTO $1").bind(&*path.to_string_lossy()).execute(&mut connection).await.map(drop)
+    }
+
+    /// Bytes of the database.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn size(&self) -> Result<u64, Failure> {
+        let size: i64 = either(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+            "SELECT pg_database_size(current_database())",
+        )
+        .scalar(&mut self.read().await?)
+        .await?;
+        Ok(u64::try_from(size).unwrap_or_default())
+    }
+
+    /// Connections that read: how many there are, and how many of them are idle.
+    #[must_use]
+    pub fn readers(&self) -> (usize, usize) {
+        match &self.pools {
+            Pools::Sqlite(pools) => pools.readers(),
+            Pools::Postgres(pools, _) => pools.readers(),
+        }
+    }
+
+    /// The same of those that write.
+    #[must_use]
+    pub fn writers(&self) -> (usize, usize) {
+        match &self.pools {
+            Pools::Sqlite(pools) => pools.writers(),
+            Pools::Postgres(pools, _) => pools.writers(),
+        }
+    }
+
+    /// Closes the connections of this process, and leaves SQLite's log to the server that runs beside it.
+    pub async fn close_as_it_is(&self) {
+        match &self.pools {
+            Pools::Sqlite(pools) => pools.close_as_it_is().await,
+            Pools::Postgres(..) => self.close().await,
+        }
     }
 
     /// Hears of commits that [notify](Connection::notify) of the topic, on whichever server.

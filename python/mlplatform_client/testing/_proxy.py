@@ -29,7 +29,7 @@ _KEPT = 1000
 _LINES = {
     name: re.compile(f"{verb} " + re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)))
     for name, verb, path, *_ in contract()["routes"]
-    if name not in ("healthz", "openapi")
+    if name not in ("healthz", "readyz", "metrics", "openapi")
 }
 
 

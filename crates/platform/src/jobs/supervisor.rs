@@ -28,7 +28,7 @@ use super::{
     restart,
     row::{self, JobRow, note},
 };
-use crate::{app::App, clusters, error::Result, request::RequestContext, transaction::Transaction};
+use crate::{app::App, clusters, error::Result, metrics::RunEnd, request::RequestContext, transaction::Transaction};
 
 /// How often a run is looked at, whether its runner says that something changed or not.
 const LOOK: Duration = Duration::from_millis(250);
@@ -299,6 +299,11 @@ impl Supervisor {
         row::forget_events(tx.connection(), job, restart::EVENTS).await?;
         active(&mut tx, &job.cluster_id).await?;
         tx.commit().await?;
+        self.app.metrics().job_ended(match (end.is_eviction(), end.is_success()) {
+            (true, _) => RunEnd::Evicted,
+            (false, true) => RunEnd::Succeeded,
+            (false, false) => RunEnd::Failed,
+        });
         self.forget(&run).await;
         if again.is_none() {
             self.last_events.remove(&job.id);
@@ -374,6 +379,7 @@ impl Supervisor {
         row::forget_events(tx.connection(), job, restart::EVENTS).await?;
         active(&mut tx, &job.cluster_id).await?;
         tx.commit().await?;
+        self.app.metrics().job_ended(RunEnd::NotStarted);
         if job.alive {
             self.forget(&job.run_id()).await;
         }

@@ -183,7 +183,10 @@ struct Upload {
 impl Upload {
     /// Gives its address.
     async fn write(&self, name: &str, content: Vec<u8>) -> Result<String> {
-        Ok(self.app.jobs().runner().upload(&self.cluster, &self.job, name, content).await?)
+        let bytes = content.len();
+        let address = self.app.jobs().runner().upload(&self.cluster, &self.job, name, content).await?;
+        self.app.metrics().uploaded(bytes);
+        Ok(address)
     }
 
     fn keep(mut self) {

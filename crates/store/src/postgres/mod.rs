@@ -126,6 +126,18 @@ fn pools(options: &PgConnectOptions) -> Pools {
 }
 
 impl Pools {
+    pub(crate) fn readers(&self) -> (usize, usize) {
+        (usize::try_from(self.readers.size()).unwrap_or(usize::MAX), self.readers.num_idle())
+    }
+
+    pub(crate) fn writers(&self) -> (usize, usize) {
+        let size = self.exclusive.size().saturating_add(self.concurrent.size());
+        (
+            usize::try_from(size).unwrap_or(usize::MAX),
+            self.exclusive.num_idle().saturating_add(self.concurrent.num_idle()),
+        )
+    }
+
     pub(crate) async fn read(&self) -> Result<Session, Failure> {
         Ok(Session::new(self.readers.acquire().await?))
     }

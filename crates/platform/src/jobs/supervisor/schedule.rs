@@ -160,6 +160,7 @@ impl Supervisor {
         let message = format!("Successfully assigned {}/{} to {}", plan.namespace, job.pod(), cluster.name);
         note(tx.connection(), &job, now, EventKind::Normal, "Scheduled", &message).await?;
         tx.commit().await?;
+        self.app.metrics().job_started();
         match prepared.start().await {
             Ok(()) => {}
             Err(RunnerError::Job(problem) | RunnerError::Unavailable(problem)) => {

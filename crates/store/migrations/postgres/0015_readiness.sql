@@ -1,0 +1,5 @@
+-- Written to find out whether the store can be written; what is in it means nothing.
+CREATE TABLE readiness (
+    id         BIGINT PRIMARY KEY CHECK (id = 1),
+    checked_at BIGINT NOT NULL
+);
