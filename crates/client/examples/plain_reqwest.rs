@@ -3,6 +3,8 @@
 //!     BENCH_SESSION=mlpa_… plain_reqwest lines URL
 //!     BENCH_SESSION=mlpa_… plain_reqwest save URL FILE
 
+#![allow(clippy::print_stdout, reason = "its output is the result")]
+
 use std::{error::Error, fs::File, io::Write as _};
 
 #[tokio::main(flavor = "current_thread")]
