@@ -1,4 +1,4 @@
-//! Messages about the audit: who did what, when, from where, and how it ended.
+//! Messages for the audit log.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

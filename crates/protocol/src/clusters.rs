@@ -1,5 +1,5 @@
-//! Messages about Spark clusters. The form of a cluster, of its making and of its end is the vendor's public one; what
-//! the vendor does not publish (the list, the times, waking up) is this project's.
+//! Messages for Spark clusters. A cluster, its creation and its deletion have the vendor's public format; the rest (lists,
+//! times, waking up) is defined by this project.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! How a refusal looks: the vendor's public envelope, with the status codes and names that go with it.
+//! Error answers: the vendor's public envelope with its status codes and names.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! Header names of the contract, lower case as HTTP/2 wants them.
+//! Header names of the contract, in lower case as HTTP/2 requires.
 
 /// Every answer carries it; the client's errors show it, the server's log and audit hold it.
 pub const REQUEST_ID: &str = "x-request-id";

@@ -1,4 +1,4 @@
-//! Public ids of tokens, as a caller gives them.
+//! Public ids of tokens, as arguments.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Messages about Spark jobs. None of them is published by the vendor.
+//! Messages for Spark jobs, defined by this project.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,9 @@
 //! The contract between `mlplatform-client` and `mlplatform-server`, as code.
 //!
-//! Whatever both sides must agree on is written here, once: which routes there are ([`routes`]),
-//! what travels over them ([`tokens`], [`clusters`], [`objects`], [`audit`], [`page`]), how a refusal looks ([`error`]),
-//! what a token ([`token`]), its public id ([`id`]), its name ([`name`]) and a lifetime ([`lifetime`]) look like, how YAML
-//! is read and written ([`yaml`]), and what a Spark job's manifest may hold ([`manifest`]). The crate does no I/O and knows
-//! neither side.
+//! It defines the routes ([`routes`]), their messages ([`tokens`], [`clusters`], [`jobs`], [`objects`], [`audit`], [`page`]),
+//! error answers ([`error`]), the formats of tokens ([`token`]), public ids ([`id`]), names ([`name`]) and lifetimes
+//! ([`lifetime`]), YAML ([`yaml`]), and manifests of Spark jobs ([`manifest`]). The crate does no I/O and depends on neither
+//! side.
 
 pub mod audit;
 pub mod clusters;

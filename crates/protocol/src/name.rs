@@ -1,4 +1,4 @@
-//! Names of tokens: anything a person can read and tell apart.
+//! Names of tokens: visible and distinguishable Unicode text.
 
 use std::fmt;
 

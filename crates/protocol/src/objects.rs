@@ -1,5 +1,5 @@
-//! Messages about the Kubernetes objects that jobs use: secrets and config maps. The vendor's routes for them are not
-//! public; these are this project's. The fields are Kubernetes' own.
+//! Messages for secrets and config maps, defined by this project, because the vendor's routes are not public. The fields are
+//! those of Kubernetes.
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt};
 

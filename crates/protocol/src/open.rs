@@ -1,4 +1,4 @@
-//! Values of an enumeration that a newer peer may extend.
+//! Extensible enumerations: a newer peer may send unknown values.
 
 use serde::{Deserialize, Serialize};
 

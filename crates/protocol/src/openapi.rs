@@ -1,5 +1,4 @@
-//! The API as OpenAPI 3.1 describes one, made from the table of routes and the types of its messages: what the code
-//! says and what the document says cannot differ.
+//! The OpenAPI 3.1 document of the API, generated from the table of routes and the message types.
 
 use http::Method;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
@@ -28,11 +27,11 @@ pub fn document(version: &str) -> Map<String, Value> {
     document.finish(version)
 }
 
-/// The document in the making.
+/// The document under construction.
 struct Document {
-    /// Of what is read: a field with a default may be missing.
+    /// Schemas of requests: a field with a default is optional.
     requests: SchemaGenerator,
-    /// Of what is written: it is always there.
+    /// Schemas of answers: all fields are present.
     answers: SchemaGenerator,
     paths: Map<String, Value>,
 }
@@ -47,7 +46,7 @@ impl Document {
         }
     }
 
-    /// Adds a line of the table.
+    /// Adds a route.
     fn add<E: Endpoint<Request: JsonSchema, Response: JsonSchema>>(&mut self, summary: &str) {
         let route = &E::ROUTE;
         let mut body = E::Request::json_schema(&mut self.requests).to_value();

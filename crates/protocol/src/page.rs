@@ -1,4 +1,4 @@
-//! Lists are paged: the server decides how much one answer may hold, the client pages by itself.
+//! Pagination of lists: the server limits the size of a page, the client fetches all pages.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
-//! The routes, in one table. Nothing else knows a path: a vendor's real path is a one-line change here.
+//! The table of routes. Only this file contains paths: to use a vendor's path, change one line here.
 //!
-//! Each line makes a type that names the call ([`Endpoint`]), so that client and server cannot disagree about
-//! method, path, role, request or answer. What a request holds goes, by the name of the field, into the `{…}`
-//! of the path; the rest is the query of a GET or DELETE, or the JSON body of a POST.
+//! Each line defines a type for the call ([`Endpoint`]), so that client and server cannot disagree about method, path, role,
+//! request or answer. Fields of a request replace the `{…}` of the same name in the path; the others are the query of a GET or
+//! DELETE, or the JSON body of a POST.
 
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::{audit::*, clusters::*, jobs::*, objects::*, page::*, tokens::*};
 
-/// Who may call.
+/// Access to a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody; no credential is sent or read.
+    /// Public; no credential is sent or read.
     Public,
     /// A session of any role.
     User,
@@ -23,7 +23,7 @@ pub enum Access {
 }
 
 impl Access {
-    /// The scope that a session needs, as refusals name it.
+    /// The scope that a session needs, as in error texts.
     #[must_use]
     pub const fn scope(self) -> Option<&'static str> {
         match self {
@@ -33,17 +33,17 @@ impl Access {
         }
     }
 
-    /// Whether a token of that role may call.
+    /// Whether a token of that role has access.
     #[must_use]
     pub const fn allows(self, role: Role) -> bool {
         matches!((self, role), (Self::Public | Self::User, _) | (_, Role::Administrator))
     }
 }
 
-/// What happens when a request is sent again because its answer was lost.
+/// The effect of a repeated request, after a lost answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// Nothing more than once would do.
+    /// Idempotent.
     Harmless,
     /// The request carries an idempotency key and a rising attempt number. The server does the work once for a
     /// key; where the answer carries a secret, a higher attempt withdraws what the one before made, if it was
@@ -51,7 +51,7 @@ pub enum Repeat {
     Keyed,
 }
 
-/// Whose route it is.
+/// The origin of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Published by the vendor.
@@ -63,29 +63,29 @@ pub enum Origin {
 /// One line of the table.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The verb, the same from here to the Python method.
+    /// The name, which is that of the Python method.
     pub name: &'static str,
     /// GET, POST or DELETE.
     pub method: Method,
-    /// With `{field}` where a field of the request goes.
+    /// The path, with `{field}` in place of a field of the request.
     pub path: &'static str,
-    /// Who may call.
+    /// Access to a route.
     pub access: Access,
-    /// Whether a lost answer can be asked for again.
+    /// The effect of a repeated request.
     pub repeat: Repeat,
-    /// Whose it is.
+    /// Its origin.
     pub origin: Origin,
     /// The status of a success.
     pub success: u16,
 }
 
-/// A call: its route and what travels.
+/// A call: its route, request and response types.
 pub trait Endpoint {
     /// Its line of the table.
     const ROUTE: Route;
-    /// What is asked.
+    /// The request.
     type Request: Serialize + DeserializeOwned + Send + Sync + 'static;
-    /// What is answered.
+    /// The response.
     type Response: Serialize + DeserializeOwned + Send;
 }
 

@@ -1,11 +1,11 @@
-//! What a token looks like.
+//! The format of tokens.
 //!
 //! `mlpx_` (registration), `mlpr_` (access, also called refresh) or `mlpa_` (session); then 32 base62
 //! characters from the operating system's generator (190 bits, well over the 128 that RFC 6749 §10.10
-//! asks for); then 6 base62 characters of CRC-32 over all that stands before them. As a regular expression:
+//! asks for); then 6 base62 characters of the CRC-32 of everything before them. As a regular expression:
 //! [`PATTERN`].
 //!
-//! The checksum is for secret scanners and for typing errors. It proves nothing about who made the token.
+//! The checksum is for secret scanners and typing mistakes. It is no proof of authenticity.
 
 use std::fmt;
 

@@ -1,14 +1,13 @@
-//! Manifests: what a Spark job is, as a `SparkApplication` of the Spark operator (`sparkoperator.k8s.io/v1beta2`).
+//! Manifests of Spark jobs: the `SparkApplication` of the Spark operator (`sparkoperator.k8s.io/v1beta2`).
 //!
-//! A [`Manifest`] is the YAML tree itself, not a structure that fields were copied into: whatever this library does not
-//! know stays where it is and as it was written. The operator's rules are in [`validate`](Manifest::validate).
+//! A [`Manifest`] is a YAML tree, not a struct: unknown fields keep their place and their spelling. The operator's rules are in [`validate`](Manifest::validate).
 
+mod cross_field;
 mod document;
 mod model;
 mod problem;
 mod quantity;
 mod schema;
-mod together;
 mod validate;
 
 pub use document::{Manifest, ManifestError, UnknownKey};

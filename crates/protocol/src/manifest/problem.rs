@@ -1,21 +1,21 @@
-//! One broken rule, as it is told.
+//! A violated rule.
 
 use std::fmt;
 
-/// One thing that the operator would refuse, or that would not do what it says.
+/// A field that the operator would refuse, or that has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where: `spec.driver.memory`.
+    /// The path of the field: `spec.driver.memory`.
     pub path: String,
-    /// The line, where it was read from a text; else 0.
+    /// The line in the text; 0 if it was not read from one.
     pub line: u32,
-    /// What stands there; empty where nothing does.
+    /// The value; empty if it is missing.
     pub found: String,
-    /// The rule that it breaks.
+    /// The violated rule.
     pub rule: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
-    /// The operator takes it all the same, and does something else than it says.
+    /// Only a warning: the operator accepts it, but does something else.
     pub is_harmless: bool,
 }
 

@@ -1,11 +1,11 @@
-//! The fields of a `SparkApplication`: one table of what the operator takes.
+//! The schema of a `SparkApplication`, as one table.
 //!
-//! It states the CRD `sparkoperator.k8s.io/v1beta2` and the admission rules of kubeflow/spark-operator v2 at commit
+//! It contains the CRD `sparkoperator.k8s.io/v1beta2` and the admission rules of kubeflow/spark-operator v2 at commit
 //! 0c707ad05f0d (2026), which knows `memoryLimit`, `driverPodDisruptionBudget` and the refused keys of `sparkConf`. A row is
 //! a field's name, its type with its bounds, and whether it is required ([`required()`]). A null is an absent field, as the API
-//! server drops it. Rules about several fields are in [`super::together`].
+//! server drops it. Rules about several fields are in [`super::cross_field`].
 //!
-//! What is not in the table is not refused: a newer operator may know it.
+//! Fields that are not in the table are not refused: a newer operator may know them.
 
 use super::model::{API_VERSION, KIND, Part, RESTART_TYPES, SPEC_TYPES};
 

@@ -1,4 +1,4 @@
-//! The operator's rules, told to somebody who does not know them.
+//! Validation of a manifest against the operator's rules.
 
 use super::{
     document::Manifest,
@@ -38,7 +38,7 @@ impl Manifest {
     pub fn validate(&self) -> Vec<Problem> {
         let mut check = Check { manifest: self, problems: Vec::new() };
         check.fields("", self.root(), schema::ROOT, 0);
-        check.together();
+        check.cross_field_rules();
         check.problems.truncate(MOST);
         check.problems
     }

@@ -1,4 +1,4 @@
-//! Characters that look like others: what is pasted from a web page or a word processor.
+//! Detection of look-alike characters, as pasted from web pages and word processors.
 
 use std::borrow::Cow;
 

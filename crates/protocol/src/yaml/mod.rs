@@ -1,13 +1,11 @@
-//! YAML as a tree that keeps what it read: the order of keys, the line of each value, the text of each plain scalar.
+//! YAML as a lossless tree: it keeps the order of keys, the line of each value and the text of each plain scalar.
 //!
-//! Two generations of readers are about. PyYAML and its kin follow YAML 1.1, where `yes` is true, `12:30` is 750 and
-//! `010` is 8; newer ones follow 1.2, where the first two are texts and the third is 10. A tree that decided while
-//! reading would change files that it only passes on. So a plain scalar here is its source text until somebody asks
-//! what it means ([`Scalar::kind`]); it is then a number or a truth value only where both generations agree, else text.
-//! What is written anew ([`write()`]) is quoted wherever one of them could take a text for something else.
+//! Parsers follow different versions. PyYAML and others follow YAML 1.1, where `yes` is true, `12:30` is 750 and `010` is 8;
+//! newer ones follow 1.2, where the first two are text and the third is 10. Deciding while reading would change files that are
+//! only passed on. So a plain scalar keeps its source text; [`Scalar::kind`] returns a number or a boolean only if both versions
+//! agree, otherwise text. [`write()`] quotes a text that one of the versions would read as another type.
 //!
-//! Files come from strangers: [`read`] works within fixed bounds of size, depth and expansion, and names the line of
-//! whatever it refuses.
+//! Input is untrusted: [`read`] has fixed limits of size, depth and expansion, and errors name the line.
 
 mod characters;
 mod limits;

@@ -1,4 +1,4 @@
-//! The tree.
+//! The nodes of the tree.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Reading, within bounds.
+//! The parser, with limits of size, depth and expansion.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! What a scalar means, and which texts can stand without quotes.
+//! Scalars: their type, and which texts need no quotes.
 
 /// A scalar. Plain ones keep their source text; all others are texts.
 #[derive(Clone, Debug)]

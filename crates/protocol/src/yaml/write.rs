@@ -1,4 +1,4 @@
-//! Writing: block style, two spaces, and quotes wherever a reader of YAML 1.1 or 1.2 could be in doubt.
+//! The writer: block style, two spaces, quotes wherever YAML 1.1 and 1.2 differ.
 
 use std::fmt::Write as _;
 

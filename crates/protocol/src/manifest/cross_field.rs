@@ -1,4 +1,4 @@
-//! Rules about several fields: the operator's admission, and what Spark and Kubernetes refuse later.
+//! Validation rules that involve several fields: of the operator's admission webhook, Spark and Kubernetes.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ const OVERRIDDEN: [(&str, &[&str]); 8] = [
 ];
 
 impl Check<'_> {
-    pub(super) fn together(&mut self) {
+    pub(super) fn cross_field_rules(&mut self) {
         self.program();
         self.conf_and_fields();
         self.executors();
