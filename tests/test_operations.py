@@ -93,6 +93,8 @@ def test_metrics_count_what_happens(folder: Path) -> None:
         program.write_text("exit 0\n")
         cluster = admin.get_clusters()[0].id
         submit(admin, cluster, "one", program).wait()
+        # It is counted after the commit that ends the wait.
+        until(lambda: value(scrape(served), "mlplatform_job_ends_total", result="succeeded") == 1)
         now = scrape(served)
 
         def grew(name: str, **labels: str) -> float:
