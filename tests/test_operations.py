@@ -8,12 +8,14 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -119,7 +121,9 @@ def test_metrics_count_what_happens(folder: Path) -> None:
         assert grew("mlplatform_audit_last_row") >= 4
         assert value(now, "mlplatform_audit_last_row") == value(now, "mlplatform_audit_marked_row")
         assert value(now, "mlplatform_sessions", kind="api") >= 2
-        assert value(now, "mlplatform_limit_in_use", limit="connections") >= 1
+        address = urlsplit(served.url)
+        with socket.create_connection((address.hostname, address.port)):
+            until(lambda: value(scrape(served), "mlplatform_limit_in_use", limit="connections") >= 1)
         assert value(now, "mlplatform_limit_max", limit="requests") == 1024
         assert value(now, "mlplatform_store_size_bytes") > 4096
         assert value(now, "mlplatform_disk_free_bytes") < value(now, "mlplatform_disk_size_bytes")
