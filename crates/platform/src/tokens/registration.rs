@@ -239,7 +239,7 @@ macro_rules! registration_columns {
 /// What became of each, beside `register_tokens` as `r`.
 macro_rules! registration_join {
     () => {
-        " LEFT JOIN tokens t ON t.register_token_id = r.id AND t.delete_reason IS NOT 'superseded'"
+        " LEFT JOIN tokens t ON t.register_token_id = r.id AND t.delete_reason IS DISTINCT FROM 'superseded'"
     };
 }
 pub(crate) use {registration_columns, registration_join, registration_rows};
