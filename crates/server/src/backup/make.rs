@@ -80,7 +80,13 @@ async fn room(store: &Store, to: &Path) -> Result<(), StartError> {
 }
 
 async fn copy(dir: &DataDir, store: &Store, to: &Path, secrets_key: bool, clock: Clock) -> Result<Made, StartError> {
-    let failed = |error: io::Error| problem(to, format!("cannot be made: {error}; nothing of it was left"));
+    let failed = |error: io::Error| {
+        let reason = match error.kind() {
+            io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+            _ => error.to_string(),
+        };
+        problem(to, format!("cannot be made: {reason}; nothing of it was left"))
+    };
     // Those who are served come first.
     let _ = rustix::process::nice(10);
     let made_at = clock.now();
