@@ -59,10 +59,20 @@ impl Store {
         Ok(Self::over_sqlite(sqlite::open_as_it_is(path).await?))
     }
 
-    /// Opens a database of PostgreSQL, which has to exist, if only as an empty one, and brings it to this version's form.
+    /// Makes the tables of a platform in a database of PostgreSQL, or opens those that are there.
     ///
     /// # Errors
     /// When it cannot be reached, is not suitable, or belongs to a newer version.
+    pub async fn init_postgres(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        let options = postgres::options(url)?;
+        let pools = postgres::init(&options).await?;
+        Ok(Self::over_postgres(pools, options))
+    }
+
+    /// Opens a database of PostgreSQL that holds a platform, and brings it to this version's form.
+    ///
+    /// # Errors
+    /// When it cannot be reached, is not suitable, holds nothing, or belongs to a newer version.
     pub async fn open_postgres(url: &DatabaseUrl) -> Result<Self, OpenError> {
         let options = postgres::options(url)?;
         let pools = postgres::open(&options).await?;
