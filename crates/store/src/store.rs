@@ -2,6 +2,8 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
+use sqlx::{Sqlite, Transaction};
+
 use crate::{
     connection::Connection,
     failure::{Failure, OpenError},
@@ -173,6 +175,14 @@ impl Store {
         .execute(&mut connection)
         .await?;
         connection.commit().await
+    }
+
+    /// Begins a transaction of SQLite that reads: all of it sees the same moment.
+    pub(crate) async fn sqlite_snapshot(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        match &self.pools {
+            Pools::Sqlite(pools) => pools.snapshot().await,
+            Pools::Postgres(..) => Err(Failure::fault("a PostgreSQL database is copied with pg_dump and pg_restore")),
+        }
     }
 
     /// Writes a copy of SQLite's database to an empty file, as of one moment; others read and write meanwhile. The copy is
