@@ -36,7 +36,7 @@ const READERS: u32 = 8;
 /// A connection that was used this recently is taken to be alive.
 const FRESH: Duration = Duration::from_secs(1);
 
-const BEGIN_EXCLUSIVE: &str =
+pub(crate) const BEGIN_EXCLUSIVE: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock(7741302957118205)";
 const BEGIN_CONCURRENT: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
