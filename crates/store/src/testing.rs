@@ -182,6 +182,15 @@ impl Database {
         }
     }
 
+    /// In a query, the text of a field of the column `detail`, which is JSON.
+    #[must_use]
+    pub fn detail(&self, field: &str) -> String {
+        match self {
+            Self::Sqlite(_) => format!("(detail ->> '{field}')"),
+            Self::Postgres(_) => format!("(detail::json ->> '{field}')"),
+        }
+    }
+
     /// The rows of a query, each as `column|column`. In both databases true is 1, and NULL is empty.
     ///
     /// # Panics
@@ -198,7 +207,7 @@ impl Database {
         }
     }
 
-    /// Nobody writes what leaves a row in the audit, until that is dropped. (A program waits for 10 seconds.)
+    /// Nobody writes, until that is dropped. (A program waits for 10 seconds.)
     ///
     /// # Panics
     /// When somebody else does for longer.
@@ -209,12 +218,18 @@ impl Database {
                 sqlx::raw_sql("BEGIN IMMEDIATE").execute(connection).await.unwrap();
             }
             Either::Right(connection) => {
-                sqlx::raw_sql(crate::postgres::BEGIN_EXCLUSIVE).execute(connection).await.unwrap();
+                for statement in [crate::postgres::BEGIN_EXCLUSIVE, LOCK_ALL] {
+                    sqlx::raw_sql(statement).execute(&mut *connection).await.unwrap();
+                }
             }
         }
         WriterHeld { _connection: connection }
     }
 }
+
+/// Changes that leave no row in the audit run beside an exclusive one, until they write.
+const LOCK_ALL: &str = "DO $$ BEGIN EXECUTE (SELECT 'LOCK TABLE ' || string_agg(quote_ident(tablename), ', ') || ' IN SHARE MODE' \
+                        FROM pg_tables WHERE schemaname = current_schema()); END $$";
 
 /// See [`Database::hold_the_writer`].
 pub struct WriterHeld {
