@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from postgres import Cluster
+from postgres import CannotStart, Cluster
 from served import PROGRAM, Served, get, run
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.serializers.auth import MLPTokenType
 
 KEYS = ("audit-key", "secrets-key")
+CUT = "DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)"
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +195,35 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def tamper(cluster: Cluster, database: Database, statement: str) -> None:
+    """As somebody who owns the tables."""
+    name = database.url.rsplit("/", 1)[1]
+    cluster.sql(f"ALTER TABLE audit DISABLE TRIGGER ALL; {statement}; ALTER TABLE audit ENABLE TRIGGER ALL", name)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE audit SET address = '10.0.0.1' WHERE seq = 2", "row 2 was changed"),
+        ("DELETE FROM audit WHERE seq = 1", "row 1 is missing"),
+        (
+            "INSERT INTO audit SELECT seq + 1, at, actor, action, subject, address, request_id, outcome, detail, mac "
+            "FROM audit ORDER BY seq DESC LIMIT 1",
+            "does not follow the row before",
+        ),
+    ],
+)
+def test_a_forgery_is_found(made: Database, cluster: Cluster, tmp_path: Path, statement: str, said: str) -> None:
+    for number in range(2):
+        assert run("admin-token", *made.flags(), "--out", tmp_path / f"token-{number}").returncode == 0
+    for refused in ("DELETE FROM audit", "UPDATE audit SET at = 8"):
+        with pytest.raises(CannotStart, match="append-only"):
+            cluster.sql(refused, made.url.rsplit("/", 1)[1])
+    tamper(cluster, made, statement)
+    done = run("audit", "verify", *made.flags())
+    assert (done.returncode, said in done.stdout) == (1, True), done.stdout
+
+
 def test_the_mark_shows_a_cut(made: Database, cluster: Cluster, tmp_path: Path) -> None:
     name, mark = made.url.rsplit("/", 1)[1], tmp_path / "mark"
 
@@ -214,11 +244,7 @@ def test_the_mark_shows_a_cut(made: Database, cluster: Cluster, tmp_path: Path) 
         assert verify("--audit-mark", mark) == (0, f"the audit is whole: {last} rows, each proved by the key\n")
         assert verify("--mark", mark.read_text().strip()) == verify("--audit-mark", mark)
         # What is cut off while a server runs, it writes down with the next row.
-        cluster.sql(
-            f"ALTER TABLE audit DISABLE TRIGGER ALL; DELETE FROM audit WHERE seq = {last};"
-            " ALTER TABLE audit ENABLE TRIGGER ALL",
-            name,
-        )
+        tamper(cluster, made, CUT)
         assert verify()[0] == 0
         code, text = verify("--audit-mark", mark)
         assert code == 1
@@ -231,11 +257,7 @@ def test_the_mark_shows_a_cut(made: Database, cluster: Cluster, tmp_path: Path) 
     last = newest()
     assert mark.read_text().startswith(f"{last}:")
     # What is cut off while no server runs, the next one finds by the file.
-    cluster.sql(
-        f"ALTER TABLE audit DISABLE TRIGGER ALL; DELETE FROM audit WHERE seq = {last};"
-        " ALTER TABLE audit ENABLE TRIGGER ALL",
-        name,
-    )
+    tamper(cluster, made, CUT)
     with Served(tmp_path, *made.flags(), "--audit-mark", str(mark)) as served:
         with MLPlatform((tmp_path / "token").read_text().strip(), url=served.url) as admin:
             admin.create_register_token("clara", "1h", token_type=MLPTokenType.USER)

@@ -56,15 +56,15 @@ pub enum KeysError {
     Forgotten,
     /// Another key.
     #[error(
-        "'{}' is not the key of this database: take the file from where `mlplatform-server init` was run, or from another \
-         server of this database, and name its folder with --keys-dir",
+        "'{}' is not the key of this database: take the file from another server of this database, or from a \
+         backup, and name its folder with --keys-dir",
         .0.display()
     )]
     Other(PathBuf),
     /// No key.
     #[error(
-        "the key in '{}' cannot be used: {source}; take the file from where `mlplatform-server init` was run, or from \
-         another server of this database, and name its folder with --keys-dir",
+        "the key in '{}' cannot be used: {source}; take the file from another server of this database, or \
+         from a backup, and name its folder with --keys-dir",
         path.display()
     )]
     Unusable {
