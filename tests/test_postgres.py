@@ -123,6 +123,35 @@ def test_an_init_that_was_cut_off_is_finished_by_the_next(database: Database, cl
     assert cluster.sql("SELECT count(*) FROM keys", database.url.rsplit("/", 1)[1]) == "2"
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_two_at_once_make_one_platform(database: Database, cluster: Cluster, tmp_path: Path, apart: bool) -> None:
+    folders = [database.keys, database.keys.with_name("others") if apart else database.keys]
+    folders[1].mkdir(0o700, exist_ok=True)
+    started = [
+        subprocess.Popen(
+            [
+                *(PROGRAM, "init", "--database-url-file", database.file, "--keys-dir", folder),
+                *("--data-dir", tmp_path / f"own-{n}", "--out", tmp_path / f"token-{n}"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n, folder in enumerate(folders)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in started]
+    codes = [process.returncode for process in started]
+    assert sorted(codes) == ([0, 2] if apart else [0, 0]), said
+    name = database.url.rsplit("/", 1)[1]
+    assert cluster.sql("SELECT (SELECT count(*) FROM keys), (SELECT count(*) FROM tokens)", name) == "2|1"
+    assert [(tmp_path / f"token-{n}").exists() for n in range(2)].count(True) == 1
+    if apart:
+        late = codes.index(2)
+        assert str(folders[late]) in said[late]
+        assert "--keys-dir" in said[late]
+        assert list(folders[late].iterdir()) == []
+
+
 @pytest.mark.parametrize("name", KEYS)
 def test_another_key_is_refused(made: Database, tmp_path: Path, name: str) -> None:
     path = made.keys / name
