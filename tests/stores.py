@@ -76,14 +76,7 @@ def query(data_dir: str | Path, statement: str, *values: str) -> list[str]:
     for i in range(len(values)):
         statement = statement.replace("?", f":'v{i}'", 1)
     # As a file: psql puts variables into that alone.
-    psql = [
-        postgres.programs() / "psql",
-        "-qtAX",
-        "-v",
-        "ON_ERROR_STOP=1",
-        *variables,
-        "-f",
-        "-",
-        file.read_text().strip(),
-    ]
-    return subprocess.run(psql, input=statement, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    psql = [str(postgres.programs() / "psql"), "-qtAX", "-v", "ON_ERROR_STOP=1", *variables, "-f", "-"]
+    psql.append(file.read_text().strip())
+    done = subprocess.run(psql, input=statement, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()

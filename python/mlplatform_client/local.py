@@ -124,7 +124,9 @@ def _find_program() -> str:
 
 
 def _start(program: str, data_dir: str, log: str) -> subprocess.Popen[bytes]:
-    environment = dict(os.environ)
+    # Its data is in its folder: variables of an operator's shell must not lead it to a database that others share.
+    shared = ("MLP_SERVER_DATABASE_URL", "MLP_SERVER_DATABASE_URL_FILE")
+    environment = {name: value for name, value in os.environ.items() if name not in shared}
     if not environment.keys() & {"MLP_SERVER_JOB_USER", "MLP_SERVER_NO_JOBS"}:
         # The platform belongs to the user of this process, and so do its jobs.
         environment["MLP_SERVER_JOBS_AS_MYSELF"] = "1"

@@ -108,7 +108,7 @@ impl Config {
 pub struct Ready {
     /// Where it listens.
     pub url: String,
-    /// The file with the newest Administrator token that was made on this machine, if one was.
+    /// The file with the newest Administrator token that was made on this machine; `None`: on PostgreSQL, none was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_token_file: Option<PathBuf>,
     /// Where metrics are scraped from, if they have a listener of their own.
@@ -177,7 +177,9 @@ impl Server {
         } else if admin::bootstrap(&app, |value| keep_admin_token(&admin_token, value)).await? {
             tracing::info!("made the first Administrator token: {}", admin_token.display());
         }
-        let ready = Ready { url, admin_token_file: admin_token.exists().then_some(admin_token), metrics_url: None };
+        // Where several share a database, it may have been made elsewhere.
+        let made_here = config.database.is_none() || admin_token.exists();
+        let ready = Ready { url, admin_token_file: made_here.then_some(admin_token), metrics_url: None };
         if renewed {
             s3_secret::renew(&app).await?;
         }
