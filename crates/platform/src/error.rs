@@ -41,6 +41,9 @@ pub enum Error {
     /// The operating system gave no random bytes.
     #[error("the random generator failed")]
     Random(#[from] getrandom::Error),
+    /// Another server may look after the jobs by now: nothing was changed.
+    #[error("the lease of jobs is not held any more")]
+    LeaseLost,
     /// A bug of ours.
     #[error("{0}")]
     Fault(&'static str),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use mlplatform_platform::{
-    jobs::{ids::JobIds, runtime::Jobs},
+    jobs::{ids::JobIds, placement::Placement, runtime::Jobs},
     readiness::System,
 };
 use mlplatform_spark_local::{Folders, JobUsers, LocalRunner, SparkConfig, disk_space};
@@ -20,7 +20,8 @@ pub(crate) fn local_jobs(
     url: String,
 ) -> Jobs {
     let ids = Arc::new(JobIds::new(store.clone()));
-    Jobs::new(Arc::new(LocalRunner::new(Folders::new(dir.path()), config, users, ids)), url)
+    let placement = Placement::Nowhere;
+    Jobs::new(Arc::new(LocalRunner::new(Folders::new(dir.path()), config, users, ids)), url, placement)
 }
 
 /// The disk of the data directory.

@@ -223,7 +223,8 @@ impl Server {
         });
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(write_last_used(self.app.clone()));
-        let supervising = tokio::spawn(supervisor::supervise(self.app.clone()));
+        let (stop_supervising, stopped) = oneshot::channel::<()>();
+        let supervising = tokio::spawn(supervisor::supervise(self.app.clone(), self.end_jobs, stopped));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let scraping = self
@@ -266,11 +267,9 @@ impl Server {
             scraping.abort();
         }
         writer.abort();
-        supervising.abort();
-        if self.end_jobs
-            && let Err(error) = supervisor::end_all(&self.app).await
-        {
-            tracing::warn!("running jobs could not be ended: {error}");
+        drop(stop_supervising);
+        if let Err(error) = supervising.await {
+            tracing::error!("the supervisor of jobs has failed: {error}");
         }
         drop(stop_counting);
         if let Err(error) = counting.await {

@@ -19,7 +19,7 @@ mod url;
 
 pub use connection::Connection;
 pub use failure::{Failure, OpenError};
-pub use lease::{Lease, LeaseKeeper, Terms};
+pub use lease::{Holder, Lease, LeaseKeeper, Terms};
 pub use query::{Builder, FromRows, Query, Value, either, joined, query};
 pub use sqlx::FromRow;
 pub use store::{Mode, Store};

@@ -1,11 +1,11 @@
-//! What requests and the supervisor share about jobs: the runner, and a notification that there is something to do.
+//! What requests and the supervisor share about jobs: the runner, where it is, and who looks after them.
 
 use std::sync::Arc;
 
 use mlplatform_protocol::ErrorCode;
 use mlplatform_runner::runner::{Runner, RunnerError};
-use tokio::sync::Notify;
 
+use super::placement::{Placement, Role, RoleCell};
 use crate::error::Error;
 
 /// The part of the shared state that is about jobs.
@@ -13,14 +13,15 @@ use crate::error::Error;
 pub struct Jobs {
     runner: Arc<dyn Runner>,
     url: String,
-    wake: Notify,
+    placement: Placement,
+    role: RoleCell,
 }
 
 impl Jobs {
     /// `url`: where people find the platform.
     #[must_use]
-    pub fn new(runner: Arc<dyn Runner>, url: String) -> Self {
-        Self { runner, url, wake: Notify::new() }
+    pub fn new(runner: Arc<dyn Runner>, url: String, placement: Placement) -> Self {
+        Self { runner, url, placement, role: RoleCell::default() }
     }
 
     /// What runs jobs.
@@ -29,14 +30,20 @@ impl Jobs {
         &self.runner
     }
 
-    /// Tells the supervisor that there is something to do.
-    pub fn wake(&self) {
-        self.wake.notify_one();
+    /// Where jobs run.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        &self.placement
     }
 
-    /// Resolves when there is something to do.
-    pub async fn woken(&self) {
-        self.wake.notified().await;
+    /// Whether this server looks after the jobs.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role.get()
+    }
+
+    pub(super) fn set_role(&self, role: Role) {
+        self.role.set(role);
     }
 
     /// Where people find a job's page.
