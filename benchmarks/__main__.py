@@ -16,6 +16,8 @@ import traceback
 from pathlib import Path
 
 HERE = Path(__file__).parent
+# Benchmarks start PostgreSQL by the same means as tests.
+sys.path.insert(0, str(HERE.parent / "tests"))
 REPORT = HERE.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 

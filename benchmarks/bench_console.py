@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import re
@@ -11,6 +12,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
+
+from benchmarks.stores import on_postgresql
+from postgres import Cluster
 
 from mlplatform_client.local import LocalPlatform
 
@@ -151,12 +155,18 @@ def measure(platform: LocalPlatform, runs: int = RUNS) -> dict[str, tuple[float,
 
 
 def run() -> str:
-    with LocalPlatform() as platform:
+    with contextlib.ExitStack() as stack:
+        platform = stack.enter_context(LocalPlatform())
         seed(platform.data_dir)
-        measured = measure(platform)
-    rows = [f"| `{page}` | {ms:.1f} | {size / 1000:.0f} |" for page, (ms, size) in measured.items()]
+        cluster = stack.enter_context(Cluster(settings=("shared_buffers=128MB",)))
+        moved = stack.enter_context(on_postgresql(cluster, lambda platform: seed(platform.data_dir)))
+        sqlite, postgresql = measure(platform), measure(moved[0])
+    rows = [
+        f"| `{page}` | {ms:.1f} | {postgresql[page][0]:.1f} | {size / 1000:.0f} |"
+        for page, (ms, size) in sqlite.items()
+    ]
     head = (
         f"As many registration tokens and audit rows beside them. Median of {RUNS} requests on one connection.\n\n"
-        "| page | first byte, ms | size, KB |\n| --- | --- | --- |\n"
+        "| page | first byte on SQLite, ms | on PostgreSQL, ms | size, KB |\n| --- | --- | --- | --- |\n"
     )
     return head + "\n".join(rows)

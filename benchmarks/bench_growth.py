@@ -1,4 +1,4 @@
-"""What the calls of every day cost on a platform with a hundred, ten thousand and a million tokens."""
+"""What the calls of every day cost on a platform with a hundred, ten thousand and a million tokens, on both stores."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import http.client
 import json
 import statistics
 import time
+from functools import partial
 from urllib.parse import urlsplit
 
 from benchmarks.bench_console import seed
+from benchmarks.stores import on_postgresql
+from postgres import Cluster
 
 from mlplatform_client.local import LocalPlatform
 
@@ -67,30 +70,40 @@ class Caller:
         return dict(json.loads(text))
 
 
+def _seed(size: int, platform: LocalPlatform) -> None:
+    seed(platform.data_dir, size)
+
+
 def run() -> str:
-    took: dict[str, dict[int, list[float]]] = {}
+    took: dict[str, dict[tuple[str, int], list[float]]] = {}
     with contextlib.ExitStack() as stack:
-        platforms = {size: stack.enter_context(LocalPlatform()) for size in SIZES}
-        for size, platform in platforms.items():
+        platforms = {("SQLite", size): stack.enter_context(LocalPlatform()) for size in SIZES}
+        for (_, size), platform in platforms.items():
             seed(platform.data_dir, size)
+        cluster = stack.enter_context(Cluster(settings=("shared_buffers=128MB",)))
+        for size in SIZES:
+            moved = on_postgresql(cluster, partial(_seed, size))
+            platforms["PostgreSQL", size] = stack.enter_context(moved)[0]
         # To fill a million takes longer than a connection may idle.
         callers = {
-            size: stack.enter_context(contextlib.closing(Caller(platform))) for size, platform in platforms.items()
+            where: stack.enter_context(contextlib.closing(Caller(platform))) for where, platform in platforms.items()
         }
         for caller in callers.values():
             caller.measure()
         for _ in range(ROUNDS):
-            for size in SIZES:
-                for what, times in callers[size].measure().items():
-                    took.setdefault(what, {}).setdefault(size, []).extend(times)
+            for where, caller in callers.items():
+                for what, times in caller.measure().items():
+                    took.setdefault(what, {}).setdefault(where, []).extend(times)
     rows = []
-    for what, sizes in took.items():
-        medians = [statistics.median(sizes[size]) for size in SIZES]
-        cells = " | ".join(f"{ms:.2f}" for ms in medians)
-        rows.append(f"| {what} | {cells} | {medians[-1] / medians[0]:.2f} × |")
+    for store in ("SQLite", "PostgreSQL"):
+        for what, by in took.items():
+            medians = [statistics.median(by[store, size]) for size in SIZES]
+            cells = " | ".join(f"{ms:.2f}" for ms in medians)
+            rows.append(f"| {store} | {what} | {cells} | {medians[-1] / medians[0]:.2f} × |")
     return (
         f"As many access tokens, registration tokens and audit rows each. Milliseconds of a request, median of "
-        f"{ROUNDS * REQUESTS} on one connection, the three platforms in turns; the last column is the largest beside "
-        "the smallest.\n\n"
-        f"| | {' | '.join(f'{size:,}' for size in SIZES)} | |\n| --- | --- | --- | --- | --- |\n" + "\n".join(rows)
+        f"{ROUNDS * REQUESTS} on one connection, the {len(platforms)} platforms in turns; the last column is the "
+        "largest beside the smallest.\n\n"
+        f"| | | {' | '.join(f'{size:,}' for size in SIZES)} | |\n| --- | --- | --- | --- | --- | --- |\n"
+        + "\n".join(rows)
     )

@@ -3,9 +3,10 @@
 //!
 //! Each row carries an HMAC-SHA256 over the MAC before it and its own content, with a key that lies in a file outside
 //! of the database. Who can write the database but not read the key cannot change, insert or remove a row unseen. Rows
-//! cut off the end would leave a chain that is whole, so the newest row's mark is kept beside the key.
+//! cut off the end would leave a chain that is whole, so the newest row's mark is kept outside it, too: in a file beside the key,
+//! or, where several servers share a database, in the memory of each.
 //!
-//! Two processes may write at the same time (a server, and `admin-token` on its directory). So nothing is kept in
+//! Several processes may write at the same time (servers, and commands beside them). So the end of the chain is not kept in
 //! memory: a row is chained to the last one that the database holds, inside a transaction that excludes every other
 //! writer. The mark is written after the commit: after a crash it may lag behind the newest row, and never leads it.
 //!
@@ -16,10 +17,8 @@
 //! not: they are most of the traffic, and change nothing.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
 };
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -27,17 +26,19 @@ pub use mlplatform_protocol::audit::Outcome;
 use mlplatform_store::{Connection, Failure, FromRow, query};
 use sha2::Sha256;
 
+mod mark;
 pub mod reader;
+
+pub use mark::{Mark, NewMark};
+use mark::{MarkPlace, START, hex};
 
 use crate::{
     error::{Error, Result},
-    private_file,
+    keys,
 };
 
 /// The action of the row that says: the mark did not fit the rows that were found.
 pub const GAP: &str = "audit_gap";
-/// What the first row is chained to.
-const GENESIS: [u8; 32] = [0; 32];
 /// Set apart from whatever else may one day be computed with the same key.
 const LABEL: &[u8] = b"mlplatform audit 1";
 
@@ -65,32 +66,6 @@ pub struct AuditOrigin<'a> {
     pub request_id: &'a str,
 }
 
-/// Number and MAC of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    seq: i64,
-    mac: [u8; 32],
-}
-
-/// Before the first row.
-const START: Mark = Mark { seq: 0, mac: GENESIS };
-
-/// What to [`keep`](Audit::keep) once a row is committed.
-#[derive(Clone, Copy, Debug)]
-pub struct NewMark {
-    mark: Mark,
-    /// The old mark did not fit, and a row says so: it is replaced even if its number is higher.
-    over_gap: bool,
-}
-
-impl NewMark {
-    /// This mark, of a later row of the same transaction.
-    #[must_use]
-    pub fn after(self, earlier: Option<Self>) -> Self {
-        Self { over_gap: self.over_gap || earlier.is_some_and(|earlier| earlier.over_gap), ..self }
-    }
-}
-
 /// The content of a row.
 #[derive(Clone, Debug, FromRow)]
 struct Row {
@@ -116,16 +91,13 @@ pub enum OpenError {
         /// What to do.
         problem: String,
     },
-    /// The system gave no random bytes for a new key.
-    #[error(transparent)]
-    Platform(#[from] Error),
 }
 
-/// The chain's key and the file of its mark.
+/// The chain's key and its mark.
 #[derive(Clone)]
 pub struct Audit {
     key: Hmac<Sha256>,
-    head: Arc<Mutex<File>>,
+    mark: MarkPlace,
 }
 
 /// The first thing wrong with a chain.
@@ -155,41 +127,48 @@ pub struct VerifiedChain {
 }
 
 impl Audit {
-    /// Opens the key and the mark, or makes them for a directory without a store.
+    /// Opens the key, and the mark in a file, or makes them for a directory without a store.
     ///
     /// # Errors
     /// When the files cannot be read or made. A missing key beside an existing store is an error: a new one would make
     /// the past unprovable.
     pub fn open(path: &Path, head: &Path, fresh: bool) -> Result<Self, OpenError> {
-        let problem = |problem: String| OpenError::Unusable { path: path.parent().unwrap_or(path).to_owned(), problem };
-        let key = match std::fs::read(path) {
-            Ok(key) if key.len() == 32 => key,
-            Ok(_) => return Err(problem(format!("'{}' does not hold 32 bytes: restore it", path.display()))),
+        let key = match keys::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && fresh => {
-                let mut key = [0; 32];
-                getrandom::fill(&mut key).map_err(Error::from)?;
-                private_file::replace(path, &key).map_err(|e| problem(format!("'{}': {e}", path.display())))?;
-                key.to_vec()
+                keys::make(path).map_err(|error| unusable(path, format!("'{}': {error}", path.display())))?
             }
-            Err(error) => {
-                let text = format!("'{}': {error}; restore the file from a backup", path.display());
-                return Err(problem(text));
-            }
+            read => read.map_err(|error| lost(path, &error))?,
         };
-        let key = Hmac::new_from_slice(&key).map_err(|e| problem(e.to_string()))?;
-        let file = head;
-        let head = private_file::touch(file)
-            .and_then(|()| OpenOptions::new().read(true).write(true).open(file))
-            .map_err(|e| problem(format!("'{}': {e}", file.display())))?;
-        let audit = Self { key, head: Arc::new(Mutex::new(head)) };
-        let marked = audit.head().map_err(|e| problem(format!("'{}': {e}", file.display())))?.is_some();
-        if fresh && !marked {
-            // So that a crash between the first commit and its mark does not look like a mark that was removed. A mark
-            // that is there stays: a store that was emptied below it has a past, and the first row says that it is gone.
-            let start = NewMark { mark: START, over_gap: true };
-            audit.keep(start).map_err(|e| problem(format!("'{}': {e}", file.display())))?;
+        let mark = MarkPlace::in_file(head, fresh);
+        let mark = mark.map_err(|error| unusable(head, format!("'{}': {error}", head.display())))?;
+        Self::new(&key, mark).map_err(|problem| unusable(path, problem))
+    }
+
+    /// Opens the key of a database that several servers share. Each has a mark of its own: the one given, else that of the
+    /// newest row once it [begins](Self::begin_mark) or adds a row.
+    ///
+    /// # Errors
+    /// When the key cannot be read.
+    pub fn open_shared(path: &Path, mark: Option<Mark>) -> Result<Self, OpenError> {
+        let key = keys::read(path).map_err(|error| lost(path, &error))?;
+        Self::new(&key, MarkPlace::in_memory(mark)).map_err(|problem| unusable(path, problem))
+    }
+
+    fn new(key: &[u8], mark: MarkPlace) -> Result<Self, String> {
+        Ok(Self { key: Hmac::new_from_slice(key).map_err(|error| error.to_string())?, mark })
+    }
+
+    /// Takes the newest row for the mark, if there is none: what is cut off from now on shows.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn begin_mark(&self, connection: &mut Connection) -> Result<()> {
+        let mark = last(connection).await?;
+        if !self.mark.is_always_there() && self.mark().is_ok_and(|mark| mark.is_none()) {
+            self.keep(NewMark { mark, over_gap: false })
+                .map_err(|error| Error::File("keeping the audit's mark", error))?;
         }
-        Ok(audit)
+        Ok(())
     }
 
     /// Adds a row; the caller's transaction must exclude other writers, and pass the mark to [`keep`](Self::keep) once
@@ -282,10 +261,10 @@ impl Audit {
 
     /// What is wrong with the mark, if it does not fit the rows.
     async fn gap(&self, connection: &mut Connection, last: Mark) -> Result<Option<serde_json::Value>> {
-        let head = self.head().map_err(|e| Error::File("reading the audit's mark", e))?;
+        let head = self.mark().map_err(|e| Error::File("reading the audit's mark", e))?;
         let found = match head {
             // A store without rows has no mark yet; one with rows has.
-            None => last.seq == 0,
+            None => last.seq == 0 || !self.mark.is_always_there(),
             Some(head) if head.seq == last.seq => head == last,
             Some(head) if head.seq < last.seq => mac_of(connection, head.seq).await? == Some(head.mac),
             Some(_) => false,
@@ -294,28 +273,25 @@ impl Audit {
         Ok((!found).then(|| serde_json::json!({"mark": mark, "last": last.seq})))
     }
 
-    /// Writes the mark of a committed row, unless a later one is there already.
+    /// Keeps the mark of a committed row, unless a later one is there already.
     ///
     /// # Errors
     /// When the file cannot be written. The row is committed all the same: this is told to the log, not to the caller.
     pub fn keep(&self, new: NewMark) -> io::Result<()> {
-        self.with_head(|mut file| {
-            if new.over_gap || parse(file)?.is_none_or(|head| head.seq < new.mark.seq) {
-                file.seek(SeekFrom::Start(0))?;
-                file.write_all(line(new.mark).as_bytes())?;
-            }
-            Ok(())
-        })
+        self.mark.keep(new)
     }
 
-    /// The mark, if it can be read.
-    fn head(&self) -> io::Result<Option<Mark>> {
-        self.with_head(parse)
+    /// The mark, if there is one that can be read.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn mark(&self) -> io::Result<Option<Mark>> {
+        self.mark.read()
     }
 
     /// The number of the row that the mark knows.
     pub(crate) fn marked(&self) -> io::Result<Option<i64>> {
-        Ok(self.head()?.map(|head| head.seq))
+        Ok(self.mark()?.map(|mark| mark.seq))
     }
 
     /// The mark as it stands in its file; empty before the first row.
@@ -323,16 +299,7 @@ impl Audit {
     /// # Errors
     /// When the file cannot be read.
     pub fn mark_as_text(&self) -> io::Result<String> {
-        Ok(self.head()?.map(line).unwrap_or_default())
-    }
-
-    /// Alone with the file: among this process's threads by the mutex, among processes by the file's lock.
-    fn with_head<T>(&self, work: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
-        let file = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        file.lock()?;
-        let result = work(&file);
-        file.unlock()?;
-        result
+        Ok(self.mark()?.map(mark::line).unwrap_or_default())
     }
 
     /// Proves the chain from its first row to the mark.
@@ -341,7 +308,7 @@ impl Audit {
     /// The outer one when the store cannot be read, the inner one is the first thing that is wrong.
     pub async fn verify(&self, connection: &mut Connection) -> Result<Result<VerifiedChain, ChainError>> {
         // Read first: a row that a server adds meanwhile is then newer than the mark, never older.
-        let head = self.head().map_err(|e| Error::File("reading the audit's mark", e))?;
+        let head = self.mark().map_err(|e| Error::File("reading the audit's mark", e))?;
         let mut last = START;
         let mut head_found = head.is_some_and(|head| head == last);
         let mut gaps = 0;
@@ -391,7 +358,7 @@ impl Audit {
             }
         }
         Ok(match head {
-            None if last.seq > 0 => Err(ChainError::NoMark),
+            None if last.seq > 0 && self.mark.is_always_there() => Err(ChainError::NoMark),
             Some(head) if !head_found => Err(ChainError::Cut(head.seq)),
             _ => Ok(VerifiedChain { rows: last.seq, gaps }),
         })
@@ -406,7 +373,7 @@ async fn last(connection: &mut Connection) -> Result<Mark> {
 
 async fn mac_of(connection: &mut Connection, seq: i64) -> Result<Option<[u8; 32]>> {
     if seq == 0 {
-        return Ok(Some(GENESIS));
+        return Ok(Some(START.mac));
     }
     let mac: Option<Vec<u8>> =
         query("SELECT mac FROM audit WHERE seq = $1").bind(seq).optional_scalar(connection).await?;
@@ -425,26 +392,12 @@ struct StoredRow {
     mac: Vec<u8>,
 }
 
-/// Of one length always, so that it is overwritten in place by one write.
-fn line(mark: Mark) -> String {
-    format!("{:020} {}\n", mark.seq, hex(&mark.mac))
+fn unusable(path: &Path, problem: String) -> OpenError {
+    OpenError::Unusable { path: path.parent().unwrap_or(path).to_owned(), problem }
 }
 
-fn parse(mut file: &File) -> io::Result<Option<Mark>> {
-    let mut text = String::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.take(200).read_to_string(&mut text)?;
-    Ok(text.trim_end().split_once(' ').and_then(|(seq, mac)| Some(Mark { seq: seq.parse().ok()?, mac: unhex(mac)? })))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let bytes = pairs.iter().map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    bytes.collect::<Option<Vec<_>>>()?.try_into().ok()
+fn lost(path: &Path, error: &io::Error) -> OpenError {
+    unusable(path, format!("'{}': {error}; restore the file from a backup", path.display()))
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub mod concurrency;
 pub mod error;
 pub mod idempotency;
 pub mod jobs;
+pub mod keys;
 pub mod last_used;
 pub mod limits;
 pub mod metrics;

@@ -14,11 +14,9 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use crate::{
     error::{Error, Result},
-    private_file,
+    keys,
 };
 
-/// The key's length in bytes.
-const KEY: usize = 32;
 /// Set apart from whatever else may one day be sealed with the same key.
 const LABEL: &[u8] = b"mlplatform secret 1";
 
@@ -33,9 +31,6 @@ pub enum KeyError {
         /// What to do.
         problem: String,
     },
-    /// The system gave no random bytes for a new key.
-    #[error(transparent)]
-    Platform(#[from] Error),
 }
 
 /// The key.
@@ -75,13 +70,10 @@ impl Vault {
     /// When there are secrets and no key that could open them, or the file cannot be made.
     pub fn prepare(path: &Path, any_secret: bool) -> Result<bool, KeyError> {
         let problem = |problem: String| KeyError::Unusable { path: path.to_owned(), problem };
-        match std::fs::read(path) {
-            Ok(key) if key.len() == KEY => Ok(false),
-            Ok(_) => Err(problem(format!("it does not hold {KEY} bytes: restore it from a backup"))),
+        match keys::read(path) {
+            Ok(_) => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound && !any_secret => {
-                let mut key = [0; KEY];
-                getrandom::fill(&mut key).map_err(Error::from)?;
-                private_file::replace(path, &key).map_err(|error| problem(error.to_string()))?;
+                keys::make(path).map_err(|error| problem(error.to_string()))?;
                 Ok(true)
             }
             Err(error) => Err(problem(format!("{error}; restore it from a backup"))),
@@ -93,11 +85,9 @@ impl Vault {
     /// # Errors
     /// When it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
-        let key = std::fs::read(path).map_err(|error| Error::File("reading the file secrets-key", error))?;
+        let key = keys::read(path).map_err(|error| Error::File("reading the file secrets-key", error))?;
         let key = UnboundKey::new(&AES_256_GCM, &key);
-        Ok(Self {
-            key: LessSafeKey::new(key.map_err(|_| Error::Fault("the file secrets-key does not hold 32 bytes"))?),
-        })
+        Ok(Self { key: LessSafeKey::new(key.map_err(|_| Error::Fault("the key of the secrets has a wrong length"))?) })
     }
 
     /// Encrypts a value for its place: a nonce, the value, a tag.

@@ -1,9 +1,6 @@
 //! `mlplatform-server audit`: shows and proves who did what. Works beside a running server.
 
-use std::{
-    io::{self, BufWriter, Write},
-    path::Path,
-};
+use std::io::{self, BufWriter, Write};
 
 use mlplatform_platform::{
     audit::reader::{Order, Reader},
@@ -11,9 +8,13 @@ use mlplatform_platform::{
     text::harmless,
 };
 use mlplatform_protocol::audit::{AuditEntry, AuditRequest, moment};
-use mlplatform_server::{commands::audit_reader, start::StartError};
+use mlplatform_server::{
+    commands::audit_reader,
+    start::StartError,
+    storage::{Storage, mark_in},
+};
 
-use crate::cli::AuditList;
+use crate::cli::{AuditList, Verify};
 
 /// Rows that are read at once.
 const BATCH: i64 = 1000;
@@ -23,13 +24,13 @@ const BROKEN: u8 = 1;
 const CUT_BEFORE: u8 = 3;
 
 /// The rows, oldest first, as the newest belong beside the prompt.
-pub(crate) async fn list(data_dir: &Path, arguments: &AuditList) -> Result<(), StartError> {
+pub(crate) async fn list(storage: &Storage, arguments: &AuditList) -> Result<(), StartError> {
     let since = arguments.since.as_deref().map(|text| moment(text, Clock::default().now())).transpose();
     let since = since.map_err(|problem| {
         StartError::System("--since cannot be read", io::Error::new(io::ErrorKind::InvalidInput, problem))
     })?;
     let filter = AuditRequest { token: arguments.token.clone(), since, ..AuditRequest::default() };
-    let reader = audit_reader(data_dir).await?;
+    let reader = audit_reader(storage, None).await?;
     let shown = show(&reader, &filter, arguments.json).await;
     reader.close().await;
     shown
@@ -58,14 +59,26 @@ async fn show(reader: &Reader, filter: &AuditRequest, json: bool) -> Result<(), 
 }
 
 /// Proves the chain; gives the exit code.
-pub(crate) async fn verify(data_dir: &Path) -> Result<u8, StartError> {
-    let reader = audit_reader(data_dir).await?;
+pub(crate) async fn verify(arguments: &Verify) -> Result<u8, StartError> {
+    let storage = arguments.directory.storage()?;
+    let mark = match (&arguments.mark, &arguments.audit_mark) {
+        (Some(mark), _) => Some(*mark),
+        (None, Some(file)) => mark_in(file)?,
+        (None, None) => None,
+    };
+    let unmarked = storage.database.is_some() && mark.is_none();
+    let reader = audit_reader(&storage, mark).await?;
     let proof = reader.verify().await;
     reader.close().await;
     let (code, text) = match proof? {
         Err(broken) => (BROKEN, format!("the audit is broken: {broken}")),
         Ok(proof) => {
-            let whole = format!("the audit is whole: {} rows, each proved by the key", proof.chain.rows);
+            let mut whole = format!("the audit is whole: {} rows, each proved by the key", proof.chain.rows);
+            if unmarked {
+                whole.push_str(
+                    "\nwhether rows were cut off its end was not proved: give --mark or --audit-mark, as a server wrote it",
+                );
+            }
             let gaps = proof.gaps.iter().map(|gap| {
                 format!(
                     "\nrow {} of {} says that rows had been cut off before it, or an old copy of the store put back: {}",

@@ -1,18 +1,21 @@
 //! The command line. Every flag is also an environment variable.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 use mlplatform_api::proxies::Cidr;
 use mlplatform_platform::{
+    audit::Mark,
     clusters::form::{Capacity, Memory},
     limits::Limits,
     policy::{Policy, TOKENS_PER_ISSUER},
 };
 use mlplatform_protocol::Lifetime;
-use mlplatform_server::{start::StartError, tls::TlsFiles};
+use mlplatform_server::{start::StartError, storage::Storage, tls::TlsFiles};
 use mlplatform_spark_local::{JobUserError, JobsAs, LogLimit, SparkConfig};
 use tracing::level_filters::LevelFilter;
+
+use crate::database_args::DatabaseArgs;
 
 /// The ML platform on one machine.
 #[derive(Debug, Parser)]
@@ -38,7 +41,12 @@ pub(crate) enum Command {
     ///
     /// Works while a server runs on the directory. The old token of that name, its sessions and the registration
     /// tokens that it made and nobody redeemed end at once.
-    AdminToken(Directory),
+    AdminToken(AdminToken),
+    /// Make a platform in a database of PostgreSQL, before the first server starts on it
+    ///
+    /// Makes the tables, the two keys (files, to be given to every server) and the first Administrator token, and prints where
+    /// they are. What is there already stays as it is: it can be run again after it was cut off.
+    Init(AdminToken),
     /// Copy the platform into a new folder; works while a server runs on the directory
     ///
     /// Tokens, clusters, secrets, the audit and their keys, as of one moment: what was acknowledged before is in it. Not in it:
@@ -53,7 +61,7 @@ pub(crate) enum Command {
     /// Print an address that signs in to the console, once and within five minutes
     ///
     /// As the Administrator token that is in the data directory. Works while a server runs on the directory.
-    Open(Directory),
+    Open(Open),
     /// Add a cluster, or list those there are
     ///
     /// Works while a server runs on the directory.
@@ -81,7 +89,40 @@ pub(crate) enum Audit {
     ///
     /// Exit codes: 0, the audit is whole; 1, it is broken, and the first row that is wrong is named; 3, it is whole, but
     /// says that rows had been cut off in the past; 2, it cannot be read.
-    Verify(Directory),
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AdminToken {
+    /// The file for the token's value [default: admin-token in the data directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Open {
+    /// Where the platform is reached [default: where the server of the data directory is]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The file with the Administrator token to sign in as [default: admin-token in the data directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) directory: Directory,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Also prove that this row is still there, as a server on PostgreSQL wrote it to its log: a number and a MAC
+    #[arg(long, value_name = "SEQ:MAC", conflicts_with = "audit_mark")]
+    pub(crate) mark: Option<Mark>,
+    /// The same of the row in the file that a server wrote with --audit-mark
+    #[arg(long, env = "MLP_SERVER_AUDIT_MARK", value_name = "FILE")]
+    pub(crate) audit_mark: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) directory: Directory,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +143,8 @@ pub(crate) struct Restore {
     /// The data directory to make; it must not be there
     #[arg(long, env = "MLP_SERVER_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +194,10 @@ impl ClusterAdd {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) directory: Directory,
+    /// With PostgreSQL, the file that the audit's mark is written to, every 10 seconds: number and MAC of the newest row, for
+    /// `audit verify` [default: the log]
+    #[arg(long, env = "MLP_SERVER_AUDIT_MARK", value_name = "FILE")]
+    audit_mark: Option<PathBuf>,
     /// Where to listen; port 0 takes any free one. An address that other machines can reach needs TLS
     #[arg(long, env = "MLP_SERVER_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8765")]
     pub(crate) listen: String,
@@ -205,6 +252,22 @@ enum Answer {
 }
 
 impl Serve {
+    /// Where everything is kept.
+    pub(crate) fn storage(&self) -> Result<Storage, StartError> {
+        let mut storage = self.directory.storage()?;
+        match (&mut storage.database, &self.audit_mark) {
+            (Some(database), mark) => database.audit_mark.clone_from(mark),
+            (None, None) => {}
+            (None, Some(_)) => {
+                return Err(StartError::Database(
+                    "--audit-mark is for PostgreSQL: with SQLite, the mark is in the data directory, in the file audit-head"
+                        .to_owned(),
+                ));
+            }
+        }
+        Ok(storage)
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         let policy = Policy {
             longest_register_token: self.longest_register_token,
@@ -299,17 +362,23 @@ impl Jobs {
 
 #[derive(Debug, Args)]
 pub(crate) struct Directory {
-    /// The folder that holds all state [default: mlplatform-server in the user's data folder]
+    /// The folder that holds all state, or with PostgreSQL what is this server's own [default: mlplatform-server in the user's
+    /// data folder]
     #[arg(long, env = "MLP_SERVER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseArgs,
 }
 
 impl Directory {
-    /// `None`: none was given, and this user has no home.
-    pub(crate) fn path(&self) -> Option<PathBuf> {
+    pub(crate) fn storage(&self) -> Result<Storage, StartError> {
         use etcetera::BaseStrategy;
         let default = || Some(etcetera::choose_base_strategy().ok()?.data_dir().join("mlplatform-server"));
-        self.data_dir.clone().or_else(default)
+        let data_dir = self.data_dir.clone().or_else(default).ok_or_else(|| {
+            let none = io::Error::new(io::ErrorKind::NotFound, "this user has no home folder: give --data-dir");
+            StartError::System("there is no place for the data", none)
+        })?;
+        Ok(Storage { data_dir, database: self.database.database()? })
     }
 }
 

@@ -22,6 +22,7 @@ use std::{
 
 use mlplatform_platform::{
     error::{Error, Result},
+    keys::KeyFiles,
     private_file::{self, PathError},
 };
 use mlplatform_protocol::Secret;
@@ -43,6 +44,16 @@ const FILES: [&str; 11] = [
     "lock",
     "reserve",
 ];
+
+/// Stores the value of an Administrator token that was just made, mode 0600.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn keep_admin_token(path: &Path, value: &Secret) -> Result<()> {
+    let text = format!("{}\n", value.expose());
+    private_file::replace(path, text.as_bytes())
+        .map_err(|error| Error::File("writing the file of the Administrator token", error))
+}
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -154,7 +165,11 @@ impl DataDir {
         Ok(())
     }
 
-    fn at(path: &Path) -> Result<Self, DataDirError> {
+    /// The folder at that path, whether or not it is there: a command beside servers that share a database puts nothing in it.
+    ///
+    /// # Errors
+    /// When there is no current folder to begin at.
+    pub fn at(path: &Path) -> Result<Self, DataDirError> {
         let absolute = std::path::absolute(path);
         let path = absolute.map_err(|source| PathError::Folder { action: "find", path: path.to_owned(), source })?;
         Ok(Self { path })
@@ -178,20 +193,16 @@ impl DataDir {
         self.path.join("admin-token")
     }
 
-    /// Stores the value of the Administrator token that was just made.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn keep_admin_token(&self, value: &Secret) -> Result<()> {
-        let text = format!("{}\n", value.expose());
-        private_file::replace(&self.admin_token(), text.as_bytes())
-            .map_err(|error| Error::File("writing the file admin-token", error))
+    /// The keys of the audit chain and of the secrets' values.
+    #[must_use]
+    pub fn keys(&self) -> KeyFiles {
+        KeyFiles::in_folder(&self.path)
     }
 
     /// The key of the audit chain.
     #[must_use]
     pub fn audit_key(&self) -> PathBuf {
-        self.path.join("audit-key")
+        self.keys().audit
     }
 
     /// The mark of the newest audit row.
@@ -203,7 +214,7 @@ impl DataDir {
     /// The key that the values of secrets are encrypted with.
     #[must_use]
     pub fn secrets_key(&self) -> PathBuf {
-        self.path.join("secrets-key")
+        self.keys().secrets
     }
 
     /// The platform's own files that are there, and the folder itself.

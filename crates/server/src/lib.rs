@@ -9,12 +9,15 @@
 //! listen, tls  which addresses may be listened on, and with which certificate; the limit of connections
 //! peer         whose process holds the other end of a connection within this machine
 //! commands     commands on the machine, beside a server
+//! storage      where the state is: SQLite in the data directory, or PostgreSQL and files of keys
+//! audit_mark   the mark of the audit on PostgreSQL, written outside of it
 //! local_jobs   the runner of jobs on this machine, given its folders and settings
 //! metrics      the listener of metrics
 //! backup       backup and restore
 //! start        start-up errors
 //! ```
 
+mod audit_mark;
 pub mod backup;
 pub mod commands;
 pub mod data_dir;
@@ -26,4 +29,5 @@ mod router;
 mod safe_path;
 pub mod server;
 pub mod start;
+pub mod storage;
 pub mod tls;

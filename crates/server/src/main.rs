@@ -2,15 +2,15 @@
 
 mod audit_command;
 mod cli;
+mod database_args;
 mod stop;
 
 use std::{
     io::{self, IsTerminal, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use mlplatform_api::proxies::Proxies;
 use mlplatform_console::site::PublicUrl;
 use mlplatform_platform::{clock::Clock, clusters::form::Memory, text::harmless};
@@ -20,26 +20,34 @@ use mlplatform_server::{
         make::backup,
         restore::{Restored, restore},
     },
-    commands::{admin_token, cluster_add, cluster_list, sign_in_link},
+    commands::{Initialised, admin_token, cluster_add, cluster_list, init, sign_in_link},
     listen::bind,
     server::{Config, Ready, Server},
     start::StartError,
+    storage::Storage,
 };
 use mlplatform_spark_local::{check_files_for_jobs, run_job};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::cli::{Audit, Cli, Cluster, Command, Directory, LogFormat, Serve};
+use crate::{
+    cli::{Audit, Cli, Cluster, Command, LogFormat, Serve},
+    database_args::refuse_visible_password,
+};
 
 /// Nothing was served: the same as for a wrong flag, since the remedy is mostly another one.
 const NOT_STARTED: u8 = 2;
 
+/// What PostgreSQL has in place of `backup` and `restore`.
+const PG_DUMP: &str = "use pg_dump and pg_restore, and keep copies of the files audit-key and secrets-key elsewhere";
+
 fn main() -> ExitCode {
     // What is private says so where it is made; what a job has to read must not depend on who started the platform.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log_to_stderr(cli.log.into(), cli.log_format);
-    match run(cli.command) {
+    match refuse_visible_password(&matches).and_then(|()| run(cli.command)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ = writeln!(io::stderr(), "mlplatform-server: {error}");
@@ -70,30 +78,41 @@ fn run(command: Command) -> Result<u8, StartError> {
         Command::RunJob { .. } | Command::CheckFiles => Ok(()),
         Command::Serve(arguments) => runtime.block_on(serve(*arguments)),
         Command::Audit(Audit::List(arguments)) => {
-            runtime.block_on(audit_command::list(&path(&arguments.directory)?, &arguments))
+            runtime.block_on(audit_command::list(&arguments.directory.storage()?, &arguments))
         }
-        Command::Audit(Audit::Verify(directory)) => return runtime.block_on(audit_command::verify(&path(&directory)?)),
-        Command::Open(directory) => runtime
-            .block_on(async { print(&format!("{}\n", sign_in_link(&path(&directory)?, Clock::default()).await?)) }),
-        Command::AdminToken(directory) => runtime.block_on(async {
-            let file = admin_token(&path(&directory)?, Clock::default()).await?;
+        Command::Audit(Audit::Verify(arguments)) => return runtime.block_on(audit_command::verify(&arguments)),
+        Command::Open(arguments) => runtime.block_on(async {
+            let url = arguments.url.as_deref().map(PublicUrl::new).transpose()?;
+            let (storage, file) = (arguments.directory.storage()?, arguments.token_file.as_deref());
+            print(&format!("{}\n", sign_in_link(&storage, Clock::default(), url.as_ref(), file).await?))
+        }),
+        Command::AdminToken(arguments) => runtime.block_on(async {
+            let storage = arguments.directory.storage()?;
+            let file = admin_token(&storage, Clock::default(), arguments.out.as_deref()).await?;
             print(&format!("{}\n", file.display()))
         }),
+        Command::Init(arguments) => runtime.block_on(async {
+            let storage = arguments.directory.storage()?;
+            print(&init_summary(&init(&storage, Clock::default(), arguments.out.as_deref()).await?))
+        }),
         Command::Backup(arguments) => runtime.block_on(async {
-            let dir = path(&arguments.directory)?;
-            let made = backup(&dir, &arguments.folder, !arguments.without_secrets_key, Clock::default()).await?;
+            let storage = arguments.directory.storage()?;
+            let dir = storage.sqlite_only("backup", PG_DUMP)?;
+            let made = backup(dir, &arguments.folder, !arguments.without_secrets_key, Clock::default()).await?;
             print(&format!("{}\n", made.path.display()))
         }),
         Command::Restore(arguments) => runtime.block_on(async {
-            let restored = restore(&arguments.folder, &arguments.data_dir, Clock::default()).await?;
-            print(&restore_summary(&restored))
+            let database = arguments.database.database()?;
+            let storage = Storage { data_dir: arguments.data_dir, database };
+            let dir = storage.sqlite_only("restore", PG_DUMP)?;
+            print(&restore_summary(&restore(&arguments.folder, dir, Clock::default()).await?))
         }),
         Command::Cluster(Cluster::Add(add)) => runtime.block_on(async {
-            let made = cluster_add(&path(&add.directory)?, Clock::default(), &add.name, add.capacity()).await?;
+            let made = cluster_add(&add.directory.storage()?, Clock::default(), &add.name, add.capacity()).await?;
             print(&format!("{}\n", made.id))
         }),
         Command::Cluster(Cluster::List(directory)) => {
-            runtime.block_on(async { print(&table(&cluster_list(&path(&directory)?, Clock::default()).await?)) })
+            runtime.block_on(async { print(&table(&cluster_list(&directory.storage()?, Clock::default()).await?)) })
         }
     };
     done.map(|()| 0)
@@ -120,6 +139,18 @@ fn leave_no_core() {}
 fn print(text: &str) -> Result<(), StartError> {
     let printed = io::stdout().lock().write_all(text.as_bytes());
     printed.map_err(|error| StartError::System("it was done, but the result cannot be printed", error))
+}
+
+/// Where the things are that every server needs.
+fn init_summary(made: &Initialised) -> String {
+    let keys = made.keys_dir.display();
+    let token = match &made.admin_token {
+        Some(file) => format!("the first Administrator token: {}", file.display()),
+        None => "an Administrator token was made before; for a new one: mlplatform-server admin-token".to_owned(),
+    };
+    format!(
+        "the database is ready to be served\nthe keys that every server needs: audit-key and secrets-key in {keys}\n{token}\n"
+    )
 }
 
 /// What whoever restores has to know.
@@ -171,7 +202,7 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
     let listener = bind(&arguments.listen, tls.is_some())?;
     // Any address: that this is one of this machine alone, the server says itself.
     let metrics = arguments.metrics_listen.as_deref().map(|address| bind(address, true)).transpose()?;
-    let limits = arguments.limits();
+    let (limits, storage) = (arguments.limits(), arguments.storage()?);
     let config = Config {
         tls,
         limits,
@@ -179,7 +210,8 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
         proxies: Proxies(arguments.trusted_proxies.clone()),
         public_url: arguments.public_url.as_deref().map(PublicUrl::new).transpose()?,
         spark: arguments.spark()?,
-        ..Config::new(path(&arguments.directory)?)
+        database: storage.database,
+        ..Config::new(storage.data_dir)
     };
     // Before the store is touched: a signal while the server starts then ends it as cleanly as one later.
     let stop = stop::listen(arguments.exit_on_stdin_eof)?;
@@ -213,13 +245,6 @@ fn announce(ready: &Ready) {
     if let Err(error) = line.and_then(|line| writeln!(stdout, "{line}")).and_then(|()| stdout.flush()) {
         tracing::warn!("the ready line could not be written: {error}");
     }
-}
-
-fn path(directory: &Directory) -> Result<PathBuf, StartError> {
-    directory.path().ok_or_else(|| {
-        let none = io::Error::new(io::ErrorKind::NotFound, "this user has no home folder: give --data-dir");
-        StartError::System("there is no place for the data", none)
-    })
 }
 
 /// Our own events at the level asked for, those of libraries only from warnings up: at their most talkative level some

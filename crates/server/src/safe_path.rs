@@ -33,6 +33,18 @@ pub fn check(path: &Path) -> Result<(), PathError> {
     Ok(())
 }
 
+/// The same of a file with a secret, and that others cannot read it. What is not there is told by who reads it.
+pub fn check_secret(path: &Path) -> Result<(), PathError> {
+    check(path)?;
+    match fs::metadata(path).map(|meta| meta.mode() & 0o7777) {
+        Ok(mode) if mode & 0o007 != 0 => {
+            let problem = format!("holds a secret, and others can open it (mode {mode:03o}): chmod o-rwx it");
+            Err(PathError::Unsafe { path: path.to_owned(), problem })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A group of the owner's own is what many systems give everybody.
 pub(crate) fn is_writable_by_others(mode: u32, group: u32) -> bool {
     mode & 0o002 != 0 || (mode & 0o020 != 0 && group != getegid().as_raw())
@@ -45,6 +57,19 @@ mod tests {
 
     fn set(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_secret_is_not_for_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit-key");
+        check_secret(&path).unwrap();
+        fs::write(&path, "x").unwrap();
+        for (mode, good) in [(0o600, true), (0o440, true), (0o644, false), (0o602, false)] {
+            set(&path, mode);
+            assert_eq!(check_secret(&path).is_ok(), good, "{mode:o}");
+        }
+        assert!(check_secret(&path).unwrap_err().to_string().contains("mode 602): chmod o-rwx"));
     }
 
     #[test]

@@ -18,16 +18,14 @@ use mlplatform_api::proxies::Proxies;
 use mlplatform_console::site::{PublicUrl, Site};
 use mlplatform_platform::{
     app::App,
-    audit::Audit,
     clock::Clock,
     clusters::{inactivity, verbs},
     concurrency::ConcurrencyLimit,
     jobs::supervisor,
     last_used::WRITE_EVERY,
     limits::Limits,
-    objects, s3_secret, store,
+    s3_secret,
     tokens::admin,
-    vault::Vault,
 };
 use mlplatform_spark_local::{Folders, JobUserError, JobUsers, JobsAs, SparkConfig, path_walk};
 use serde::Serialize;
@@ -37,13 +35,15 @@ use tokio::{
 };
 
 use crate::{
-    data_dir::{DataDir, DirLock},
+    audit_mark::write_marks,
+    data_dir::{DataDir, DirLock, keep_admin_token},
     listen::{ConnectionLimits, LimitedAcceptor, MOST_HTTP2, raise_file_limit},
     local_jobs::{LocalSystem, local_jobs},
     metrics::{self, MetricsListener},
     router::router,
     safe_path,
     start::StartError,
+    storage::{Database, Opened, open_to_serve},
     tls::TlsFiles,
 };
 
@@ -70,6 +70,8 @@ const SETTLE_EVERY: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Where everything is kept.
     pub data_dir: PathBuf,
+    /// With it, the database is there, and not in that directory.
+    pub database: Option<Database>,
     /// With it, HTTPS is spoken, and nothing else.
     pub tls: Option<TlsFiles>,
     /// The address that the world knows, when a proxy stands before it.
@@ -90,6 +92,7 @@ impl Config {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            database: None,
             tls: None,
             public_url: None,
             limits: Limits::default(),
@@ -105,8 +108,9 @@ impl Config {
 pub struct Ready {
     /// Where it listens.
     pub url: String,
-    /// The file with the newest Administrator token that was made on this machine.
-    pub admin_token_file: PathBuf,
+    /// The file with the newest Administrator token that was made on this machine, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token_file: Option<PathBuf>,
     /// Where metrics are scraped from, if they have a listener of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
@@ -123,13 +127,14 @@ pub struct Server {
     metrics: Option<MetricsListener>,
     /// Jobs end when this does.
     end_jobs: bool,
+    database: Option<Database>,
     /// The users that jobs have, and nobody else.
     job_uids: Option<RangeInclusive<u32>>,
     _lock: DirLock,
 }
 
 impl Server {
-    /// Takes the data directory, opens the store in it, makes the first Administrator token on the first start.
+    /// Takes the data directory, opens the store, and in a new data directory makes the first Administrator token.
     ///
     /// # Errors
     /// When anything of that cannot be done; the text says what to do about it.
@@ -160,19 +165,20 @@ impl Server {
         let known_as = config.public_url.as_ref().map_or(url.as_str(), PublicUrl::as_str).to_owned();
         dir.serve_at(&known_as)?;
         let site = Arc::new(Site::new(address, tls.is_some(), config.public_url));
-        let store = store::open(&dir.database()).await?;
-        let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), store.is_fresh().await?)?;
-        let new_key = Vault::prepare(&dir.secrets_key(), objects::any_secret(&mut store.read().await?).await?)?;
-        let ready = Ready { url, admin_token_file: dir.admin_token(), metrics_url: None };
+        let Opened { store, audit, secrets_key, renewed } = open_to_serve(&dir, config.database.as_ref()).await?;
         let jobs_as_myself = config.spark.jobs == JobsAs::Myself;
         let end_jobs = config.spark.end_with_server;
         let job_uids = job_users.as_ref().map(JobUsers::uids);
         let jobs = local_jobs(&dir, &store, config.spark, job_users, known_as);
-        let app = App::new(dir.secrets_key(), store, audit, config.clock, config.limits, jobs, LocalSystem::new(&dir));
-        if admin::bootstrap(&app, |value| dir.keep_admin_token(value)).await? {
-            tracing::info!("made the first Administrator token: {}", dir.admin_token().display());
+        let app = App::new(secrets_key, store, audit, config.clock, config.limits, jobs, LocalSystem::new(&dir));
+        let admin_token = dir.admin_token();
+        if config.database.is_some() {
+            admin::must_exist(&app).await?;
+        } else if admin::bootstrap(&app, |value| keep_admin_token(&admin_token, value)).await? {
+            tracing::info!("made the first Administrator token: {}", admin_token.display());
         }
-        if new_key {
+        let ready = Ready { url, admin_token_file: admin_token.exists().then_some(admin_token), metrics_url: None };
+        if renewed {
             s3_secret::renew(&app).await?;
         }
         verbs::bootstrap(&app).await?;
@@ -181,7 +187,19 @@ impl Server {
             warn_of_others(&app).await?;
         }
         let proxies = Arc::new(config.proxies);
-        Ok(Self { app, listener, tls, proxies, site, ready, metrics: None, end_jobs, job_uids, _lock: lock })
+        Ok(Self {
+            app,
+            listener,
+            tls,
+            proxies,
+            site,
+            ready,
+            metrics: None,
+            end_jobs,
+            database: config.database,
+            job_uids,
+            _lock: lock,
+        })
     }
 
     /// Serves metrics on a listener of their own, too.
@@ -227,6 +245,10 @@ impl Server {
         let supervising = tokio::spawn(supervisor::supervise(self.app.clone(), self.end_jobs, stopped));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
+        let (stop_marking, ended) = oneshot::channel();
+        let marking = self
+            .database
+            .map(|database| tokio::spawn(write_marks(self.app.clone(), database.audit_mark.map(Into::into), ended)));
         let scraping = self
             .metrics
             .map(|listener| tokio::spawn(metrics::serve(self.app.clone(), listener, self.job_uids.clone())));
@@ -274,6 +296,12 @@ impl Server {
         drop(stop_counting);
         if let Err(error) = counting.await {
             tracing::error!("the last refusals were not counted: {error}");
+        }
+        drop(stop_marking);
+        if let Some(marking) = marking
+            && let Err(error) = marking.await
+        {
+            tracing::error!("the audit's last mark was not written: {error}");
         }
         // Work whose client has hung up is no connection any more, but holds one to the store: that is waited for here.
         let close = async {

@@ -6,6 +6,7 @@ use mlplatform_console::site::PublicUrlError;
 use mlplatform_platform::{
     audit,
     error::{Error, causes},
+    keys::KeysError,
     private_file::PathError,
     store,
     vault::KeyError,
@@ -29,10 +30,24 @@ pub enum StartError {
     Store(#[from] store::OpenError),
     /// The audit cannot go on.
     #[error(transparent)]
-    Audit(audit::OpenError),
+    Audit(#[from] audit::OpenError),
     /// The values of secrets cannot be read.
     #[error(transparent)]
-    Secrets(KeyError),
+    Secrets(#[from] KeyError),
+    /// The keys are not those of the database.
+    #[error(transparent)]
+    Keys(KeysError),
+    /// A mark of the audit.
+    #[error("the audit's mark in '{}' cannot be used: {problem}", path.display())]
+    Mark {
+        /// Its file.
+        path: PathBuf,
+        /// What to do.
+        problem: String,
+    },
+    /// The database is given in a way that is refused.
+    #[error("{0}")]
+    Database(String),
     /// The token in the file has ended.
     #[error("'{}' holds no living token to sign in with: make one with `mlplatform-server admin-token`", path.display())]
     NoAdministrator {
@@ -77,20 +92,11 @@ pub enum StartError {
     System(&'static str, #[source] io::Error),
 }
 
-impl From<audit::OpenError> for StartError {
-    fn from(error: audit::OpenError) -> Self {
+impl From<KeysError> for StartError {
+    fn from(error: KeysError) -> Self {
         match error {
-            audit::OpenError::Platform(error) => Self::Platform(error),
-            error @ audit::OpenError::Unusable { .. } => Self::Audit(error),
-        }
-    }
-}
-
-impl From<KeyError> for StartError {
-    fn from(error: KeyError) -> Self {
-        match error {
-            KeyError::Platform(error) => Self::Platform(error),
-            error @ KeyError::Unusable { .. } => Self::Secrets(error),
+            KeysError::Platform(error) => Self::Platform(error),
+            error => Self::Keys(error),
         }
     }
 }

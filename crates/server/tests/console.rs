@@ -225,7 +225,8 @@ async fn one_form_makes_one_token_also_when_it_is_sent_many_times_at_once() {
 #[tokio::test]
 async fn a_code_signs_in_once_within_minutes() {
     let platform = Platform::start().await;
-    let link = || mlplatform_server::commands::sign_in_link(platform.folder.path(), platform.clock.clone());
+    let storage = platform.storage();
+    let link = || mlplatform_server::commands::sign_in_link(&storage, platform.clock.clone(), None, None);
     let browser = Browser::new(&platform);
     let code = link().await.unwrap().split_once("code=").unwrap().1.to_owned();
     // Ten at once, and one of them is signed in.
@@ -429,7 +430,9 @@ async fn a_value_confirms_one_session_for_five_minutes() {
 async fn a_link_and_a_rotation_confirm_nothing() {
     let platform = Platform::start().await;
     let mut browser = Browser::new(&platform);
-    let link = mlplatform_server::commands::sign_in_link(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let link = mlplatform_server::commands::sign_in_link(&platform.storage(), platform.clock.clone(), None, None)
+        .await
+        .unwrap();
     let answer = browser.post("/open", &format!("code={}", link.split_once("code=").unwrap().1)).await;
     browser.cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
     let token = browser.form_token().await;

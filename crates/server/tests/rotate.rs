@@ -327,7 +327,7 @@ async fn values_that_have_ended_do_not_fill_the_store() {
 async fn a_sign_in_link_ends_with_the_old_value() {
     let platform = Platform::start().await;
     let admin = platform.admin_session().await;
-    mlplatform_server::commands::sign_in_link(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    mlplatform_server::commands::sign_in_link(&platform.storage(), platform.clock.clone(), None, None).await.unwrap();
     let codes = "SELECT count(*) FROM sign_in_codes";
     assert_eq!(platform.rows(codes).await, ["1"]);
     secret(&platform.rotate(&admin, "admin", json!({})).send().await);

@@ -79,7 +79,7 @@ async fn a_secret_s_life() {
     );
 
     // In the clear for a job alone.
-    let app = open(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let app = open(&platform.storage(), platform.clock.clone()).await.unwrap();
     let opened = values(&app, Kind::Secret, &id, "default", "s3").await.unwrap();
     assert_eq!(opened["password"].bytes, VALUE.as_bytes());
     assert!(values(&app, Kind::Configmap, &id, "default", "s3").await.is_err());
@@ -130,7 +130,7 @@ async fn a_config_map_s_life() {
     assert_eq!(list.body["items"], json!(["conf"]));
     let secrets = platform.ask::<ListSecrets>(json!({"cluster_id": id})).session(&anna).send().await;
     assert_eq!(secrets.body["items"], json!(["s3-secret"]), "kinds have names of their own");
-    let app = open(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let app = open(&platform.storage(), platform.clock.clone()).await.unwrap();
     assert_eq!(values(&app, Kind::Configmap, &id, "default", "conf").await.unwrap()["a"].bytes, b"");
     assert_eq!(platform.ask::<DeleteConfigmap>(which.clone()).session(&admin).send().await.status, 204);
     assert_eq!(platform.ask::<DeleteConfigmap>(which).session(&admin).send().await.status, 404);
@@ -148,7 +148,7 @@ async fn a_config_map_with_values_that_are_no_text() {
     let which = json!({"cluster_id": id, "configmap_name": "conf"});
     let detail = platform.ask::<GetConfigmapDetail>(which).session(&anna).send().await;
     assert_eq!((detail.status, &detail.body), (200, &whole));
-    let app = open(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let app = open(&platform.storage(), platform.clock.clone()).await.unwrap();
     let stored = values(&app, Kind::Configmap, &id, "default", "conf").await.unwrap();
     let stored: Vec<_> = stored.iter().map(|(key, value)| (key.as_str(), &*value.bytes, value.is_binary)).collect();
     let bytes: &[u8] = &[0xfe, 0xed, 0xfe, 0xed];
@@ -275,7 +275,7 @@ async fn a_restart_keeps_them_and_a_lost_key_file_is_told() {
     let folder = Arc::clone(&platform.folder);
     platform.stop().await;
     let mut platform = Platform::start_in(Arc::clone(&folder), Limits::default(), None).await;
-    let app = open(folder.path(), platform.clock.clone()).await.unwrap();
+    let app = open(&platform.storage(), platform.clock.clone()).await.unwrap();
     assert_eq!(values(&app, Kind::Secret, &id, "default", "s3").await.unwrap()["password"].bytes, VALUE.as_bytes());
     drop(app);
     platform.stop().await;
@@ -290,7 +290,7 @@ async fn a_restart_keeps_them_and_a_lost_key_file_is_told() {
 async fn every_new_cluster_has_the_secret_of_its_bucket() {
     let (mut platform, admin, anna, local) = set().await;
     let made = platform.ask::<CreateCluster>(json!({"name": "second"})).session(&admin).send().await.text("id");
-    let app = open(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let app = open(&platform.storage(), platform.clock.clone()).await.unwrap();
     let mut seen = Vec::new();
     for id in [&local, &made] {
         let which = json!({"cluster_id": id, "secret_name": "s3-secret"});
@@ -319,7 +319,7 @@ async fn every_new_cluster_has_the_secret_of_its_bucket() {
     let folder = Arc::clone(&platform.folder);
     std::fs::remove_file(folder.path().join("secrets-key")).unwrap();
     let platform = Platform::start_in(Arc::clone(&folder), Limits::default(), None).await;
-    let app = open(folder.path(), platform.clock.clone()).await.unwrap();
+    let app = open(&platform.storage(), platform.clock.clone()).await.unwrap();
     let opened = values(&app, Kind::Secret, &local, "default", "s3-secret").await.unwrap();
     let opened: Vec<_> = opened.into_values().map(|value| String::from_utf8(value.bytes).unwrap()).collect();
     assert!(opened.len() == 2 && opened.iter().all(|value| !seen.contains(value)));
@@ -335,7 +335,7 @@ async fn a_value_that_was_moved_is_not_opened() {
     let swap = "UPDATE object_values SET value = (SELECT value FROM object_values o WHERE o.object = 2 AND o.key = \
                 object_values.key) WHERE object = 3 RETURNING key";
     assert_eq!(platform.rows(swap).await.len(), 2);
-    let app = open(platform.folder.path(), platform.clock.clone()).await.unwrap();
+    let app = open(&platform.storage(), platform.clock.clone()).await.unwrap();
     assert!(values(&app, Kind::Secret, &id, "default", "mine").await.is_ok());
     let error = values(&app, Kind::Secret, &id, "default", "yours").await.unwrap_err().to_string();
     assert!(error.contains("cannot be decrypted"), "{error}");

@@ -105,6 +105,9 @@ pub enum OpenError {
     /// It was written by a newer version of this program.
     #[error("was written by a newer version of mlplatform-server: install that version, or a newer one")]
     Newer,
+    /// Nobody has made a platform in it.
+    #[error("holds no platform yet: make one with `mlplatform-server init`, or name the right database")]
+    Empty,
     /// A command found a database of another version than its own.
     #[error("is of another version: use the mlplatform-server that serves it, or start this one on it once")]
     OtherVersion,

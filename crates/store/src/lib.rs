@@ -6,6 +6,7 @@
 //! text does not do, [`either`] holds both side by side. All numbers are 64-bit integers, times are microseconds since 1970.
 
 mod connection;
+mod copy;
 mod failure;
 mod lease;
 mod postgres;
@@ -18,6 +19,7 @@ mod topics;
 mod url;
 
 pub use connection::Connection;
+pub use copy::{Copied, CopiedTable, CopyError};
 pub use failure::{Failure, OpenError};
 pub use lease::{Holder, Lease, LeaseKeeper, Terms};
 pub use query::{Builder, FromRows, Query, Value, either, joined, query};

@@ -99,6 +99,10 @@ impl Pools {
         Ok(self.readers.acquire().await?)
     }
 
+    pub(crate) async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        Ok(self.readers.begin().await?)
+    }
+
     pub(crate) fn readers(&self) -> (usize, usize) {
         (usize::try_from(self.readers.size()).unwrap_or(usize::MAX), self.readers.num_idle())
     }

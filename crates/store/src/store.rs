@@ -2,6 +2,8 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
+use sqlx::{Sqlite, Transaction};
+
 use crate::{
     connection::Connection,
     failure::{Failure, OpenError},
@@ -59,10 +61,20 @@ impl Store {
         Ok(Self::over_sqlite(sqlite::open_as_it_is(path).await?))
     }
 
-    /// Opens a database of PostgreSQL, which has to exist, if only as an empty one, and brings it to this version's form.
+    /// Makes the tables of a platform in a database of PostgreSQL, or opens those that are there.
     ///
     /// # Errors
     /// When it cannot be reached, is not suitable, or belongs to a newer version.
+    pub async fn init_postgres(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        let options = postgres::options(url)?;
+        let pools = postgres::init(&options).await?;
+        Ok(Self::over_postgres(pools, options))
+    }
+
+    /// Opens a database of PostgreSQL that holds a platform, and brings it to this version's form.
+    ///
+    /// # Errors
+    /// When it cannot be reached, is not suitable, holds nothing, or belongs to a newer version.
     pub async fn open_postgres(url: &DatabaseUrl) -> Result<Self, OpenError> {
         let options = postgres::options(url)?;
         let pools = postgres::open(&options).await?;
@@ -163,6 +175,14 @@ impl Store {
         .execute(&mut connection)
         .await?;
         connection.commit().await
+    }
+
+    /// Begins a transaction of SQLite that reads: all of it sees the same moment.
+    pub(crate) async fn sqlite_snapshot(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+        match &self.pools {
+            Pools::Sqlite(pools) => pools.snapshot().await,
+            Pools::Postgres(..) => Err(Failure::fault("a PostgreSQL database is copied with pg_dump and pg_restore")),
+        }
     }
 
     /// Writes a copy of SQLite's database to an empty file, as of one moment; others read and write meanwhile. The copy is

@@ -137,7 +137,7 @@ pub async fn run(url: &str, statements: &str) {
 /// When it cannot be opened.
 pub async fn store(postgres: bool, folder: &std::path::Path) -> Store {
     if postgres {
-        return Store::open_postgres(&database().await.parse::<DatabaseUrl>().unwrap()).await.unwrap();
+        return Store::init_postgres(&database().await.parse::<DatabaseUrl>().unwrap()).await.unwrap();
     }
     let path = folder.join("platform.db");
     std::fs::File::options().create(true).append(true).open(&path).unwrap();

@@ -63,6 +63,15 @@ impl DatabaseUrl {
         text.trim().parse()
     }
 
+    /// Whether a password stands in it, which nobody but its user should then see.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        let text = self.0.expose_secret();
+        let (address, parameters) = text.split_once('?').unwrap_or((text, ""));
+        let user = address.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map_or("", |(user, _)| user);
+        user.contains(':') || parameters.split('&').any(|pair| pair.starts_with("password="))
+    }
+
     /// What sqlx makes of it; refused if it would send anything in plain text beyond this machine.
     pub(crate) fn options(&self) -> Result<PgConnectOptions, OpenError> {
         let text = self.0.expose_secret();
@@ -177,6 +186,15 @@ mod tests {
             let error = wrong.parse::<DatabaseUrl>().unwrap_err();
             assert!(!format!("{error} {error:?}").contains("geheim"), "{wrong}: {error:?}");
         }
+    }
+
+    #[test]
+    fn a_password_is_known_as_one() {
+        let has = |text: &str| text.parse::<DatabaseUrl>().unwrap().has_password();
+        assert!(has("postgres://anna:geheim@localhost/d") && has("postgres://localhost/d?user=anna&password=geheim"));
+        assert!(has("postgresql://anna:@localhost:5432/d"));
+        assert!(!has("postgres://anna@localhost:5432/d?sslmode=disable") && !has("postgres://localhost:5432/d"));
+        assert!(!has("postgres:///d?host=/var/run/postgresql&user=anna"));
     }
 
     #[test]

@@ -106,7 +106,7 @@ async fn postgresql() {
     assert!(Command::new("chown").arg("nobody").arg(&disk.0).status().unwrap().success());
     testing::run(postgres.url(), &format!("CREATE TABLESPACE small LOCATION '{}'", disk.0.display())).await;
     let url = testing::new_database(postgres.url(), "TABLESPACE small").await;
-    let store = Store::open_postgres(&url.parse().unwrap()).await.unwrap();
+    let store = Store::init_postgres(&url.parse().unwrap()).await.unwrap();
     // What a new database consists of is on the disk then: who reads, too, may have to write such pages back.
     testing::run(&url, "CHECKPOINT").await;
     let written = fill(&store).await;

@@ -84,7 +84,7 @@ async fn racing_for_it_one_wins() {
     let url = testing::database().await;
     let mut stores = Vec::new();
     for _ in 0..4 {
-        stores.push(Store::open_postgres(&url.parse().unwrap()).await.unwrap());
+        stores.push(Store::init_postgres(&url.parse().unwrap()).await.unwrap());
     }
     for round in 1..=10 {
         let races = (0..16).map(|n| {
@@ -105,8 +105,8 @@ async fn racing_for_it_one_wins() {
 async fn it_is_not_taken_over_in_the_middle_of_a_change() {
     let url = testing::database().await;
     let (store, heir) = (
-        Store::open_postgres(&url.parse().unwrap()).await.unwrap(),
-        Store::open_postgres(&url.parse().unwrap()).await.unwrap(),
+        Store::init_postgres(&url.parse().unwrap()).await.unwrap(),
+        Store::init_postgres(&url.parse().unwrap()).await.unwrap(),
     );
     let length = Duration::from_secs(3);
     let lease = take(&store, "a", length).await.unwrap();
@@ -124,8 +124,8 @@ async fn a_keeper_renews_it_and_the_next_takes_over() {
     let url = testing::database().await;
     let terms = Terms { length: Duration::from_secs(6), renewal: Duration::from_secs(1) };
     let (store, other) = (
-        Store::open_postgres(&url.parse().unwrap()).await.unwrap(),
-        Store::open_postgres(&url.parse().unwrap()).await.unwrap(),
+        Store::init_postgres(&url.parse().unwrap()).await.unwrap(),
+        Store::init_postgres(&url.parse().unwrap()).await.unwrap(),
     );
     let mut first = store.keep_lease("supervisor", "a".to_owned(), terms);
     timeout(terms.length, first.changed()).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_keeper_that_cannot_reach_the_database_holds_nothing() {
     let mut postgres = testing::Postgres::start(&[]);
     let url = postgres.database().await;
     let terms = Terms { length: Duration::from_secs(4), renewal: Duration::from_secs(1) };
-    let store = Store::open_postgres(&url.parse().unwrap()).await.unwrap();
+    let store = Store::init_postgres(&url.parse().unwrap()).await.unwrap();
     let mut keeper = store.keep_lease("supervisor", "a".to_owned(), terms);
     timeout(terms.length, keeper.changed()).await.unwrap();
     assert!(keeper.lease().is_some());
@@ -168,7 +168,7 @@ async fn a_keeper_that_cannot_reach_the_database_holds_nothing() {
 fn holder() {
     let url = env::var("MLP_TEST_HOLDER").unwrap();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let store = Store::open_postgres(&url.parse().unwrap()).await.unwrap();
+        let store = Store::init_postgres(&url.parse().unwrap()).await.unwrap();
         let lease = take(&store, "dying", Duration::from_secs(5)).await.unwrap();
         let mut change = store.begin(Mode::Exclusive).await.unwrap();
         assert!(change.under(&lease).await.unwrap());
@@ -209,7 +209,7 @@ fn start_holder(url: &str) -> (Holder, impl Iterator<Item = String>) {
 #[tokio::test]
 async fn a_holder_that_is_killed_in_mid_change() {
     let url = testing::database().await;
-    let store = Store::open_postgres(&url.parse().unwrap()).await.unwrap();
+    let store = Store::init_postgres(&url.parse().unwrap()).await.unwrap();
     let (holder, _) = start_holder(&url);
     drop(holder);
     let killed = Instant::now();
@@ -229,7 +229,7 @@ async fn a_holder_that_is_killed_in_mid_change() {
 #[tokio::test]
 async fn a_holder_that_is_stopped_in_mid_change() {
     let url = testing::database().await;
-    let store = Store::open_postgres(&url.parse().unwrap()).await.unwrap();
+    let store = Store::init_postgres(&url.parse().unwrap()).await.unwrap();
     let (mut holder, mut lines) = start_holder(&url);
     let pid = Pid::from_child(&holder.0);
     kill_process(pid, Signal::STOP).unwrap();

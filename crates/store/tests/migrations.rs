@@ -73,7 +73,7 @@ async fn both_databases_have_the_same_tables() {
         .collect();
 
     let url = testing::database().await;
-    Store::open_postgres(&url.parse().unwrap()).await.unwrap().close().await;
+    Store::init_postgres(&url.parse().unwrap()).await.unwrap().close().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
     let columns = "SELECT table_name::text, column_name::text, is_nullable = 'NO', data_type::text \
                    FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'";

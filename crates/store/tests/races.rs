@@ -15,7 +15,7 @@ const DIGEST: [u8; 32] = [7; 32];
 async fn two(postgres: bool, folder: &std::path::Path) -> [Store; 2] {
     if postgres {
         let url = testing::database().await.parse().unwrap();
-        return [Store::open_postgres(&url).await.unwrap(), Store::open_postgres(&url).await.unwrap()];
+        return [Store::init_postgres(&url).await.unwrap(), Store::open_postgres(&url).await.unwrap()];
     }
     [testing::store(false, folder).await, testing::store(false, folder).await]
 }

@@ -92,7 +92,7 @@ async fn sqlite_prepares_every_statement() {
 #[tokio::test]
 async fn postgresql_prepares_every_statement_with_types_of_ours() {
     let url = testing::database().await;
-    mlplatform_store::Store::open_postgres(&url.parse().unwrap()).await.unwrap().close().await;
+    mlplatform_store::Store::init_postgres(&url.parse().unwrap()).await.unwrap().close().await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
     let mut failures = Vec::new();
     for Statement { place, types, postgres, .. } in all() {

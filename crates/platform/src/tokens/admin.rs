@@ -18,6 +18,7 @@ use crate::{
     app::App,
     audit::{Event, Outcome},
     error::{Error, Result},
+    keys::KeysError,
     request::RequestContext,
     transaction::Transaction,
 };
@@ -38,6 +39,15 @@ pub async fn bootstrap(app: &App, keep: impl FnOnce(&Secret) -> Result<()>) -> R
     }
     issue(tx, "first_start", keep).await?;
     Ok(true)
+}
+
+/// That a first token was made: not by a server, where several share a database.
+///
+/// # Errors
+/// [`KeysError::Unfinished`] when none was, or the store fails.
+pub async fn must_exist(app: &App) -> Result<(), KeysError> {
+    let any: bool = query("SELECT EXISTS (SELECT 1 FROM tokens)").scalar(&mut app.read().await?).await?;
+    if any { Ok(()) } else { Err(KeysError::Unfinished) }
 }
 
 /// How many access tokens there are beside that one.

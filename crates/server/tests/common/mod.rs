@@ -23,6 +23,7 @@ use mlplatform_server::{
     data_dir::DataDir,
     listen::bind,
     server::{Config, Server},
+    storage::Storage,
     tls::TlsFiles,
 };
 use reqwest::{Client, RequestBuilder, Response, header::HeaderMap};
@@ -130,7 +131,7 @@ impl Platform {
         let ready = server.ready().clone();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move { server.run(async { drop(stopped.await) }).await.unwrap() });
-        let admin = std::fs::read_to_string(ready.admin_token_file).unwrap().trim().to_owned();
+        let admin = std::fs::read_to_string(ready.admin_token_file.unwrap()).unwrap().trim().to_owned();
         let (stop, running) = (Some(stop), Some(running));
         Self { url: ready.url, admin, clock, http: client(), folder, stop, running }
     }
@@ -221,6 +222,11 @@ impl Platform {
 
     pub async fn who_am_i(&self, session: &str) -> Answer {
         self.ask::<WhoAmI>(json!({})).session(session).send().await
+    }
+
+    /// Of commands beside it.
+    pub fn storage(&self) -> Storage {
+        Storage::from(self.folder.path())
     }
 
     /// Rows of the store, each as `column|column`.

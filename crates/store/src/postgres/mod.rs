@@ -36,7 +36,7 @@ const READERS: u32 = 8;
 /// A connection that was used this recently is taken to be alive.
 const FRESH: Duration = Duration::from_secs(1);
 
-const BEGIN_EXCLUSIVE: &str =
+pub(crate) const BEGIN_EXCLUSIVE: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock(7741302957118205)";
 const BEGIN_CONCURRENT: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
@@ -64,9 +64,26 @@ pub(crate) fn options(url: &DatabaseUrl) -> Result<PgConnectOptions, OpenError> 
         .disable_statement_logging())
 }
 
-/// Brings the database to this version's form, and opens it.
+/// Brings a database to this version's form, also an empty one, and opens it.
+pub(crate) async fn init(options: &PgConnectOptions) -> Result<Pools, OpenError> {
+    migrate(PgConnection::connect_with(options).await?, options).await
+}
+
+/// Brings the database of a platform to this version's form, and opens it. In an empty one, whose name may be a mistake,
+/// nothing is made.
 pub(crate) async fn open(options: &PgConnectOptions) -> Result<Pools, OpenError> {
     let mut connection = PgConnection::connect_with(options).await?;
+    if !is_made(&mut connection).await? {
+        return Err(OpenError::Empty);
+    }
+    migrate(connection, options).await
+}
+
+async fn is_made(connection: &mut PgConnection) -> Result<bool, OpenError> {
+    scalar(connection, "SELECT to_regclass('_sqlx_migrations') IS NOT NULL").await
+}
+
+async fn migrate(mut connection: PgConnection, options: &PgConnectOptions) -> Result<Pools, OpenError> {
     check_server(&mut connection).await?;
     check_rights(&mut connection).await?;
     extension(&mut connection).await?;
@@ -83,12 +100,11 @@ pub(crate) async fn open(options: &PgConnectOptions) -> Result<Pools, OpenError>
 pub(crate) async fn open_as_it_is(options: &PgConnectOptions) -> Result<Pools, OpenError> {
     let mut connection = PgConnection::connect_with(options).await?;
     check_server(&mut connection).await?;
-    let made: bool = scalar(&mut connection, "SELECT to_regclass('_sqlx_migrations') IS NOT NULL").await?;
-    let newest: Option<i64> = if made {
-        scalar(&mut connection, "SELECT max(version) FROM _sqlx_migrations WHERE success").await?
-    } else {
-        None
-    };
+    if !is_made(&mut connection).await? {
+        return Err(OpenError::Empty);
+    }
+    let newest: Option<i64> =
+        scalar(&mut connection, "SELECT max(version) FROM _sqlx_migrations WHERE success").await?;
     connection.close().await?;
     if newest == MIGRATIONS.iter().map(|migration| migration.version).max() {
         Ok(pools(options))
