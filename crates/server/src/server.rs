@@ -21,7 +21,7 @@ use mlplatform_platform::{
     clock::Clock,
     clusters::{inactivity, verbs},
     concurrency::ConcurrencyLimit,
-    jobs::supervisor,
+    jobs::{lease, supervisor},
     last_used::WRITE_EVERY,
     limits::Limits,
     s3_secret,
@@ -82,6 +82,8 @@ pub struct Config {
     pub clock: Clock,
     /// How jobs are run.
     pub spark: SparkConfig,
+    /// Jobs that run on another machine are given up, so that this one may run jobs.
+    pub abandon_jobs: bool,
     /// Proxies that are believed about whom they speak for.
     pub proxies: Proxies,
 }
@@ -98,6 +100,7 @@ impl Config {
             limits: Limits::default(),
             clock: Clock::default(),
             spark: SparkConfig::default(),
+            abandon_jobs: false,
             proxies: Proxies::default(),
         }
     }
@@ -169,7 +172,7 @@ impl Server {
         let jobs_as_myself = config.spark.jobs == JobsAs::Myself;
         let end_jobs = config.spark.end_with_server;
         let job_uids = job_users.as_ref().map(JobUsers::uids);
-        let jobs = local_jobs(&dir, &store, config.spark, job_users, known_as);
+        let jobs = local_jobs(&dir, &store, config.spark, job_users, known_as)?;
         let app = App::new(secrets_key, store, audit, config.clock, config.limits, jobs, LocalSystem::new(&dir));
         let admin_token = dir.admin_token();
         if config.database.is_some() {
@@ -182,6 +185,7 @@ impl Server {
             s3_secret::renew(&app).await?;
         }
         verbs::bootstrap(&app).await?;
+        lease::claim(&app, config.abandon_jobs).await?;
         supervisor::reconcile(&app).await?;
         if jobs_as_myself {
             warn_of_others(&app).await?;

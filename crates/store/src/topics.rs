@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, postgres::schema::SERVERS};
 
 /// The one channel; topics are its payloads.
 pub(crate) const CHANNEL: &str = "mlplatform";
@@ -111,6 +111,8 @@ pub(crate) fn listen(options: PgConnectOptions, topics: Topics) -> Listening {
 async fn listen_once(pool: &PgPool, topics: &Topics, listens: &mut bool) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
+    // No schema that this server cannot work with is made while it holds this.
+    sqlx::query("SELECT pg_advisory_lock_shared($1)").bind(SERVERS).execute(&mut listener).await?;
     listener.listen(CHANNEL).await?;
     *listens = true;
     loop {

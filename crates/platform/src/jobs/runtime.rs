@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use mlplatform_protocol::ErrorCode;
-use mlplatform_runner::runner::{Runner, RunnerError};
+use mlplatform_runner::{
+    elsewhere::Elsewhere,
+    runner::{Runner, RunnerError},
+};
 
 use super::placement::{Placement, Role, RoleCell};
 use crate::error::Error;
@@ -22,6 +25,12 @@ impl Jobs {
     #[must_use]
     pub fn new(runner: Arc<dyn Runner>, url: String, placement: Placement) -> Self {
         Self { runner, url, placement, role: RoleCell::default() }
+    }
+
+    /// Of a server that runs no jobs, beside one that does.
+    #[must_use]
+    pub fn elsewhere(url: String) -> Self {
+        Self::new(Arc::new(Elsewhere), url, Placement::Nowhere)
     }
 
     /// What runs jobs.
@@ -60,6 +69,7 @@ impl From<RunnerError> for Error {
             RunnerError::Unavailable(problem) => {
                 Self::refused(ErrorCode::Conflict, format!("this platform cannot run Spark jobs: {problem}"))
             }
+            error @ RunnerError::Elsewhere => Self::refused(ErrorCode::Conflict, error.to_string()),
             RunnerError::Exhausted { message, .. } => Self::refused(ErrorCode::ServiceUnavailable, message),
             // A store's own error comes back as it was.
             RunnerError::Transient { action, source } => {

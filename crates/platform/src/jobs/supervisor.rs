@@ -28,7 +28,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::{
     lease::{Election, Fence},
-    placement::Role,
+    placement::{Placement, Role},
     restart,
     row::{self, JobRow, note},
 };
@@ -94,8 +94,8 @@ async fn lead(app: &App, fence: Fence) {
     {
         tracing::info!("this server looks after the jobs (lease {epoch})");
     }
-    // What the one before has left; with SQLite that was done before anybody was served.
-    while let Fence::Lease(_) = fence
+    // What the one before has left. A runner of one machine was told before anybody was served.
+    while matches!(app.jobs().placement(), Placement::Anywhere { .. })
         && let Err(error) = reconcile(app).await
     {
         tracing::error!("jobs cannot be looked after: {error}: {:?}", crate::error::causes(&error));
@@ -113,7 +113,7 @@ async fn lead(app: &App, fence: Fence) {
     tracing::warn!("this server does not look after the jobs any more: its lease was lost");
 }
 
-/// Tells the runner which jobs there are. Jobs that are submitted meanwhile are not taken for leftovers.
+/// Tells the runner which jobs there are.
 pub async fn reconcile(app: &App) -> Result<()> {
     let kept = row::ids(&mut app.read().await?).await?.into_iter().collect();
     let open = row::open(&mut app.read().await?).await?.into_iter().map(|job| job.id).collect();
