@@ -3,7 +3,10 @@
 use std::io::{self, BufWriter, Write};
 
 use mlplatform_platform::{
-    audit::reader::{Order, Reader},
+    audit::{
+        ChainError,
+        reader::{Order, Reader, Verification},
+    },
     clock::Clock,
     text::harmless,
 };
@@ -70,15 +73,22 @@ pub(crate) async fn verify(arguments: &Verify) -> Result<u8, StartError> {
     let reader = audit_reader(&storage, mark).await?;
     let proof = reader.verify().await;
     reader.close().await;
-    let (code, text) = match proof? {
+    let (code, mut text) = outcome(&proof?);
+    if unmarked && code != BROKEN {
+        text.push_str(
+            "\nwhether rows were cut off its end was not proved: give --mark or --audit-mark, as a server wrote it",
+        );
+    }
+    let printed = writeln!(io::stdout(), "{text}");
+    printed.map(|()| code).map_err(|error| StartError::System("the outcome cannot be printed", error))
+}
+
+/// The exit code, and what to say.
+pub(crate) fn outcome(proof: &Result<Verification, ChainError>) -> (u8, String) {
+    match proof {
         Err(broken) => (BROKEN, format!("the audit is broken: {broken}")),
         Ok(proof) => {
-            let mut whole = format!("the audit is whole: {} rows, each proved by the key", proof.chain.rows);
-            if unmarked {
-                whole.push_str(
-                    "\nwhether rows were cut off its end was not proved: give --mark or --audit-mark, as a server wrote it",
-                );
-            }
+            let whole = format!("the audit is whole: {} rows, each proved by the key", proof.chain.rows);
             let gaps = proof.gaps.iter().map(|gap| {
                 format!(
                     "\nrow {} of {} says that rows had been cut off before it, or an old copy of the store put back: {}",
@@ -89,9 +99,7 @@ pub(crate) async fn verify(arguments: &Verify) -> Result<u8, StartError> {
             });
             (if proof.gaps.is_empty() { 0 } else { CUT_BEFORE }, gaps.fold(whole, |text, gap| text + &gap))
         }
-    };
-    let printed = writeln!(io::stdout(), "{text}");
-    printed.map(|()| code).map_err(|error| StartError::System("the outcome cannot be printed", error))
+    }
 }
 
 fn heading() -> String {

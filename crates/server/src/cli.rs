@@ -47,6 +47,12 @@ pub(crate) enum Command {
     /// Makes the tables, the two keys (files, to be given to every server) and the first Administrator token, and prints where
     /// they are. What is there already stays as it is: it can be run again after it was cut off.
     Init(AdminToken),
+    /// Move a platform from SQLite to an empty database of PostgreSQL
+    ///
+    /// Copies the data directory's store in one transaction, reads it back, compares it, and proves its audit. No server may
+    /// work on the directory; nothing in it is changed. If the answer was lost, run it again: a copy that is there and was not
+    /// used yet is only compared. Exit codes: 0, it was copied; 1 and 3, too, but see `audit verify`; 2, nothing was copied.
+    Copy(Directory),
     /// Copy the platform into a new folder; works while a server runs on the directory
     ///
     /// Tokens, clusters, secrets, the audit and their keys, as of one moment: what was acknowledged before is in it. Not in it:

@@ -14,12 +14,14 @@
 //! local_jobs   the runner of jobs on this machine, given its folders and settings
 //! metrics      the listener of metrics
 //! backup       backup and restore
+//! copy         from SQLite to PostgreSQL
 //! start        start-up errors
 //! ```
 
 mod audit_mark;
 pub mod backup;
 pub mod commands;
+pub mod copy;
 pub mod data_dir;
 pub mod listen;
 mod local_jobs;

@@ -21,12 +21,14 @@ use mlplatform_server::{
         restore::{Restored, restore},
     },
     commands::{Initialised, admin_token, cluster_add, cluster_list, init, sign_in_link},
+    copy::copy,
     listen::bind,
     server::{Config, Ready, Server},
     start::StartError,
     storage::Storage,
 };
 use mlplatform_spark_local::{check_files_for_jobs, run_job};
+use mlplatform_store::Copied;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -95,6 +97,14 @@ fn run(command: Command) -> Result<u8, StartError> {
             let storage = arguments.directory.storage()?;
             print(&init_summary(&init(&storage, Clock::default(), arguments.out.as_deref()).await?))
         }),
+        Command::Copy(directory) => {
+            return runtime.block_on(async {
+                let copy = copy(&directory.storage()?).await?;
+                let (code, text) = audit_command::outcome(&copy.proof);
+                print(&copy_summary(&copy.copied, &text))?;
+                Ok(code)
+            });
+        }
         Command::Backup(arguments) => runtime.block_on(async {
             let storage = arguments.directory.storage()?;
             let dir = storage.sqlite_only("backup", PG_DUMP)?;
@@ -150,6 +160,20 @@ fn init_summary(made: &Initialised) -> String {
     };
     format!(
         "the database is ready to be served\nthe keys that every server needs: audit-key and secrets-key in {keys}\n{token}\n"
+    )
+}
+
+/// What whoever copies compares with, and what comes next.
+fn copy_summary(copied: &Copied, proof: &str) -> String {
+    let width = copied.tables.iter().map(|table| table.name.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for table in &copied.tables {
+        text.push_str(&format!("{:width$}  {} rows\n", table.name, table.rows));
+    }
+    let done = if copied.was_there { "the database held this copy already" } else { "copied, read back and compared" };
+    text + &format!(
+        "{done}\n{proof}\nServe it with --database-url-file and the keys of this data directory. The data directory holds the \
+         platform as before: do not serve it without the database any more, or two platforms know the same tokens.\n"
     )
 }
 

@@ -93,7 +93,7 @@ impl Store {
     /// Nothing was copied then.
     pub async fn copy_to_postgres(&self, url: &DatabaseUrl) -> Result<Copied, CopyError> {
         let mut from = self.sqlite_snapshot().await?;
-        Self::open_postgres(url).await?.close().await;
+        Self::init_postgres(url).await?.close().await;
         let mut to = PgConnection::connect_with(&postgres::options(url)?).await?;
         // Until the end of the transaction: as long as the rows take.
         to.execute(postgres::BEGIN_EXCLUSIVE).await?;

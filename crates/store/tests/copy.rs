@@ -57,7 +57,7 @@ async fn filled(folder: &Path) -> Store {
 }
 
 async fn open(url: &DatabaseUrl) -> Store {
-    Store::open_postgres(url).await.unwrap()
+    Store::init_postgres(url).await.unwrap()
 }
 
 async fn count(store: &Store) -> i64 {
