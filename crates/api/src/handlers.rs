@@ -78,11 +78,13 @@ async fn readyz(call: Call<Readyz>) -> Result<Response> {
     let report = readiness::check(&call.app).await;
     let checks = report.checks().iter().map(|check| (check.name().to_owned(), check.problem().unwrap_or("ok").into()));
     let checks: Map<String, Value> = checks.collect();
+    let jobs = call.app.jobs().role().name();
     let Some((check, problem)) = report.failed().and_then(|check| Some((check.name(), check.problem()?))) else {
-        return Ok(Json(Readiness { status: "ready".to_owned(), checks }).into_response());
+        return Ok(Json(Readiness { status: "ready".to_owned(), checks, jobs: jobs.to_owned() }).into_response());
     };
     let mut body = ErrorBody::new(ErrorCode::ServiceUnavailable, format!("not ready: {check}: {problem}"));
     body.error_params.insert("checks".to_owned(), checks.into());
+    body.error_params.insert("jobs".to_owned(), jobs.into());
     Ok((StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], Json(body)).into_response())
 }
 

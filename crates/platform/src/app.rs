@@ -1,13 +1,6 @@
 //! The application state that all requests share.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use mlplatform_store::{Connection, Store, query};
 use tokio::sync::watch;
@@ -42,7 +35,7 @@ struct Inner {
     admission: Admission,
     last_used: LastUsed,
     jobs: Jobs,
-    stopping: AtomicBool,
+    stopping: watch::Sender<bool>,
     system: Arc<dyn System>,
     readiness: Readiness,
 }
@@ -68,7 +61,7 @@ impl App {
             admission,
             last_used: LastUsed::default(),
             jobs,
-            stopping: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
             system,
             readiness: Readiness::default(),
         };
@@ -156,19 +149,19 @@ impl App {
         Ok(newest.optional_scalar(&mut self.read().await?).await?)
     }
 
-    /// Changes whenever something was committed, and when the server stops.
-    pub(crate) fn commits(&self) -> watch::Receiver<()> {
-        self.inner.transactions.commits()
-    }
-
     /// Whoever waits for something that may come does so no longer.
     pub fn stop_waiting(&self) {
-        self.inner.stopping.store(true, Ordering::SeqCst);
-        self.inner.transactions.notify();
+        self.inner.stopping.send_replace(true);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.inner.stopping.load(Ordering::SeqCst)
+        *self.inner.stopping.borrow()
+    }
+
+    /// Resolves when nobody shall wait any longer.
+    pub(crate) async fn stopping(&self) {
+        // An error would mean that the sender is gone, which `self` holds.
+        let _ = self.inner.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// A connection for reading.

@@ -41,6 +41,9 @@ pub enum Error {
     /// The operating system gave no random bytes.
     #[error("the random generator failed")]
     Random(#[from] getrandom::Error),
+    /// Another server may look after the jobs by now: nothing was changed.
+    #[error("the lease of jobs is not held any more")]
+    LeaseLost,
     /// A bug of ours.
     #[error("{0}")]
     Fault(&'static str),
@@ -69,6 +72,8 @@ impl Error {
     #[must_use]
     pub fn temporary(&self) -> Option<&'static str> {
         const OVERLOAD: &str = "the platform is overloaded or stopping: try again";
+        const UNREACHABLE: &str =
+            "the platform's database cannot be reached at the moment, or the platform is stopping: try again";
         const FULL_DISK: &str = "the platform's disk is full or cannot be written: nothing was changed; its operator has to make room, then try again";
         match self {
             Self::File(_, error)
@@ -76,7 +81,8 @@ impl Error {
             {
                 Some(FULL_DISK)
             }
-            Self::Store(Failure::Busy(_) | Failure::Unavailable(_)) => Some(OVERLOAD),
+            Self::Store(Failure::Busy(_)) => Some(OVERLOAD),
+            Self::Store(Failure::Unavailable(_)) => Some(UNREACHABLE),
             Self::Store(Failure::Full(_)) => Some(FULL_DISK),
             _ => None,
         }

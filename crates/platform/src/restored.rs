@@ -2,7 +2,6 @@
 //! failed, and a row of the audit says that the platform was restored.
 
 use jiff::Timestamp;
-use mlplatform_protocol::{EventKind, JobState};
 use mlplatform_store::query;
 use serde_json::json;
 
@@ -10,7 +9,7 @@ use crate::{
     app::App,
     audit::{Event, Outcome},
     error::Result,
-    jobs::row::{self, note},
+    jobs::row,
     request::RequestContext,
 };
 
@@ -43,17 +42,7 @@ pub async fn end_what_was_open(app: &App, backup: &Backup<'_>) -> Result<usize> 
     );
     let jobs = row::open(tx.connection()).await?;
     for job in &jobs {
-        query(
-            "UPDATE jobs SET state = $1, alive = FALSE, ended_at = $2, exit_code = NULL, signal = NULL, problem = $3, \
-             due_at = NULL, waits_for = NULL WHERE id = $4",
-        )
-        .bind(JobState::Failed.name())
-        .bind(now)
-        .bind(&problem)
-        .bind(&job.id)
-        .execute(tx.connection())
-        .await?;
-        note(tx.connection(), job, now, EventKind::Warning, "PlatformRestored", &problem).await?;
+        row::fail(tx.connection(), job, now, "PlatformRestored", &problem).await?;
     }
     let detail = json!({
         "backup_of": backup.made_at,

@@ -48,7 +48,10 @@ pub(crate) fn digest_of<T: Serialize>(value: &T) -> serde_json::Result<Digest> {
 }
 
 /// A random UUID (version 4), for what the vendor knows by one.
-pub(crate) fn uuid() -> Result<String> {
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn uuid() -> Result<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes)?;
     let number = u128::from_be_bytes(bytes);

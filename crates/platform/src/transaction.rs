@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mlplatform_store::{Connection, Mode, Store, query};
-use tokio::sync::watch;
 
 use crate::{
     audit::{Audit, AuditOrigin, Event, NewMark, Outcome},
@@ -28,14 +27,13 @@ pub struct Transactions {
     clock: Clock,
     rate_limit: FailureRateLimit,
     refusals: Refusals,
-    commits: watch::Sender<()>,
     metrics: Metrics,
 }
 
 impl Transactions {
     pub(crate) fn new(store: Store, audit: Audit, clock: Clock, limits: &Limits, metrics: Metrics) -> Self {
         let (rate_limit, refusals) = (FailureRateLimit::new(limits), Refusals::new(limits));
-        Self { store, audit, clock, rate_limit, refusals, commits: watch::Sender::new(()), metrics }
+        Self { store, audit, clock, rate_limit, refusals, metrics }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -57,16 +55,6 @@ impl Transactions {
     /// The refusals that were counted and not written yet.
     pub fn refusals(&self) -> &Refusals {
         &self.refusals
-    }
-
-    /// Changes whenever something was committed.
-    pub(crate) fn commits(&self) -> watch::Receiver<()> {
-        self.commits.subscribe()
-    }
-
-    /// Wakes those who wait for a commit, though there was none.
-    pub(crate) fn notify(&self) {
-        self.commits.send_replace(());
     }
 
     /// Begins a change on behalf of nobody in particular.
@@ -252,7 +240,6 @@ impl Transaction<'_> {
     pub(crate) async fn commit(self) -> Result<()> {
         self.tx.commit().await?;
         self.transactions.metrics.committed(self.began.elapsed());
-        self.transactions.commits.send_replace(());
         if let Some(error) = self.mark.and_then(|mark| self.transactions.audit.keep(mark).err()) {
             // The change is committed: to answer with an error would be a lie. A lagging mark is legal.
             tracing::error!("the audit's mark could not be written: {error}");

@@ -293,6 +293,8 @@ pub struct Readiness {
     pub status: String,
     /// By the name of each check: `ok`, or what is wrong.
     pub checks: Map<String, Value>,
+    /// Whether this server looks after jobs: `active`, `standby` (another does) or `off`.
+    pub jobs: String,
 }
 
 /// `metrics`: not JSON, but the text format of OpenMetrics.

@@ -4,6 +4,7 @@
 //! plan, quantity         a manifest, parsed: what to start, with what, how often
 //! runner                 the interface: start, status, stop, logs, events
 //! values                 the contents of secrets and config maps
+//! elsewhere              the runner of a server that runs no jobs
 //! ids                    numeric ids that jobs and clusters hold, as the store keeps them
 //! termination            how a run ended
 //! explain, findings      why a job is where it is, from its state and its log
@@ -12,6 +13,7 @@
 //!
 //! Nothing here starts anything, and nothing knows of a database or of HTTP.
 
+pub mod elsewhere;
 pub mod explain;
 pub mod ids;
 pub mod plan;

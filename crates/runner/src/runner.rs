@@ -29,6 +29,12 @@ pub enum RunnerError {
     /// No job can run here, whichever it is: something is not installed.
     #[error("{0}")]
     Unavailable(String),
+    /// This server runs no jobs, and another one does, on its own machine.
+    #[error(
+        "this server of the platform runs no jobs and has none of their programs and logs; another one has: the platform's \
+         operator has to send requests for jobs (/v1_0/magnum/{{cluster_id}}/jobs) to that one"
+    )]
+    Elsewhere,
     /// The run has to wait for something that other jobs have.
     #[error("{message}")]
     Exhausted {
@@ -233,8 +239,9 @@ pub trait Runner: fmt::Debug + Send + Sync {
     /// Removes what a cluster needed, its bucket apart: its files are the users' own.
     fn remove<'a>(&'a self, cluster: &'a ClusterRef) -> Answer<'a, ()>;
 
-    /// Cleans up at the start of a server, before anybody can submit a job: what jobs left that are over, and programs of
-    /// jobs that are gone.
+    /// Cleans up what jobs left that are over, and programs of jobs that are gone. A runner of one machine is asked before
+    /// anybody can submit a job there. One that several servers share is asked whenever one of them begins to look after
+    /// the jobs, while others submit: what is too new to be known stays.
     fn reconcile(&self, known: KnownJobs) -> Answer<'_, ()>;
 
     /// Stores a program that comes along with a job, and gives its address. It is there to stay when this returns.

@@ -1,4 +1,4 @@
-//! The command line. Every flag is also an environment variable.
+//! The command line. Every flag is also an environment variable, but those that are for one start alone.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -288,6 +288,10 @@ impl Serve {
         self.jobs.config(self.exit_on_stdin_eof)
     }
 
+    pub(crate) fn abandon_jobs(&self) -> bool {
+        self.jobs.abandon_jobs
+    }
+
     pub(crate) fn tls(&self) -> Option<TlsFiles> {
         let (cert, key) = (self.tls_cert.clone()?, self.tls_key.clone()?);
         Some(TlsFiles { cert, key })
@@ -315,6 +319,10 @@ struct Jobs {
     /// Run no jobs
     #[arg(long, env = "MLP_SERVER_NO_JOBS", conflicts_with_all = ["job_user", "jobs_as_myself"], action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     no_jobs: bool,
+    /// With PostgreSQL: jobs that run on the machine of another server, which is gone for good, have failed, and this one runs
+    /// jobs from now on
+    #[arg(long, conflicts_with = "no_jobs", action = ArgAction::SetTrue)]
+    abandon_jobs: bool,
     /// The Spark that runs jobs [default: that of pyspark]
     #[arg(long, env = "SPARK_HOME", value_name = "DIR")]
     spark_home: Option<PathBuf>,

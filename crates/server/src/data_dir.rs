@@ -24,6 +24,7 @@ use mlplatform_platform::{
     error::{Error, Result},
     keys::KeyFiles,
     private_file::{self, PathError},
+    secret,
 };
 use mlplatform_protocol::Secret;
 use rustix::process::geteuid;
@@ -31,11 +32,12 @@ use rustix::process::geteuid;
 use crate::safe_path;
 
 /// The platform's own files.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "platform.sqlite3",
     "platform.sqlite3-wal",
     "platform.sqlite3-shm",
     "platform.sqlite3-journal",
+    "server-id",
     "admin-token",
     "audit-key",
     "audit-head",
@@ -179,6 +181,24 @@ impl DataDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What tells it from all other data directories, also after it has moved; made when it is first asked for.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn id(&self) -> Result<String, DataDirError> {
+        let path = self.path.join("server-id");
+        let failed = |action| move |source| PathError::Folder { action, path: self.path.clone(), source };
+        match fs::read_to_string(&path) {
+            Ok(id) if id.len() == 36 => return Ok(id),
+            // A start that was killed has written nothing of it, or all.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("read")(error).into()),
+            _ => {}
+        }
+        let id = secret::uuid().map_err(|error| failed("write to")(io::Error::other(error)))?;
+        private_file::replace(&path, id.as_bytes()).map_err(failed("write to"))?;
+        Ok(id)
     }
 
     /// The store.

@@ -3,24 +3,40 @@
 use std::{path::PathBuf, sync::Arc};
 
 use mlplatform_platform::{
-    jobs::{ids::JobIds, runtime::Jobs},
+    jobs::{ids::JobIds, placement::Placement, runtime::Jobs},
     readiness::System,
 };
-use mlplatform_spark_local::{Folders, JobUsers, LocalRunner, SparkConfig, disk_space};
+use mlplatform_spark_local::{Folders, JobUsers, JobsAs, LocalRunner, SparkConfig, disk_space};
 use mlplatform_store::Store;
 
-use crate::data_dir::DataDir;
+use crate::{data_dir::DataDir, start::StartError};
 
 /// `users`: whom jobs run as, if not as this user. `url`: where people find the platform.
+///
+/// # Errors
+/// When the data directory cannot be written.
 pub(crate) fn local_jobs(
     dir: &DataDir,
     store: &Store,
     config: SparkConfig,
     users: Option<JobUsers>,
     url: String,
-) -> Jobs {
+) -> Result<Jobs, StartError> {
+    if !store.is_postgres() {
+        return Ok(Jobs::new(local_runner(dir, store, config, users), url, Placement::Nowhere));
+    }
+    if config.jobs == JobsAs::Off {
+        return Ok(Jobs::elsewhere(url));
+    }
+    let id = dir.id()?;
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let holder = format!("{host}:{}:{id}", dir.path().display());
+    Ok(Jobs::new(local_runner(dir, store, config, users), url, Placement::Here { holder, id }))
+}
+
+fn local_runner(dir: &DataDir, store: &Store, config: SparkConfig, users: Option<JobUsers>) -> Arc<LocalRunner> {
     let ids = Arc::new(JobIds::new(store.clone()));
-    Jobs::new(Arc::new(LocalRunner::new(Folders::new(dir.path()), config, users, ids)), url)
+    Arc::new(LocalRunner::new(Folders::new(dir.path()), config, users, ids))
 }
 
 /// The disk of the data directory.
@@ -48,5 +64,8 @@ impl System for LocalSystem {
 
 /// For a command beside the server: no job runs.
 pub(crate) fn no_jobs(dir: &DataDir, store: &Store) -> Jobs {
-    local_jobs(dir, store, SparkConfig::default(), None, String::new())
+    if store.is_postgres() {
+        return Jobs::elsewhere(String::new());
+    }
+    Jobs::new(local_runner(dir, store, SparkConfig::default(), None), String::new(), Placement::Nowhere)
 }

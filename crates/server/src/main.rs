@@ -234,6 +234,7 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
         proxies: Proxies(arguments.trusted_proxies.clone()),
         public_url: arguments.public_url.as_deref().map(PublicUrl::new).transpose()?,
         spark: arguments.spark()?,
+        abandon_jobs: arguments.abandon_jobs(),
         database: storage.database,
         ..Config::new(storage.data_dir)
     };

@@ -21,7 +21,7 @@ use mlplatform_platform::{
     clock::Clock,
     clusters::{inactivity, verbs},
     concurrency::ConcurrencyLimit,
-    jobs::supervisor,
+    jobs::{lease, supervisor},
     last_used::WRITE_EVERY,
     limits::Limits,
     s3_secret,
@@ -82,6 +82,8 @@ pub struct Config {
     pub clock: Clock,
     /// How jobs are run.
     pub spark: SparkConfig,
+    /// Jobs that run on another machine are given up, so that this one may run jobs.
+    pub abandon_jobs: bool,
     /// Proxies that are believed about whom they speak for.
     pub proxies: Proxies,
 }
@@ -98,6 +100,7 @@ impl Config {
             limits: Limits::default(),
             clock: Clock::default(),
             spark: SparkConfig::default(),
+            abandon_jobs: false,
             proxies: Proxies::default(),
         }
     }
@@ -169,7 +172,7 @@ impl Server {
         let jobs_as_myself = config.spark.jobs == JobsAs::Myself;
         let end_jobs = config.spark.end_with_server;
         let job_uids = job_users.as_ref().map(JobUsers::uids);
-        let jobs = local_jobs(&dir, &store, config.spark, job_users, known_as);
+        let jobs = local_jobs(&dir, &store, config.spark, job_users, known_as)?;
         let app = App::new(secrets_key, store, audit, config.clock, config.limits, jobs, LocalSystem::new(&dir));
         let admin_token = dir.admin_token();
         if config.database.is_some() {
@@ -184,6 +187,7 @@ impl Server {
             s3_secret::renew(&app).await?;
         }
         verbs::bootstrap(&app).await?;
+        lease::claim(&app, config.abandon_jobs).await?;
         supervisor::reconcile(&app).await?;
         if jobs_as_myself {
             warn_of_others(&app).await?;
@@ -243,7 +247,8 @@ impl Server {
         });
         let settling = tokio::spawn(settle(self.app.clone()));
         let writer = tokio::spawn(write_last_used(self.app.clone()));
-        let supervising = tokio::spawn(supervisor::supervise(self.app.clone()));
+        let (stop_supervising, stopped) = oneshot::channel::<()>();
+        let supervising = tokio::spawn(supervisor::supervise(self.app.clone(), self.end_jobs, stopped));
         let (stop_counting, stopped) = oneshot::channel();
         let counting = tokio::spawn(write_counts(self.app.clone(), stopped));
         let (stop_marking, ended) = oneshot::channel();
@@ -290,11 +295,9 @@ impl Server {
             scraping.abort();
         }
         writer.abort();
-        supervising.abort();
-        if self.end_jobs
-            && let Err(error) = supervisor::end_all(&self.app).await
-        {
-            tracing::warn!("running jobs could not be ended: {error}");
+        drop(stop_supervising);
+        if let Err(error) = supervising.await {
+            tracing::error!("the supervisor of jobs has failed: {error}");
         }
         drop(stop_counting);
         if let Err(error) = counting.await {

@@ -6,6 +6,7 @@ use mlplatform_console::site::PublicUrlError;
 use mlplatform_platform::{
     audit,
     error::{Error, causes},
+    jobs::lease::ClaimError,
     keys::KeysError,
     private_file::PathError,
     store,
@@ -70,6 +71,9 @@ pub enum StartError {
         /// Why, and what to do.
         problem: String,
     },
+    /// Another server runs jobs on its own machine, or has left some there.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// Jobs must not be run so.
     #[error(transparent)]
     Jobs(#[from] JobUserError),

@@ -111,6 +111,12 @@ pub enum OpenError {
     /// A command found a database of another version than its own.
     #[error("is of another version: use the mlplatform-server that serves it, or start this one on it once")]
     OtherVersion,
+    /// Servers of an older version run on it, and could not go on with this version's form.
+    #[error(
+        "is served by an older version of mlplatform-server, which cannot work beside this one: stop all its servers, start \
+         one of this version, then the others"
+    )]
+    InUse,
     /// It cannot be brought to this version's form.
     #[error("cannot be brought to this version's form: {0}")]
     Migration(String),

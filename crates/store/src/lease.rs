@@ -19,12 +19,15 @@ use crate::{
     store::{Mode, Store},
 };
 
+/// Who wants a lease hears of one that was given up.
+const TOPIC: &str = "leases";
+
 /// How long a lease lasts and how often it is renewed.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// From each renewal on. So long a dead holder's work lies still.
     pub length: Duration,
-    /// Between renewals: a third of the length leaves two more tries.
+    /// Between renewals: a third of the length leaves two more tries. Who does not have it tries each second.
     pub renewal: Duration,
 }
 
@@ -61,6 +64,15 @@ impl Lease {
     pub fn epoch(&self) -> i64 {
         self.epoch
     }
+}
+
+/// Who held a lease last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// As it called itself.
+    pub holder: String,
+    /// It has not run out.
+    pub is_alive: bool,
 }
 
 impl Store {
@@ -100,6 +112,22 @@ impl Store {
         Ok(epoch.map(|epoch| Lease { name, holder: holder.into(), epoch }))
     }
 
+    /// Who held it last, if anybody ever did.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn lease_holder(&self, name: &'static str) -> Result<Option<Holder>, Failure> {
+        let row: Option<(String, bool)> = either(
+            "SELECT holder, ends_at > CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM leases WHERE name = $1",
+            "SELECT holder, ends_at > CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) FROM leases \
+             WHERE name = $1",
+        )
+        .bind(name)
+        .optional(&mut self.read().await?)
+        .await?;
+        Ok(row.map(|(holder, is_alive)| Holder { holder, is_alive }))
+    }
+
     /// Gives the lease up, so that another has it at once. Of no effect if it is held no more.
     ///
     /// # Errors
@@ -112,6 +140,7 @@ impl Store {
             .bind(lease.epoch)
             .execute(&mut change)
             .await?;
+        change.notify(TOPIC).await?;
         change.commit().await
     }
 
@@ -127,6 +156,7 @@ impl Store {
 async fn keep(store: Store, name: &'static str, holder: String, terms: Terms, held: watch::Sender<Option<Lease>>) {
     // Counted from before each renewal was asked for: never later than the end that the database has written.
     let mut until = Instant::now();
+    let mut released = store.subscribe(TOPIC);
     loop {
         let asked = Instant::now();
         // What is not renewed by its end is not held; who has none may wait as long as one lasts.
@@ -151,7 +181,11 @@ async fn keep(store: Store, name: &'static str, holder: String, terms: Terms, he
                 held.send_if_modified(|known| known.take().is_some());
             }
         }
-        sleep_until(asked + terms.renewal).await;
+        if held.borrow().is_some() {
+            sleep_until(asked + terms.renewal).await;
+        } else {
+            released.changed().await;
+        }
     }
 }
 

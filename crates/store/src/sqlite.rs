@@ -14,7 +14,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::failure::{Failure, OpenError};
+use crate::{
+    failure::{Failure, OpenError},
+    pool::Connections,
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
@@ -103,12 +106,12 @@ impl Pools {
         Ok(self.readers.begin().await?)
     }
 
-    pub(crate) fn readers(&self) -> (usize, usize) {
-        (usize::try_from(self.readers.size()).unwrap_or(usize::MAX), self.readers.num_idle())
+    pub(crate) fn readers(&self) -> Connections {
+        (&self.readers).into()
     }
 
-    pub(crate) fn writers(&self) -> (usize, usize) {
-        (usize::try_from(self.writer.size()).unwrap_or(usize::MAX), self.writer.num_idle())
+    pub(crate) fn writers(&self) -> Connections {
+        (&self.writer).into()
     }
 
     pub(crate) async fn close_as_it_is(&self) {

@@ -7,7 +7,8 @@ use sqlx::{Sqlite, Transaction};
 use crate::{
     connection::Connection,
     failure::{Failure, OpenError},
-    postgres,
+    pool::Connections,
+    postgres::{self, schema},
     query::{either, query},
     sqlite,
     topics::{self, Listening, Subscription, Topics},
@@ -151,14 +152,35 @@ impl Store {
         sqlite::version()
     }
 
-    /// Whether its schema is of this program's version; a newer server beside this one may have changed it.
+    /// Whether this program works with its schema, which a newer server beside this one may have changed.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn is_of_this_version(&self) -> Result<bool, Failure> {
+    pub async fn suits(&self) -> Result<bool, Failure> {
+        if self.is_postgres() {
+            let (statement, known) = schema::suits();
+            return query(statement).bind(known).scalar(&mut self.read().await?).await;
+        }
         let newest: Option<i64> =
             query("SELECT max(version) FROM _sqlx_migrations WHERE success").scalar(&mut self.read().await?).await?;
         Ok(newest == Self::version())
+    }
+
+    /// How far this machine's clock is from the database's: `now` gives its time in microseconds since 1970. 0 with SQLite,
+    /// and where the difference may be the time that the question took.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn clock_difference(&self, now: impl Fn() -> i64) -> Result<u64, Failure> {
+        if !self.is_postgres() {
+            return Ok(0);
+        }
+        let mut connection = self.read().await?;
+        let before = now();
+        let theirs: i64 = query("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)")
+            .scalar(&mut connection)
+            .await?;
+        Ok(theirs.abs_diff(theirs.clamp(before, now().max(before))))
     }
 
     /// Commits a write that means nothing, to find out whether that can be done.
@@ -213,18 +235,18 @@ impl Store {
         Ok(u64::try_from(size).unwrap_or_default())
     }
 
-    /// Connections that read: how many there are, and how many of them are idle.
+    /// Connections that read.
     #[must_use]
-    pub fn readers(&self) -> (usize, usize) {
+    pub fn readers(&self) -> Connections {
         match &self.pools {
             Pools::Sqlite(pools) => pools.readers(),
             Pools::Postgres(pools, _) => pools.readers(),
         }
     }
 
-    /// The same of those that write.
+    /// Connections that write.
     #[must_use]
-    pub fn writers(&self) -> (usize, usize) {
+    pub fn writers(&self) -> Connections {
         match &self.pools {
             Pools::Sqlite(pools) => pools.writers(),
             Pools::Postgres(pools, _) => pools.writers(),

@@ -10,10 +10,10 @@ use sqlx::{
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, postgres::schema::SERVERS};
 
 /// The one channel; topics are its payloads.
 pub(crate) const CHANNEL: &str = "mlplatform";
@@ -41,21 +41,36 @@ impl Topics {
     }
 
     pub(crate) fn subscribe(&self, topic: &'static str) -> Subscription {
-        Subscription(self.locked().entry(topic).or_default().subscribe())
+        let told = self.locked().entry(topic).or_default().subscribe();
+        Subscription { told, looked_at: Instant::now() }
     }
 }
 
 /// Waits for commits that [notified](crate::Connection::notify) of a topic.
-pub struct Subscription(watch::Receiver<u64>);
+pub struct Subscription {
+    told: watch::Receiver<u64>,
+    looked_at: Instant,
+}
 
 impl Subscription {
     /// Returns once there was such a commit since the last call, or since the subscription; after a second in any case, so
     /// that the caller looks. It may return without a commit.
     pub async fn changed(&mut self) {
-        if let Ok(Err(_)) = timeout(POLL, self.0.changed()).await {
+        if let Ok(Err(_)) = timeout(POLL, self.told.changed()).await {
             // The store is gone; who looks finds that out.
             sleep(POLL).await;
         }
+        self.looked_at = Instant::now();
+    }
+
+    /// Whether [`changed`](Self::changed) would return at once. If so, that counts as a call of it.
+    pub fn has_changed(&mut self) -> bool {
+        let due = self.looked_at.elapsed() >= POLL || self.told.has_changed().unwrap_or(true);
+        if due {
+            self.told.mark_unchanged();
+            self.looked_at = Instant::now();
+        }
+        due
     }
 }
 
@@ -96,6 +111,8 @@ pub(crate) fn listen(options: PgConnectOptions, topics: Topics) -> Listening {
 async fn listen_once(pool: &PgPool, topics: &Topics, listens: &mut bool) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
+    // No schema that this server cannot work with is made while it holds this.
+    sqlx::query("SELECT pg_advisory_lock_shared($1)").bind(SERVERS).execute(&mut listener).await?;
     listener.listen(CHANNEL).await?;
     *listens = true;
     loop {

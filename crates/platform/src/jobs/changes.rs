@@ -18,10 +18,7 @@ use super::{
     form::{self, bad},
     lookup, row,
 };
-use crate::{
-    app::App,
-    error::{Error, Result},
-};
+use crate::{app::App, error::Result};
 
 /// Of how many events one answer tells.
 const EVENTS: i64 = 1000;
@@ -62,9 +59,8 @@ pub async fn wait_for_spark_job(
 }
 
 async fn wait_for(app: &App, cluster: &str, since: i64, until: Instant) -> Result<JobChanges> {
-    let mut commits = app.commits();
+    let mut changes = app.store().subscribe(row::TOPIC);
     loop {
-        commits.mark_unchanged();
         let changed = row::changed(&mut app.read().await?, cluster, since, EVENTS).await?;
         if !changed.is_empty() || app.is_stopping() || Instant::now() >= until {
             let version = changed.last().map_or(since, |changed| changed.event);
@@ -76,7 +72,8 @@ async fn wait_for(app: &App, cluster: &str, since: i64, until: Instant) -> Resul
             return Ok(JobChanges { version: version.cast_unsigned(), jobs });
         }
         tokio::select! {
-            changed = commits.changed() => changed.map_err(|_| Error::Fault("the store's notification is gone"))?,
+            () = changes.changed() => {}
+            () = app.stopping() => {}
             () = sleep_until(until) => {}
         }
         sleep(TOGETHER).await;

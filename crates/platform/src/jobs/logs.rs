@@ -8,10 +8,8 @@ use std::{io, time::Duration};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use mlplatform_protocol::jobs::{JobLogsRequest, JobRequest, LONGEST_LOG_WAIT_MS};
 use mlplatform_runner::runner::{JobRef, LogChunk, Runner};
-use tokio::{
-    sync::{Semaphore, watch},
-    time::Instant,
-};
+use mlplatform_store::Subscription;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     form::bad,
@@ -81,7 +79,7 @@ async fn answer(app: &App, request: JobLogsRequest, through_gaps: bool) -> Resul
     }
     let named = JobRequest { cluster_id: request.cluster_id, job_name: request.job_name };
     // Whatever changes the job after this was looked at notifies it.
-    let commits = app.commits();
+    let changes = app.store().subscribe(row::TOPIC);
     let job = lookup::last(app, &named).await?;
     // Before the log is looked at: what it holds now is then all that will ever be in it.
     let over = job.is_over();
@@ -100,7 +98,7 @@ async fn answer(app: &App, request: JobLogsRequest, through_gaps: bool) -> Resul
         offset: from,
         until: Instant::now() + Duration::from_millis(wait),
         over,
-        commits,
+        changes,
         through_gaps,
         silent: request.tail == Some(0),
     };
@@ -191,7 +189,7 @@ struct Reader {
     until: Instant,
     /// Nothing is written any more.
     over: bool,
-    commits: watch::Receiver<()>,
+    changes: Subscription,
     /// Goes on behind gaps.
     through_gaps: bool,
     /// Sends nothing, and ends when the job does.
@@ -215,8 +213,7 @@ impl Reader {
             if last || late {
                 return Ok(None);
             }
-            if self.commits.has_changed().unwrap_or(true) {
-                self.commits.mark_unchanged();
+            if self.changes.has_changed() {
                 // Known before the next read: that one then reads the rest.
                 let job = match self.app.read().await {
                     Ok(mut connection) => row::by_id(&mut connection, &self.id).await,

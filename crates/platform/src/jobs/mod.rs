@@ -3,8 +3,10 @@
 pub mod changes;
 mod form;
 pub mod ids;
+pub mod lease;
 pub mod logs;
 mod lookup;
+pub mod placement;
 mod restart;
 pub(crate) mod row;
 pub mod runtime;

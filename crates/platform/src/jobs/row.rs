@@ -243,7 +243,31 @@ pub(crate) async fn expired(connection: &mut Connection, now: i64) -> Result<Vec
     Ok(sql.bind(now).all(connection).await?)
 }
 
-/// Notes what happened to a job.
+/// The topic of all that happens to jobs: the supervisor and long polls wait for it, on whichever server.
+pub(crate) const TOPIC: &str = "jobs";
+
+/// A job has failed, though nobody has seen its end.
+pub(crate) async fn fail(
+    connection: &mut Connection,
+    job: &JobRow,
+    at: i64,
+    reason: &str,
+    problem: &str,
+) -> Result<()> {
+    query(
+        "UPDATE jobs SET state = $1, alive = FALSE, ended_at = $2, exit_code = NULL, signal = NULL, problem = $3, \
+         due_at = NULL, waits_for = NULL WHERE id = $4",
+    )
+    .bind(JobState::Failed.name())
+    .bind(at)
+    .bind(problem)
+    .bind(&job.id)
+    .execute(connection)
+    .await?;
+    note(connection, job, at, EventKind::Warning, reason, problem).await
+}
+
+/// Notes what happened to a job, and wakes those who wait for that once it is committed.
 pub(crate) async fn note(
     connection: &mut Connection,
     job: &JobRow,
@@ -261,7 +285,7 @@ pub(crate) async fn note(
         .bind(message)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(connection.notify(TOPIC).await?)
 }
 
 /// Whether something was noted of a job.

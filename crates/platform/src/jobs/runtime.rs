@@ -1,11 +1,14 @@
-//! What requests and the supervisor share about jobs: the runner, and a notification that there is something to do.
+//! What requests and the supervisor share about jobs: the runner, where it is, and who looks after them.
 
 use std::sync::Arc;
 
 use mlplatform_protocol::ErrorCode;
-use mlplatform_runner::runner::{Runner, RunnerError};
-use tokio::sync::Notify;
+use mlplatform_runner::{
+    elsewhere::Elsewhere,
+    runner::{Runner, RunnerError},
+};
 
+use super::placement::{Placement, Role, RoleCell};
 use crate::error::Error;
 
 /// The part of the shared state that is about jobs.
@@ -13,14 +16,21 @@ use crate::error::Error;
 pub struct Jobs {
     runner: Arc<dyn Runner>,
     url: String,
-    wake: Notify,
+    placement: Placement,
+    role: RoleCell,
 }
 
 impl Jobs {
     /// `url`: where people find the platform.
     #[must_use]
-    pub fn new(runner: Arc<dyn Runner>, url: String) -> Self {
-        Self { runner, url, wake: Notify::new() }
+    pub fn new(runner: Arc<dyn Runner>, url: String, placement: Placement) -> Self {
+        Self { runner, url, placement, role: RoleCell::default() }
+    }
+
+    /// Of a server that runs no jobs, beside one that does.
+    #[must_use]
+    pub fn elsewhere(url: String) -> Self {
+        Self::new(Arc::new(Elsewhere), url, Placement::Nowhere)
     }
 
     /// What runs jobs.
@@ -29,14 +39,20 @@ impl Jobs {
         &self.runner
     }
 
-    /// Tells the supervisor that there is something to do.
-    pub fn wake(&self) {
-        self.wake.notify_one();
+    /// Where jobs run.
+    #[must_use]
+    pub fn placement(&self) -> &Placement {
+        &self.placement
     }
 
-    /// Resolves when there is something to do.
-    pub async fn woken(&self) {
-        self.wake.notified().await;
+    /// Whether this server looks after the jobs.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role.get()
+    }
+
+    pub(super) fn set_role(&self, role: Role) {
+        self.role.set(role);
     }
 
     /// Where people find a job's page.
@@ -53,6 +69,7 @@ impl From<RunnerError> for Error {
             RunnerError::Unavailable(problem) => {
                 Self::refused(ErrorCode::Conflict, format!("this platform cannot run Spark jobs: {problem}"))
             }
+            error @ RunnerError::Elsewhere => Self::refused(ErrorCode::Conflict, error.to_string()),
             RunnerError::Exhausted { message, .. } => Self::refused(ErrorCode::ServiceUnavailable, message),
             // A store's own error comes back as it was.
             RunnerError::Transient { action, source } => {

@@ -11,6 +11,8 @@ mod tests;
 use mlplatform_store::query;
 use std::{
     collections::{HashMap, HashSet},
+    future::pending,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -22,13 +24,22 @@ use mlplatform_runner::{
     termination::Termination,
 };
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::{
+    lease::{Election, Fence},
+    placement::{Placement, Role},
     restart,
     row::{self, JobRow, note},
 };
-use crate::{app::App, clusters, error::Result, metrics::RunEnd, request::RequestContext, transaction::Transaction};
+use crate::{
+    app::App,
+    clusters,
+    error::{Error, Result},
+    metrics::RunEnd,
+    request::RequestContext,
+    transaction::Transaction,
+};
 
 /// How often a run is looked at, whether its runner says that something changed or not.
 const LOOK: Duration = Duration::from_millis(250);
@@ -41,37 +52,99 @@ const GRACE_PERIOD: Duration = Duration::from_secs(3);
 /// How long the deleting of a job waits for its processes to be gone.
 pub(crate) const LONGEST_END: Duration = Duration::from_secs(10);
 
-/// For as long as the server runs.
-pub async fn supervise(app: App) {
-    let runner = Arc::clone(app.jobs().runner());
-    tokio::join!(look_after(app), runner.work());
+/// Looks after the jobs while this server is the one that does, until `stopped`. `end_jobs`: at the end, nothing of what
+/// runs shall go on.
+pub async fn supervise(app: App, end_jobs: bool, stopped: impl Future) {
+    let Some(mut election) = Election::enter(&app) else { return };
+    {
+        let mut stopped = pin!(stopped);
+        loop {
+            let fence = election.fence();
+            app.jobs().set_role(fence.as_ref().map_or(Role::Standby, Fence::role));
+            let work = async {
+                if let Some(fence) = fence {
+                    lead(&app, fence).await;
+                }
+                // It was lost, and this server does not know that yet.
+                app.jobs().set_role(Role::Standby);
+                pending::<()>().await;
+            };
+            tokio::select! {
+                // Whatever is under way ends here: another server goes on with it.
+                () = election.changed() => {}
+                _ = &mut stopped => break,
+                () = work => {}
+            }
+        }
+    }
+    if end_jobs
+        && election.fence().is_some()
+        && let Err(error) = end_all(&app).await
+    {
+        tracing::warn!("running jobs could not be ended: {error}");
+    }
+    app.jobs().set_role(Role::Off);
+    election.leave().await;
 }
 
-/// Tells the runner which jobs there are, before anybody can submit another.
+/// Returns when a transaction finds that the lease is lost.
+async fn lead(app: &App, fence: Fence) {
+    if let Role::Active { epoch } = fence.role()
+        && epoch > 0
+    {
+        tracing::info!("this server looks after the jobs (lease {epoch})");
+    }
+    // What the one before has left. A runner of one machine was told before anybody was served.
+    while matches!(app.jobs().placement(), Placement::Anywhere { .. })
+        && let Err(error) = reconcile(app).await
+    {
+        tracing::error!("jobs cannot be looked after: {error}: {:?}", crate::error::causes(&error));
+        tokio::time::sleep(IDLE).await;
+    }
+    let runner = Arc::clone(app.jobs().runner());
+    let work = async {
+        runner.work().await;
+        pending::<()>().await;
+    };
+    tokio::select! {
+        () = look_after(app.clone(), fence) => {}
+        () = work => {}
+    }
+    tracing::warn!("this server does not look after the jobs any more: its lease was lost");
+}
+
+/// Tells the runner which jobs there are.
 pub async fn reconcile(app: &App) -> Result<()> {
     let kept = row::ids(&mut app.read().await?).await?.into_iter().collect();
     let open = row::open(&mut app.read().await?).await?.into_iter().map(|job| job.id).collect();
     Ok(app.jobs().runner().reconcile(KnownJobs { kept, open }).await?)
 }
 
-async fn look_after(app: App) {
-    let mut supervisor = Supervisor { app, ending: HashMap::new(), last_events: HashMap::new() };
+async fn look_after(app: App, fence: Fence) {
+    let mut changes = app.store().subscribe(row::TOPIC);
+    let mut supervisor =
+        Supervisor { app, fence, ending: HashMap::new(), tasks: JoinSet::new(), last_events: HashMap::new() };
     loop {
-        let pause = supervisor.look().await.unwrap_or_else(|error| {
-            tracing::error!("jobs could not be looked after: {error}: {:?}", crate::error::causes(&error));
-            IDLE
-        });
-        let jobs = supervisor.app.jobs();
+        let pause = match supervisor.look().await {
+            Ok(pause) => pause,
+            Err(Error::LeaseLost) => return,
+            Err(error) => {
+                tracing::error!("jobs could not be looked after: {error}: {:?}", crate::error::causes(&error));
+                IDLE
+            }
+        };
+        while supervisor.tasks.try_join_next().is_some() {}
+        let runner = supervisor.app.jobs().runner();
         tokio::select! {
-            () = jobs.woken() => {}
-            () = jobs.runner().changed() => {}
+            () = changes.changed() => {}
+            () = runner.changed() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
 /// Ends all that runs: the server stops, and says that nothing of it shall go on.
-pub async fn end_all(app: &App) -> Result<()> {
+async fn end_all(app: &App) -> Result<()> {
     let jobs = row::open(&mut app.read().await?).await?;
     for job in jobs.into_iter().filter(|job| job.alive) {
         stop(app, &job.run_id(), Duration::ZERO).await;
@@ -99,14 +172,14 @@ pub(super) async fn clean_up(app: &App, job: &JobRef, deleted: bool) {
 }
 
 /// Holds the logs of a cluster to their common limit, after one of its jobs is over.
-async fn limit_logs(app: &App, cluster: &str) -> Result<()> {
+async fn limit_logs(app: &App, fence: &Fence, cluster: &str) -> Result<()> {
     let jobs = row::logs(&mut app.read().await?, cluster).await?;
     let cut = app.jobs().runner().limit_logs(jobs).await?;
     if cut.is_empty() {
         return Ok(());
     }
     let context = RequestContext::local();
-    let mut tx = app.begin(&context).await?;
+    let mut tx = fence.begin(app, &context).await?;
     let now = tx.now().as_microsecond();
     for (job, event) in cut {
         if let Some(job) = row::by_id(tx.connection(), &job.id).await? {
@@ -118,8 +191,11 @@ async fn limit_logs(app: &App, cluster: &str) -> Result<()> {
 
 struct Supervisor {
     app: App,
+    fence: Fence,
     /// The runs that are being ended.
-    ending: HashMap<RunId, JoinHandle<()>>,
+    ending: HashMap<RunId, AbortHandle>,
+    /// What goes on beside the others, and ends with the supervisor.
+    tasks: JoinSet<()>,
     /// The keys of the last events that were read of jobs.
     last_events: HashMap<String, String>,
 }
@@ -169,6 +245,10 @@ impl Supervisor {
         })
     }
 
+    async fn begin<'a>(&'a self, context: &'a RequestContext) -> Result<Transaction<'a>> {
+        self.fence.begin(&self.app, context).await
+    }
+
     async fn open(&self) -> Result<Vec<JobRow>> {
         row::open(&mut self.app.read().await?).await
     }
@@ -179,7 +259,7 @@ impl Supervisor {
             RunState::Running | RunState::Pending(_) => {
                 if state == RunState::Running && !job.is(JobState::Running) && job.deleted_at.is_none() {
                     let context = RequestContext::local();
-                    let mut tx = self.app.begin(&context).await?;
+                    let mut tx = self.begin(&context).await?;
                     began(&mut tx, job).await?;
                     tx.commit().await?;
                 }
@@ -207,12 +287,9 @@ impl Supervisor {
     /// Ends the run of a job that was deleted, while the others go on.
     fn end_deleted(&mut self, job: &JobRow) {
         let run = job.run_id();
-        if job.deleted_at.is_some() && self.ending.get(&run).is_none_or(JoinHandle::is_finished) {
+        if job.deleted_at.is_some() && self.ending.get(&run).is_none_or(AbortHandle::is_finished) {
             let (app, ended) = (self.app.clone(), run.clone());
-            let ending = tokio::spawn(async move {
-                stop(&app, &ended, GRACE_PERIOD).await;
-                app.jobs().wake();
-            });
+            let ending = self.tasks.spawn(async move { stop(&app, &ended, GRACE_PERIOD).await });
             self.ending.insert(run, ending);
         }
     }
@@ -224,7 +301,7 @@ impl Supervisor {
             return Ok(());
         }
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         query("UPDATE jobs SET state = $1 WHERE id = $2")
             .bind(state.name())
             .bind(&job.id)
@@ -239,7 +316,7 @@ impl Supervisor {
     /// A run has not begun, which is not its fault: it waits for its turn again.
     async fn start_again(&mut self, job: &JobRow) -> Result<()> {
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         query("UPDATE jobs SET alive = FALSE, runs = runs - 1 WHERE id = $1 AND alive = TRUE")
             .bind(&job.id)
             .execute(tx.connection())
@@ -257,7 +334,7 @@ impl Supervisor {
         let quick = lasted.is_some_and(|lasted| lasted < restart::QUICK);
         let quick_ends = if quick { job.quick_ends.saturating_add(1) } else { 0 };
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         // It was too quick to be seen running.
         if !job.is(JobState::Running) && started_at.is_some() {
             began(&mut tx, job).await?;
@@ -308,14 +385,13 @@ impl Supervisor {
         if again.is_none() {
             self.last_events.remove(&job.id);
             clean_up(&self.app, &run.job, job.deleted_at.is_some()).await;
-            let (app, cluster) = (self.app.clone(), job.cluster_id.clone());
-            tokio::spawn(async move {
-                if let Err(error) = limit_logs(&app, &cluster).await {
+            let (app, fence, cluster) = (self.app.clone(), self.fence.clone(), job.cluster_id.clone());
+            self.tasks.spawn(async move {
+                if let Err(error) = limit_logs(&app, &fence, &cluster).await {
                     tracing::error!("the logs of a cluster could not be held to their limit: {error}");
                 }
             });
         }
-        self.app.jobs().wake();
         Ok(())
     }
 
@@ -344,7 +420,7 @@ impl Supervisor {
         let new: Vec<_> = events.iter().filter(|event| !noted.contains(&event.reason)).collect();
         if !new.is_empty() {
             let context = RequestContext::local();
-            let mut tx = self.app.begin(&context).await?;
+            let mut tx = self.begin(&context).await?;
             let now = tx.now().as_microsecond();
             for event in new {
                 note(tx.connection(), job, now, event.kind, &event.reason, &event.message).await?;
@@ -361,7 +437,7 @@ impl Supervisor {
         let again = plan_of(job).ok().and_then(|plan| plan.restart.after_submission(failed));
         let again = again.map(|seconds| seconds.max(restart::back_off(failed)));
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         let now = tx.now().as_microsecond();
         let state = if again.is_some() { JobState::SubmissionFailed } else { JobState::Failed };
         query(
@@ -392,7 +468,7 @@ impl Supervisor {
     /// A time to live is over.
     async fn expire(&self, job: &JobRow) -> Result<()> {
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         delete(&mut tx, job, "its time to live is over").await?;
         tx.commit().await?;
         if !job.alive {
@@ -419,7 +495,7 @@ impl Supervisor {
             return Ok(());
         }
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         for job in &jobs {
             delete(&mut tx, job, "its cluster was deleted").await?;
         }

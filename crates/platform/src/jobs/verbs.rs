@@ -168,7 +168,6 @@ async fn submit(
     if let Some(upload) = upload {
         upload.keep();
     }
-    app.jobs().wake();
     Ok(form::info(app, &job))
 }
 
@@ -337,7 +336,6 @@ pub async fn spark_delete_job(
     if !job.alive {
         clean_up(app, &job.job_ref(), true).await;
     }
-    app.jobs().wake();
     gone(app, &job.id).await
 }
 

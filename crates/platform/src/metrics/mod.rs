@@ -84,6 +84,11 @@ struct ConnectionLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RoleLabels {
+    role: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CheckLabels {
     check: &'static str,
 }
@@ -152,6 +157,9 @@ struct Gauges {
     sessions: Family<KindLabels, Gauge>,
     open_jobs: Family<StateLabels, Gauge>,
     store_connections: Family<ConnectionLabels, Gauge>,
+    store_connections_max: Family<PoolLabels, Gauge>,
+    jobs_role: Family<RoleLabels, Gauge>,
+    jobs_lease_epoch: Gauge,
     store_bytes: Gauge,
     audit_last_row: Gauge,
     audit_marked_row: Gauge,
@@ -230,6 +238,8 @@ impl Gauges {
         registry.register("sessions", "Sessions that have not ended", self.sessions.clone());
         registry.register("open_jobs", "Jobs that are not over, by state", self.open_jobs.clone());
         registry.register("store_connections", "Connections to the store", self.store_connections.clone());
+        let help = "How many connections to the store there may be";
+        registry.register("store_connections_max", help, self.store_connections_max.clone());
         registry.register_with_unit("store_size", "The store's files", Unit::Bytes, self.store_bytes.clone());
         registry.register("audit_last_row", "Number of the newest audit row", self.audit_last_row.clone());
         let help = "Number of the audit row that the mark beside the store knows: never above the newest";
@@ -237,6 +247,10 @@ impl Gauges {
         let help = "What can still be written on the disk of the data directory";
         registry.register_with_unit("disk_free", help, Unit::Bytes, self.disk_free.clone());
         registry.register_with_unit("disk_size", "The disk of the data directory", Unit::Bytes, self.disk_size.clone());
+        let help = "Whether this server looks after jobs: 1 in one state";
+        registry.register("jobs_role", help, self.jobs_role.clone());
+        let help = "Number of the lease under which this server looks after jobs; 0: without one";
+        registry.register("jobs_lease_epoch", help, self.jobs_lease_epoch.clone());
         registry.register("ready", "Whether each check of /readyz passes", self.ready.clone());
         let help = "Whether the store could be read for this scrape; if not, what comes from there is older";
         registry.register("scrape_complete", help, self.sampled.clone());

@@ -3,17 +3,19 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use mlplatform_protocol::JobState;
-use mlplatform_store::query;
+use mlplatform_store::{Connections, query};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
-    CheckLabels, ConnectionLabels, KindLabels, LimitLabels, Metrics, PoisonError, Pool, RefusalLabels, StateLabels,
+    CheckLabels, ConnectionLabels, KindLabels, LimitLabels, Metrics, PoisonError, Pool, PoolLabels, RefusalLabels,
+    RoleLabels, StateLabels,
 };
 use crate::{
     app::App,
     concurrency::LimitReached,
     error::{Error, Result},
+    jobs::placement::Role,
     readiness::check,
 };
 
@@ -28,6 +30,7 @@ impl Metrics {
     pub async fn scrape(&self, app: &App) -> Result<String> {
         let _turn = self.scraping.lock().await;
         self.sample_limits();
+        self.sample_role(app.jobs().role());
         for check in check::check(app).await.checks() {
             let labels = CheckLabels { check: check.name() };
             self.gauges.ready.get_or_create(&labels).set(i64::from(check.problem().is_none()));
@@ -53,6 +56,14 @@ impl Metrics {
         self.encode().map_err(|_| Error::Fault("the metrics cannot be written as text"))
     }
 
+    fn sample_role(&self, role: Role) {
+        for one in [Role::Off, Role::Standby, Role::Active { epoch: 0 }] {
+            let is = one.name() == role.name();
+            self.gauges.jobs_role.get_or_create(&RoleLabels { role: one.name() }).set(i64::from(is));
+        }
+        self.gauges.jobs_lease_epoch.set(if let Role::Active { epoch } = role { epoch } else { 0 });
+    }
+
     fn sample_limits(&self) {
         for (limit, what) in self.limits.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let labels = LimitLabels { limit };
@@ -66,7 +77,9 @@ impl Metrics {
     }
 
     fn sample_pools(&self, app: &App) {
-        for (pool, (all, idle)) in [(Pool::Reader, app.store().readers()), (Pool::Writer, app.store().writers())] {
+        for (pool, connections) in [(Pool::Reader, app.store().readers()), (Pool::Writer, app.store().writers())] {
+            let Connections { all, idle, max } = connections;
+            set(&self.gauges.store_connections_max.get_or_create(&PoolLabels { pool: pool.name() }), max);
             for (state, count) in [("idle", idle), ("in_use", all.saturating_sub(idle))] {
                 let labels = ConnectionLabels { pool: pool.name(), state };
                 set(&self.gauges.store_connections.get_or_create(&labels), count);

@@ -24,7 +24,8 @@ use crate::{
 const FRESH: Duration = Duration::from_secs(1);
 /// A store that takes longer is none to send requests to.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// By how much the clock may be behind the newest time in the store: more, and times do not rise any more.
+/// By how much the clock may be behind the newest time in the store, or off the database's: more, and times do not rise any
+/// more with the order of changes.
 const DRIFT: Duration = Duration::from_secs(1);
 
 /// Makes the checks, unless that was done just now.
@@ -49,16 +50,24 @@ pub async fn check(app: &App) -> Report {
 async fn run_checks(app: &App) -> Report {
     let now = app.clock().now().as_microsecond();
     // At the same time: whoever asks waits for one of them.
-    let (schema, written, newest, disk) = tokio::join!(
-        with_timeout(async { Ok(app.store().is_of_this_version().await?) }),
+    let (schema, written, newest, off, disk) = tokio::join!(
+        with_timeout(async { Ok(app.store().suits().await?) }),
         with_timeout(async { Ok(app.store().touch(now).await?) }),
         with_timeout(app.audit_time()),
+        with_timeout(async { Ok(app.store().clock_difference(|| app.clock().now().as_microsecond()).await?) }),
         disk(app),
     );
     // Later than what is compared with it.
     let now = app.clock().now().as_microsecond();
     let behind = newest.as_ref().map_or(0, |newest| newest.unwrap_or(now).saturating_sub(now));
+    let off = off.as_ref().copied().unwrap_or_default();
     let store = schema.as_ref().err().or(written.err().as_ref()).or(newest.as_ref().err()).cloned();
+    let clock = if off > micros(DRIFT).unsigned_abs() {
+        (Some(format!("{} ms off", off / 1_000)), "the clock is not that of the database")
+    } else {
+        let behind = (behind > micros(DRIFT)).then(|| format!("{} s behind the newest audit row", behind / 1_000_000));
+        (behind, "the clock is behind the times in the store")
+    };
     Report(vec![
         Check::new("store", store, "the store cannot be read and written"),
         Check::new(
@@ -66,11 +75,7 @@ async fn run_checks(app: &App) -> Report {
             schema.is_ok_and(|is| !is).then(|| "start this version on it alone, or install the newer one".to_owned()),
             "the store is of another version of mlplatform-server",
         ),
-        Check::new(
-            "clock",
-            (behind > micros(DRIFT)).then(|| format!("{} s behind the newest audit row", behind / 1_000_000)),
-            "the clock is behind the times in the store",
-        ),
+        Check::new("clock", clock.0, clock.1),
         Check::new("disk", disk, "the disk is nearly full"),
     ])
 }

@@ -4,13 +4,13 @@
 //! one runs beside it: the same promise that `BEGIN IMMEDIATE` gives in SQLite. Its isolation level is `READ COMMITTED`:
 //! each statement after the lock sees all that its predecessors have committed.
 
+pub(crate) mod schema;
 pub(crate) mod session;
 
 use std::time::Duration;
 
 use sqlx::{
     ConnectOptions as _, Connection as _, PgConnection, PgPool,
-    migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -18,15 +18,17 @@ use session::Session;
 
 use crate::{
     failure::{Failure, OpenError},
+    pool::Connections,
     url::DatabaseUrl,
 };
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
-
 /// The oldest version that this is tried with: 15.
 const OLDEST: u32 = 15;
-/// How long the queue for a connection may be before the caller is told to come again.
+/// How long the queue for a connection may be before the caller is told to come again: of changes, which wait for each other
+/// and for the disk …
 const PATIENCE: Duration = Duration::from_secs(10);
+/// … and of reads, with which every request begins: they take a millisecond, unless the database does not answer.
+const READERS_PATIENCE: Duration = Duration::from_secs(5);
 /// One exclusive change runs at a time; some more wait in the database, the rest in our own queue. They have connections of
 /// their own, so that neither exchanges nor reads wait for them.
 const EXCLUSIVE: u32 = 4;
@@ -58,7 +60,7 @@ pub(crate) fn options(url: &DatabaseUrl) -> Result<PgConnectOptions, OpenError> 
             ("lock_timeout", "10s"),
             // A server that stands still in a change ends it: less than others wait, and less than a lease lasts.
             ("idle_in_transaction_session_timeout", "5s"),
-            ("statement_timeout", "30s"),
+            ("statement_timeout", "15s"),
         ])
         // Statements are of no use in our log; and what is not logged at all holds no secret.
         .disable_statement_logging())
@@ -66,60 +68,34 @@ pub(crate) fn options(url: &DatabaseUrl) -> Result<PgConnectOptions, OpenError> 
 
 /// Brings a database to this version's form, also an empty one, and opens it.
 pub(crate) async fn init(options: &PgConnectOptions) -> Result<Pools, OpenError> {
-    migrate(PgConnection::connect_with(options).await?, options).await
+    schema::migrate(PgConnection::connect_with(options).await?).await?;
+    Ok(pools(options))
 }
 
 /// Brings the database of a platform to this version's form, and opens it. In an empty one, whose name may be a mistake,
 /// nothing is made.
 pub(crate) async fn open(options: &PgConnectOptions) -> Result<Pools, OpenError> {
     let mut connection = PgConnection::connect_with(options).await?;
-    if !is_made(&mut connection).await? {
+    if !schema::is_made(&mut connection).await? {
         return Err(OpenError::Empty);
     }
-    migrate(connection, options).await
-}
-
-async fn is_made(connection: &mut PgConnection) -> Result<bool, OpenError> {
-    scalar(connection, "SELECT to_regclass('_sqlx_migrations') IS NOT NULL").await
-}
-
-async fn migrate(mut connection: PgConnection, options: &PgConnectOptions) -> Result<Pools, OpenError> {
-    check_server(&mut connection).await?;
-    check_rights(&mut connection).await?;
-    extension(&mut connection).await?;
-    // Another server may be at it; and an index over many rows takes its time.
-    sqlx::query("SET lock_timeout = '60s'").execute(&mut connection).await?;
-    sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
-    // Not `run`: its future would not be `Send`.
-    MIGRATIONS.run_direct(None, &mut connection, false).await?;
-    connection.close().await?;
+    schema::migrate(connection).await?;
     Ok(pools(options))
 }
 
 /// Opens a database as it is, for a command beside running servers.
 pub(crate) async fn open_as_it_is(options: &PgConnectOptions) -> Result<Pools, OpenError> {
-    let mut connection = PgConnection::connect_with(options).await?;
-    check_server(&mut connection).await?;
-    if !is_made(&mut connection).await? {
-        return Err(OpenError::Empty);
-    }
-    let newest: Option<i64> =
-        scalar(&mut connection, "SELECT max(version) FROM _sqlx_migrations WHERE success").await?;
-    connection.close().await?;
-    if newest == MIGRATIONS.iter().map(|migration| migration.version).max() {
-        Ok(pools(options))
-    } else {
-        Err(OpenError::OtherVersion)
-    }
+    schema::check(options).await?;
+    Ok(pools(options))
 }
 
 fn pools(options: &PgConnectOptions) -> Pools {
     // The same promise as that of SQLite's readers.
     let read_only = options.clone().options([("default_transaction_read_only", "on")]);
-    let pool = |most, options: &PgConnectOptions| {
+    let pool = |most, patience, options: &PgConnectOptions| {
         PgPoolOptions::new()
             .max_connections(most)
-            .acquire_timeout(PATIENCE)
+            .acquire_timeout(patience)
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
@@ -135,23 +111,19 @@ fn pools(options: &PgConnectOptions) -> Pools {
             .connect_lazy_with(options.clone())
     };
     Pools {
-        exclusive: pool(EXCLUSIVE, options),
-        concurrent: pool(CONCURRENT, options),
-        readers: pool(READERS, &read_only),
+        exclusive: pool(EXCLUSIVE, PATIENCE, options),
+        concurrent: pool(CONCURRENT, PATIENCE, options),
+        readers: pool(READERS, READERS_PATIENCE, &read_only),
     }
 }
 
 impl Pools {
-    pub(crate) fn readers(&self) -> (usize, usize) {
-        (usize::try_from(self.readers.size()).unwrap_or(usize::MAX), self.readers.num_idle())
+    pub(crate) fn readers(&self) -> Connections {
+        (&self.readers).into()
     }
 
-    pub(crate) fn writers(&self) -> (usize, usize) {
-        let size = self.exclusive.size().saturating_add(self.concurrent.size());
-        (
-            usize::try_from(size).unwrap_or(usize::MAX),
-            self.exclusive.num_idle().saturating_add(self.concurrent.num_idle()),
-        )
+    pub(crate) fn writers(&self) -> Connections {
+        Connections::from(&self.exclusive) + (&self.concurrent).into()
     }
 
     pub(crate) async fn read(&self) -> Result<Session, Failure> {

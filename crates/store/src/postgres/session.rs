@@ -14,11 +14,11 @@ use tokio::{
 
 use crate::failure::Failure;
 
-/// No statement of ours takes a hundredth of this.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// No statement of ours takes a tenth of this; longer than a lock is waited for.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The database ends a statement after [`STATEMENT_TIMEOUT`]. Without an answer for longer than this it, or the network to
 /// it, is gone.
-pub(crate) const SILENCE: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(5));
+pub(crate) const SILENCE: Duration = STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(2));
 
 pub(crate) struct Session {
     /// `None`: it was closed, because it did not answer.

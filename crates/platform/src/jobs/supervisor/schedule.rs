@@ -79,7 +79,7 @@ impl Supervisor {
             return Ok(None);
         }
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         query("UPDATE jobs SET state = 'PENDING_RERUN', due_at = NULL WHERE id = $1")
             .bind(&job.id)
             .execute(tx.connection())
@@ -95,7 +95,7 @@ impl Supervisor {
             return Ok(());
         }
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         query("UPDATE jobs SET waits_for = $1 WHERE id = $2").bind(what).bind(&job.id).execute(tx.connection()).await?;
         let now = tx.now().as_microsecond();
         note(tx.connection(), job, now, kind, reason, text).await?;
@@ -115,7 +115,7 @@ impl Supervisor {
     /// A job starts the cluster that it was submitted to.
     async fn wake(&self, cluster: &Cluster, job: &JobRow) -> Result<()> {
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         clusters::row::wake(&mut tx, &cluster.id, None).await?;
         let detail = json!({"name": cluster.name, "job": job.name});
         let (action, subject) = ("wake_cluster_for_job", Some(cluster.id.as_str()));
@@ -143,7 +143,7 @@ impl Supervisor {
             Err(error) => return self.waits_for_runner(&job, error).await.map(|()| false),
         };
         let context = RequestContext::local();
-        let mut tx = self.app.begin(&context).await?;
+        let mut tx = self.begin(&context).await?;
         let now = tx.now().as_microsecond();
         // Before anything is started: a server that is killed now finds a run that did not begin, and begins it.
         let begun = query(

@@ -1,6 +1,8 @@
 //! The supervisor over a runner in memory, whose runs fail, wait and are lost when a test says so.
 
-use mlplatform_store::{joined, query};
+mod replicas;
+
+use mlplatform_store::{Store, joined, query};
 use std::time::Instant;
 
 use mlplatform_protocol::Open;
@@ -10,13 +12,14 @@ use mlplatform_runner::{
 };
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::*;
 use crate::{
     audit::Audit,
     clock::Clock,
     clusters::{row::Cluster, verbs},
-    jobs::runtime::Jobs,
+    jobs::{placement::Placement, runtime::Jobs},
     limits::Limits,
     readiness::System,
     store,
@@ -48,17 +51,31 @@ struct Platform {
     runner: MemoryRunner,
     cluster: Cluster,
     supervisor: JoinHandle<()>,
-    _folder: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    _folder: Arc<TempDir>,
 }
 
 impl Platform {
     async fn new(runner: MemoryRunner) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let store = store::open(&folder.path().join("db")).await.unwrap();
+        Self::start(store, folder, runner, Placement::Nowhere).await
+    }
+
+    /// A server on a store that others may share.
+    async fn start(store: Store, folder: Arc<TempDir>, runner: MemoryRunner, placement: Placement) -> Self {
+        let mut on = Self::idle(store, folder, runner, placement).await;
+        on.supervise();
+        on
+    }
+
+    /// One that does not look after jobs yet.
+    async fn idle(store: Store, folder: Arc<TempDir>, runner: MemoryRunner, placement: Placement) -> Self {
         let path = |name| folder.path().join(name);
-        let store = store::open(&path("db")).await.unwrap();
-        let audit = Audit::open(&path("audit-key"), &path("audit-head"), true).unwrap();
+        let fresh = store.is_fresh().await.unwrap();
+        let audit = Audit::open(&path("audit-key"), &path("audit-head"), fresh).unwrap();
         Vault::prepare(&path("secrets-key"), false).unwrap();
-        let jobs = Jobs::new(Arc::new(runner.clone()), "http://localhost".to_owned());
+        let jobs = Jobs::new(Arc::new(runner.clone()), "http://localhost".to_owned(), placement);
         let app = App::new(
             path("secrets-key"),
             store,
@@ -72,15 +89,25 @@ impl Platform {
         verbs::bootstrap(&app).await.unwrap();
         let id: String = query("SELECT id FROM clusters").scalar(&mut app.read().await.unwrap()).await.unwrap();
         let cluster = clusters::row::find(&mut app.read().await.unwrap(), &id).await.unwrap().unwrap();
-        let supervisor = tokio::spawn(supervise(app.clone()));
-        Self { app, runner, cluster, supervisor, _folder: folder }
+        Self { app, runner, cluster, supervisor: tokio::spawn(async {}), stop: None, _folder: folder }
     }
 
-    /// Another supervisor takes over, as after the death of a server.
-    async fn replace_supervisor(&mut self) {
+    fn supervise(&mut self) {
+        let (stop, stopped) = oneshot::channel();
+        self.supervisor = tokio::spawn(supervise(self.app.clone(), false, stopped));
+        self.stop = Some(stop);
+    }
+
+    /// As a server that is told to stop.
+    async fn stop(&mut self) {
+        drop(self.stop.take());
+        (&mut self.supervisor).await.unwrap();
+    }
+
+    /// As the death of a server.
+    async fn kill(&mut self) {
         self.supervisor.abort();
         let _ = (&mut self.supervisor).await;
-        self.supervisor = tokio::spawn(supervise(self.app.clone()));
     }
 
     /// A job, as a submit stores it; gives its id. `columns` are set beside those of a new job.
@@ -109,8 +136,8 @@ impl Platform {
         if !columns.is_empty() {
             joined(&["UPDATE jobs SET ", columns, " WHERE id = $1"]).bind(&id).execute(tx.connection()).await.unwrap();
         }
+        tx.connection().notify(row::TOPIC).await.unwrap();
         tx.commit().await.unwrap();
-        self.app.jobs().wake();
         id
     }
 
@@ -245,7 +272,8 @@ async fn another_supervisor_goes_on_and_notes_nothing_twice() {
         assert!(began.elapsed() < LATE);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    on.replace_supervisor().await;
+    on.kill().await;
+    on.supervise();
     on.runner.add_event(&job, event("2", "Pulled"));
     let row = on.until_is(&job, JobState::Completed).await;
     assert_eq!(on.reasons(&job).await, ["Scheduled", "Started", "BackOff", "Pulled", "SparkDriverCompleted"]);
@@ -261,7 +289,6 @@ async fn a_deleted_job_ends() {
     let mut tx = on.app.begin(&context).await.unwrap();
     delete(&mut tx, &on.row(&job).await, "a test wants it").await.unwrap();
     tx.commit().await.unwrap();
-    on.app.jobs().wake();
     let row = on.until(&job, |row| !row.alive).await;
     assert_eq!((row.signal, row.is_over()), (Some(15), true));
     assert_eq!(on.reasons(&job).await, ["Scheduled", "Started", "SparkApplicationDeleted", "Killing"]);
