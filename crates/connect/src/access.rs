@@ -8,7 +8,6 @@ use std::{
 use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use secrecy::SecretString;
-use tokio::{net::TcpStream, sync::watch};
 
 use crate::{method::Method, status::Status};
 
@@ -51,8 +50,8 @@ pub struct Call {
 pub struct Begun {
     /// The cluster's server.
     pub server: Arc<Backend>,
-    /// Set when the call must end, whatever it is doing.
-    pub ended: watch::Receiver<Option<Status>>,
+    /// Resolves when the call must end, whatever it is doing.
+    pub ended: BoxFuture<'static, Status>,
     /// Told when it is over.
     pub operation: Box<dyn Operation>,
 }
@@ -65,8 +64,8 @@ pub trait Operation: Send + Sync {
 
 /// A cluster's server.
 pub trait Check: Send + Sync {
-    /// Whether that connection leads to the server and to nobody who has taken its port.
-    fn leads_to_server(&self, stream: &TcpStream) -> bool;
+    /// Whether it is the server that listens on that address, and nobody who has taken its port.
+    fn is_server(&self, address: SocketAddr) -> BoxFuture<'_, bool>;
 }
 
 /// Where a server is, and what it lets the gateway in by.

@@ -1,36 +1,24 @@
 //! The calls of a connection: who makes them, where they go.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use http::{
-    HeaderMap, HeaderName, Method as HttpMethod, Request, Response, Uri,
-    header::{AUTHORIZATION, CONTENT_TYPE, TE, USER_AGENT},
-};
+use http::{HeaderMap, HeaderName, Method as HttpMethod, Request, Response, header::CONTENT_TYPE};
 use hyper::body::Incoming;
 
 use crate::{
     access::{Access, Begun, Call, User},
-    backend::Backends,
-    credential, method,
-    request::{self, RequestBody},
+    backend::{Backends, gateway_request},
+    credential, method, request,
     response::{self, ResponseBody},
     status::{Code, GRPC, Status},
 };
 
-/// What of a call's metadata the server is told.
-const PASSED_ON: [HeaderName; 5] = [
-    CONTENT_TYPE,
-    TE,
-    USER_AGENT,
-    HeaderName::from_static("grpc-timeout"),
-    HeaderName::from_static("grpc-accept-encoding"),
-];
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 /// `;cluster=…` in a connection string.
 const CLUSTER: HeaderName = HeaderName::from_static("cluster");
@@ -78,11 +66,9 @@ impl<A: Access> Gateway<A> {
         self.known.store(true, Ordering::Relaxed);
         let (body, session_id) = request::begin(incoming, user.id()).await?;
         let call = Call { cluster, session_id, method };
-        let Begun { server, ended, operation } = self.access.begin(user, call).await?;
+        let Begun { server, mut ended, operation } = self.access.begin(user, call).await?;
         let refusal = body.refusal();
-        let uri = uri(server.address, method.name)?;
-        let request = backend_request(uri, &head.headers, &server.authorization, body);
-        let mut ended = Box::pin(response::end(ended));
+        let request = gateway_request(&server, method.name, &head.headers, body)?;
         let response = tokio::select! {
             biased;
             status = &mut ended => return Err(status),
@@ -99,27 +85,4 @@ fn cluster(headers: &HeaderMap) -> Result<Option<String>, Status> {
         let text = format!("the metadata 'cluster' is no id or name of a cluster: it has more than {LONGEST_CLUSTER} bytes, or is no text");
         Status::new(Code::InvalidArgument, text)
     })
-}
-
-fn uri(address: SocketAddr, method: &str) -> Result<Uri, Status> {
-    let uri = Uri::builder().scheme("http").authority(address.to_string()).path_and_query(method::path(method));
-    uri.build().map_err(|_| Status::new(Code::Internal, "the address of a Connect server is none"))
-}
-
-fn backend_request(
-    uri: Uri,
-    headers: &HeaderMap,
-    authorization: &http::HeaderValue,
-    body: RequestBody,
-) -> Request<RequestBody> {
-    let mut request = Request::new(body);
-    *request.method_mut() = HttpMethod::POST;
-    *request.uri_mut() = uri;
-    for name in PASSED_ON {
-        if let Some(value) = headers.get(&name) {
-            request.headers_mut().insert(name, value.clone());
-        }
-    }
-    request.headers_mut().insert(AUTHORIZATION, authorization.clone());
-    request
 }

@@ -31,4 +31,6 @@ mod rewrite;
 pub mod status;
 mod windows;
 
+pub use backend::release;
 pub use connections::{Settings, serve};
+pub use response::server_ended;

@@ -10,7 +10,6 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Response, header::CONTENT_TYPE, response::Parts};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use tokio::sync::watch;
 
 use crate::{
     access::Operation,
@@ -38,24 +37,19 @@ struct Answer {
     operation: Box<dyn Operation>,
 }
 
-/// Resolves when the call must end.
-pub(crate) async fn end(mut ended: watch::Receiver<Option<Status>>) -> Status {
-    match ended.wait_for(Option::is_some).await.ok().and_then(|status| status.clone()) {
-        Some(status) => status,
-        // Whoever could say it has gone: then nobody does.
-        None => std::future::pending().await,
-    }
-}
-
 /// Why the server's answer ended early, or did not begin.
 pub(crate) fn lost(refusal: &Refusal) -> Status {
-    refusal.get().cloned().unwrap_or_else(|| {
-        Status::new(
-            Code::Unavailable,
-            "the Connect server of the cluster has ended, and its sessions with it: make a new SparkSession, which starts \
-             another server; spark_job_explain(cluster_id, 'spark-connect') says why it ended",
-        )
-    })
+    refusal.get().cloned().unwrap_or_else(server_ended)
+}
+
+/// The answer to a call whose server is not there any more.
+#[must_use]
+pub fn server_ended() -> Status {
+    Status::new(
+        Code::Unavailable,
+        "the Connect server of the cluster has ended, and its sessions with it: make a new SparkSession, which starts \
+         another server; spark_job_explain(cluster_id, 'spark-connect') says why it ended",
+    )
 }
 
 /// Passes an answer on.

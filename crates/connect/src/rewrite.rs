@@ -9,7 +9,7 @@
 //! The walk is strict where a parser might read something else than we do: groups, other types of the two fields, tags
 //! and lengths with needless bytes, and fields that do not end with their message are refused.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::status::{Code, Status};
 
@@ -239,6 +239,18 @@ impl Rewriter {
             }
         }
     }
+}
+
+/// The message that ends a session: its fields are those that every message has.
+pub(crate) fn release_message(user: &str, session_id: &str) -> Result<Bytes, Status> {
+    let id = Some(session_id).filter(|id| id.len() == SESSION_ID as usize && is_uuid(id)).ok_or_else(no_uuid)?;
+    let length = u8::try_from(2 + id.len()).unwrap_or_default();
+    let head = [0, 0, 0, 0, length, 1 << 3 | 2, length.saturating_sub(2)];
+    let mut out = BytesMut::new();
+    let mut rewriter = Rewriter::new(user)?;
+    rewriter.push(&head, &mut out)?;
+    rewriter.push(id.as_bytes(), &mut out)?;
+    Ok(out.freeze())
 }
 
 /// A byte of a user's message of that length that says nothing.

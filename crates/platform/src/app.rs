@@ -1,7 +1,7 @@
 //! The application state that all requests share.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +17,7 @@ use crate::{
     audit::Audit,
     caller::Caller,
     clock::Clock,
+    connect::live::Connect,
     error::Result,
     jobs::runtime::Jobs,
     last_used::LastUsed,
@@ -42,6 +43,7 @@ struct Inner {
     admission: Admission,
     last_used: LastUsed,
     jobs: Jobs,
+    connect: Arc<Connect>,
     stopping: AtomicBool,
     system: Arc<dyn System>,
     readiness: Readiness,
@@ -68,6 +70,7 @@ impl App {
             admission,
             last_used: LastUsed::default(),
             jobs,
+            connect: Arc::default(),
             stopping: AtomicBool::new(false),
             system,
             readiness: Readiness::default(),
@@ -125,6 +128,17 @@ impl App {
     #[must_use]
     pub fn jobs(&self) -> &Jobs {
         &self.inner.jobs
+    }
+
+    /// The calls of Spark Connect in progress.
+    #[must_use]
+    pub fn connect(&self) -> &Arc<Connect> {
+        &self.inner.connect
+    }
+
+    /// The file with the key of the secrets.
+    pub(crate) fn secrets_key(&self) -> &Path {
+        &self.inner.secrets_key
     }
 
     /// What is counted.

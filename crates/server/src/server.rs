@@ -37,6 +37,7 @@ use tokio::{
 };
 
 use crate::{
+    connect::{self, ConnectListener},
     data_dir::{DataDir, DirLock},
     listen::{ConnectionLimits, LimitedAcceptor, MOST_HTTP2, raise_file_limit},
     local_jobs::{LocalSystem, local_jobs},
@@ -110,6 +111,9 @@ pub struct Ready {
     /// Where metrics are scraped from, if they have a listener of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
+    /// What clients of Spark Connect are given, if it is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_url: Option<String>,
 }
 
 /// A platform whose store is open and whose listener is bound: connections already queue.
@@ -121,8 +125,11 @@ pub struct Server {
     site: Arc<Site>,
     ready: Ready,
     metrics: Option<MetricsListener>,
+    connect: Option<ConnectListener>,
     /// Jobs end when this does.
     end_jobs: bool,
+    /// Jobs have the platform's own rights.
+    jobs_as_myself: bool,
     /// The users that jobs have, and nobody else.
     job_uids: Option<RangeInclusive<u32>>,
     _lock: DirLock,
@@ -163,7 +170,7 @@ impl Server {
         let store = store::open(&dir.database()).await?;
         let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), store.is_fresh().await?)?;
         let new_key = Vault::prepare(&dir.secrets_key(), objects::any_secret(&mut store.read().await?).await?)?;
-        let ready = Ready { url, admin_token_file: dir.admin_token(), metrics_url: None };
+        let ready = Ready { url, admin_token_file: dir.admin_token(), metrics_url: None, connect_url: None };
         let jobs_as_myself = config.spark.jobs == JobsAs::Myself;
         let end_jobs = config.spark.end_with_server;
         let job_uids = job_users.as_ref().map(JobUsers::uids);
@@ -181,7 +188,20 @@ impl Server {
             warn_of_others(&app).await?;
         }
         let proxies = Arc::new(config.proxies);
-        Ok(Self { app, listener, tls, proxies, site, ready, metrics: None, end_jobs, job_uids, _lock: lock })
+        Ok(Self {
+            app,
+            listener,
+            tls,
+            proxies,
+            site,
+            ready,
+            metrics: None,
+            connect: None,
+            end_jobs,
+            jobs_as_myself,
+            job_uids,
+            _lock: lock,
+        })
     }
 
     /// Serves metrics on a listener of their own, too.
@@ -192,6 +212,20 @@ impl Server {
         let listener = MetricsListener::new(listener)?;
         self.ready.metrics_url = Some(listener.url());
         self.metrics = Some(listener);
+        Ok(self)
+    }
+
+    /// Serves Spark Connect on that listener, too.
+    ///
+    /// # Errors
+    /// When others than this machine's owner could run programs with the platform's own rights by it.
+    pub fn with_connect(mut self, listener: TcpListener) -> Result<Self, StartError> {
+        let listener = ConnectListener::new(listener, self.tls.as_ref().map(RustlsConfig::get_inner))?;
+        if self.jobs_as_myself && !listener.is_loopback() {
+            JobsAs::Myself.check(Some("others can reach --connect-listen"), [])?;
+        }
+        self.ready.connect_url = Some(listener.url());
+        self.connect = Some(listener);
         Ok(self)
     }
 
@@ -229,6 +263,9 @@ impl Server {
         let scraping = self
             .metrics
             .map(|listener| tokio::spawn(metrics::serve(self.app.clone(), listener, self.job_uids.clone())));
+        let gateway = self
+            .connect
+            .map(|listener| connect::start(&self.app, listener, self.job_uids.clone(), self.app.limits().clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = router(&self.app, Arc::clone(&self.proxies), &self.site)
@@ -262,6 +299,9 @@ impl Server {
             None => server.acceptor(LimitedAcceptor::new(DefaultAcceptor::new(), limits)).serve(service).await,
         };
         settling.abort();
+        if let Some(gateway) = gateway {
+            gateway.stop().await;
+        }
         if let Some(scraping) = scraping {
             scraping.abort();
         }

@@ -1,7 +1,7 @@
 //! Jobs: what may be done with them, their rows in the store, and the supervisor that has a runner run them.
 
 pub mod changes;
-mod form;
+pub(crate) mod form;
 pub mod ids;
 pub mod logs;
 mod lookup;
