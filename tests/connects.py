@@ -10,9 +10,9 @@ from typing import Any
 
 import grpc
 
-from mlplatform_client import MLPlatform
-from mlplatform_client.serializers.auth import MLPTokenType
 from served import Served
+
+from mlplatform_client.serializers.auth import MLPTokenType
 
 SERVICE = "/spark.connect.SparkConnectService/"
 
@@ -23,7 +23,8 @@ class Connected(Served):
     def __init__(self, folder: Path, *arguments: str, log_level: str = "info") -> None:
         before = os.environ.pop("MLP_SERVER_SPARK_SUBMIT", None)
         try:
-            super().__init__(folder, "--connect-listen", "127.0.0.1:0", *arguments, log_level=log_level, spark=True)
+            listen = () if "--connect-listen" in arguments else ("--connect-listen", "127.0.0.1:0")
+            super().__init__(folder, *listen, *arguments, log_level=log_level, spark=True)
         finally:
             if before is not None:
                 os.environ["MLP_SERVER_SPARK_SUBMIT"] = before
@@ -40,7 +41,9 @@ class Connected(Served):
     def user(self, name: str) -> str:
         """The value of a new User's token."""
         with self.admin() as admin:
-            return str(admin.create_refresh_token(admin.create_register_token(name, "10m", token_type=MLPTokenType.USER)))
+            return str(
+                admin.create_refresh_token(admin.create_register_token(name, "10m", token_type=MLPTokenType.USER))
+            )
 
 
 def length(value: int) -> bytes:
@@ -58,7 +61,9 @@ def field(number: int, content: bytes | str) -> bytes:
     return length(number << 3 | 2) + length(len(content)) + content
 
 
-def call(address: str, method: str, message: bytes, *metadata: tuple[str, str], timeout: float = 150, **options: Any) -> list[bytes]:
+def call(
+    address: str, method: str, message: bytes, *metadata: tuple[str, str], timeout: float = 150, **options: Any
+) -> list[bytes]:
     """The messages of an answer, as they come over the wire."""
     with grpc.insecure_channel(address) as channel:
         stub = channel.unary_stream(SERVICE + method if "/" not in method else method)
@@ -88,7 +93,3 @@ def sql(session: str, query: str, *, user: bytes = b"", operation: str | None = 
     relation = field(10, field(1, query))  # Relation.sql.query
     message = field(1, session) + user + field(3, field(1, relation))  # Plan.root
     return message + (field(6, operation) if operation else b"")
-
-
-def admin_of(served: Connected) -> MLPlatform:
-    return served.admin()

@@ -140,14 +140,13 @@ impl Connect {
         state.sessions.values().flat_map(|session| session.calls.values()).map(|call| call.digest.clone()).collect()
     }
 
-    /// Whether a session has calls in progress, what runs of them, its operations, its last call, and whether it was
+    /// How many calls of a session run something, its operations, its last call, and whether it was
     /// released; `None`: it has had no call since the platform was started.
     pub(super) fn seen(&self, key: &Key, now: i64) -> Option<Seen> {
         let state = self.state();
         let session = state.sessions.get(key)?;
         let busy = !session.calls.is_empty();
         Some(Seen {
-            busy,
             running: session.calls.values().filter(|call| call.runs).count(),
             operations: session.operations,
             last_at: if busy { now } else { session.last_at },
@@ -245,7 +244,6 @@ pub struct Release {
 
 /// A session with calls since the platform was started.
 pub(super) struct Seen {
-    pub(super) busy: bool,
     pub(super) running: usize,
     pub(super) operations: i64,
     pub(super) last_at: i64,

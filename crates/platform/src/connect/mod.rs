@@ -7,6 +7,7 @@
 //! sessions  open sessions, as the store has them
 //! watch     ends calls and sessions whose token, server or time is over
 //! settings  what a server loads
+//! verbs     the methods
 //! ```
 //!
 //! That the server is a job gives it all that a job has: a place in the cluster's capacity, a user and processes of its
@@ -17,4 +18,5 @@ pub mod live;
 pub mod server;
 mod sessions;
 mod settings;
+pub mod verbs;
 pub mod watch;

@@ -18,7 +18,6 @@ pub(super) const CLOSE: &str = "close_spark_session";
 #[derive(Clone, Debug, FromRow)]
 pub(super) struct SessionRow {
     pub(super) seq: i64,
-    pub(super) cluster_id: String,
     pub(super) job_id: String,
     pub(super) token_id: String,
     pub(super) session_id: String,
@@ -33,7 +32,7 @@ pub(super) struct SessionRow {
     pub(super) alive: bool,
 }
 
-const SELECT: &str = "SELECT s.seq, s.cluster_id, s.job_id, s.token_id, s.session_id, s.address, s.opened_at, s.last_at, \
+const SELECT: &str = "SELECT s.seq, s.job_id, s.token_id, s.session_id, s.address, s.opened_at, s.last_at, \
      s.operations, t.name AS token_name, t.delete_reason, t.expires_at, j.alive FROM connect_sessions s \
      JOIN tokens t ON t.id = s.token_id JOIN jobs j ON j.id = s.job_id";
 
@@ -48,17 +47,11 @@ pub(super) async fn all(connection: &mut Connection) -> Result<Vec<SessionRow>> 
     Ok(joined(&[SELECT, " ORDER BY s.seq"]).all(connection).await?)
 }
 
-/// Of a cluster, in the order of opening, behind a sequence number; of one token, if it is given.
-pub(super) async fn listed(
-    connection: &mut Connection,
-    cluster: &str,
-    token: Option<&str>,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<SessionRow>> {
-    let place = " WHERE s.cluster_id = $1 AND s.seq > $2 AND ($3 = '' OR s.token_id = $4) ORDER BY s.seq LIMIT $5";
-    let (cluster, token) = (joined(&[SELECT, place]).bind(cluster), token.unwrap_or_default());
-    Ok(cluster.bind(after).bind(token).bind(token).bind(limit).all(connection).await?)
+/// Of a cluster, in the order of opening; of one token, if it is given. A server has some hundreds at most.
+pub(super) async fn listed(connection: &mut Connection, cluster: &str, token: Option<&str>) -> Result<Vec<SessionRow>> {
+    let place = " WHERE s.cluster_id = $1 AND ($2 = '' OR s.token_id = $3) ORDER BY s.seq";
+    let token = token.unwrap_or_default();
+    Ok(joined(&[SELECT, place]).bind(cluster).bind(token).bind(token).all(connection).await?)
 }
 
 /// How many a token has with a server, and how many there are with it.

@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     app::App,
-    caller::Caller,
     error::Result,
     jobs::{row, supervisor},
     request::RequestContext,
     sessions::exchange::living,
+    transaction::Transaction,
 };
 
 /// How often it is looked whether a token has ended.
@@ -50,8 +50,14 @@ impl Watch {
         end_servers(app).await?;
         let all = sessions::all(&mut app.read().await?).await?;
         let over = all.into_iter().filter_map(|session| Some((reason(app, &session, now)?, session)));
-        let releases = close(app, &RequestContext::local(), over.collect(), None).await?;
-        app.connect().release(releases);
+        let over: Vec<_> = over.collect();
+        if !over.is_empty() {
+            let context = RequestContext::local();
+            let mut tx = app.begin(&context).await?;
+            close(app, &mut tx, &over, None).await?;
+            tx.commit().await?;
+            closed(app, over);
+        }
         Ok(())
     }
 }
@@ -76,41 +82,38 @@ fn reason(app: &App, session: &SessionRow, now: i64) -> Option<CallEnd> {
     idle.then(|| CallEnd::Closed(format!("it had no call for {} minutes", IDLE / 60_000_000)))
 }
 
-/// Closes sessions; `actor`: the token that asked for it.
+/// Closes sessions, each for its reason; `actor`: the token that asked for it. What follows a commit is [`closed`].
 pub(super) async fn close(
     app: &App,
-    context: &RequestContext,
-    over: Vec<(CallEnd, SessionRow)>,
-    caller: Option<&Caller>,
-) -> Result<Vec<Release>> {
-    if over.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut tx = match caller {
-        Some(caller) => app.begin_as(context, caller).await?,
-        None => app.begin(context).await?,
-    };
+    tx: &mut Transaction<'_>,
+    over: &[(CallEnd, SessionRow)],
+    actor: Option<&str>,
+) -> Result<()> {
     let now = tx.now().as_microsecond();
-    for (end, session) in &over {
+    for (end, session) in over {
         let operations = app.connect().seen(&session.key(), now).map_or(session.operations, |seen| seen.operations);
         let reason = match end {
             CallEnd::Token(reason) => format!("token {reason}"),
             CallEnd::Closed(reason) => reason.clone(),
             CallEnd::Server => "its server has ended".to_owned(),
         };
-        sessions::close(&mut tx, session, caller.map(Caller::id), &reason, operations).await?;
+        sessions::close(tx, session, actor, &reason, operations).await?;
     }
-    tx.commit().await?;
+    Ok(())
+}
+
+/// Ends the calls of sessions that were closed, and has their servers told.
+pub(super) fn closed(app: &App, over: Vec<(CallEnd, SessionRow)>) {
     let mut releases = Vec::new();
     for (end, session) in over {
         let key = session.key();
-        let released = app.connect().seen(&key, now).is_some_and(|seen| seen.released);
+        let released = app.connect().seen(&key, 0).is_some_and(|seen| seen.released);
         app.connect().remove(&key, &end);
         if let Some(server) = app.connect().ready(&session.job_id).filter(|_| session.alive && !released) {
             releases.push(Release { server, token_id: session.token_id, session_id: session.session_id });
         }
     }
-    Ok(releases)
+    app.connect().release(releases);
 }
 
 /// Tells the store when sessions and their clusters were last used.

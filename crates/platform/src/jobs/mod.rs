@@ -4,7 +4,7 @@ pub mod changes;
 pub(crate) mod form;
 pub mod ids;
 pub mod logs;
-mod lookup;
+pub(crate) mod lookup;
 mod restart;
 pub(crate) mod row;
 pub mod runtime;
