@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-
 from served import Served
 
 from mlplatform_client.serializers.auth import MLPTokenType

@@ -61,7 +61,9 @@ pub(crate) fn pass_on(
 ) -> Response<ResponseBody> {
     let (Parts { headers, status, .. }, incoming) = response.into_parts();
     note(&headers, operation.as_mut());
-    let mut passed = Response::new(ResponseBody(Some(Answer { incoming, ended, refusal, operation })));
+    // Without messages the status is among the headers, which must then be all there is.
+    let answer = (!incoming.is_end_stream()).then_some(Answer { incoming, ended, refusal, operation });
+    let mut passed = Response::new(ResponseBody(answer));
     *passed.status_mut() = status;
     *passed.headers_mut() = filtered(&headers);
     passed

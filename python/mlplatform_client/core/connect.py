@@ -112,15 +112,17 @@ def session(url: str, token: str | None, cluster: str | None, remote: str | None
     address, secure = _address(url, remote or os.environ.get("MLP_SPARK_REMOTE"))
     try:
         # Also says which of pyspark's own requirements is missing.
-        from pyspark.sql import SparkSession
-        from pyspark.sql.connect.client import ChannelBuilder
+        from pyspark.sql.connect import client
         from pyspark.sql.connect.session import SparkSession as ConnectSession
     except ImportError as error:
         raise ConfigurationException(_INSTALL.format(error.name or "pyspark")) from error
     cluster = cluster or os.environ.get("MLP_CLUSTER")
     parameters = (";use_ssl=true" if secure else "") + (f";cluster={quote(cluster, safe='')}" if cluster else "")
 
-    class Channel(ChannelBuilder):  # type: ignore[misc, name-defined]
+    # Spark 3.5 has no other than the default one.
+    builder_class = getattr(client, "DefaultChannelBuilder", None) or client.ChannelBuilder
+
+    class Channel(builder_class):  # type: ignore[misc, valid-type]
         """The token is no part of the address, which pyspark shows and puts into the environment."""
 
         def metadata(self) -> Any:
@@ -129,8 +131,8 @@ def session(url: str, token: str | None, cluster: str | None, remote: str | None
         def __repr__(self) -> str:
             return f"<Spark Connect at {address}>"
 
-    del SparkSession
-    os.environ.setdefault("SPARK_CONNECT_MODE_ENABLED", "1")
+    # As pyspark's own builder: its functions then make columns for Connect.
+    os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
     builder = ConnectSession.builder.channelBuilder(Channel(f"sc://{address}/{parameters}"))
     for key, value in (conf or {}).items():
         builder = builder.config(key, value)
