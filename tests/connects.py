@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 from served import Served
 
 from mlplatform_client.serializers.auth import MLPTokenType

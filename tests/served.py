@@ -18,6 +18,10 @@ from mlplatform_client import MLPlatform
 from mlplatform_client.core.spark_job import SparkJob
 from mlplatform_client.local import _find_program
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 PROGRAM = _find_program()
 
 
@@ -63,7 +67,7 @@ class Served:
             stream.close()
         return code
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

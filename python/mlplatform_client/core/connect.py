@@ -119,24 +119,24 @@ def session(url: str, token: str | None, cluster: str | None, remote: str | None
     cluster = cluster or os.environ.get("MLP_CLUSTER")
     parameters = (";use_ssl=true" if secure else "") + (f";cluster={quote(cluster, safe='')}" if cluster else "")
 
-    # Spark 3.5 has no other than the default one.
-    builder_class = getattr(client, "DefaultChannelBuilder", None) or client.ChannelBuilder
-
-    class Channel(builder_class):  # type: ignore[misc, valid-type]
-        """The token is no part of the address, which pyspark shows and puts into the environment."""
-
-        def metadata(self) -> Any:
-            return [*super().metadata(), ("spark-token", token)]
-
-        def __repr__(self) -> str:
-            return f"<Spark Connect at {address}>"
-
     # As pyspark's own builder: its functions then make columns for Connect.
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
-    builder = ConnectSession.builder.channelBuilder(Channel(f"sc://{address}/{parameters}"))
+    builder = ConnectSession.builder.channelBuilder(_channel(client, address, parameters, token))
     for key, value in (conf or {}).items():
         builder = builder.config(key, value)
     return builder.create()
+
+
+def _channel(client: Any, address: str, parameters: str, token: str) -> Any:
+    """What pyspark connects by. The token is no part of the address, which it shows and puts into the environment."""
+
+    def metadata(self: Any) -> Any:
+        return [*base.metadata(self), ("spark-token", token)]
+
+    # Spark 3.5 has no other than the default one.
+    base = getattr(client, "DefaultChannelBuilder", None) or client.ChannelBuilder
+    members = {"metadata": metadata, "__repr__": lambda _: f"<Spark Connect at {address}>"}
+    return type("Channel", (base,), members)(f"sc://{address}/{parameters}")
 
 
 def _address(url: str, remote: str | None) -> tuple[str, bool]:
