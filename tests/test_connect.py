@@ -282,7 +282,8 @@ def test_sessions_are_seen_and_closed(served: Connected, monkeypatch: pytest.Mon
         with pytest.raises(ConfigurationException, match="sc://HOST:PORT"):
             mlp.spark_session(remote=f"http://{served.address};token={token}")
         monkeypatch.setenv("MLP_SPARK_REMOTE", f"sc://{served.address}")
-        spark = mlp.spark_session("local", **{"spark.sql.shuffle.partitions": 5})
+        conf: dict[str, Any] = {"spark.sql.shuffle.partitions": 5}
+        spark = mlp.spark_session("local", **conf)
         assert spark.conf.get("spark.sql.shuffle.partitions") == "5"
         assert spark.range(10).count() == 10
         for shown in (repr(spark), repr(spark.client), str(vars(spark.client)), str(dict(os.environ)), repr(mlp)):
@@ -309,7 +310,7 @@ def test_sessions_are_seen_and_closed(served: Connected, monkeypatch: pytest.Mon
         def run() -> None:
             try:
                 spark.range(10**12).selectExpr("sum(id * 2)").collect()
-            except Exception as error:  # noqa: BLE001 - whatever it is
+            except Exception as error:
                 caught.append(error)
 
         thread = threading.Thread(target=run)
