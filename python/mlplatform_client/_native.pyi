@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NoReturn, final, overload
 
 from typing_extensions import Self, disjoint_base
 
+from mlplatform_client.core.connect import K8sSparkConnectSettings, K8sSparkSession
 from mlplatform_client.core.spark_job import SparkJob
 from mlplatform_client.core.token import TokenStr
 from mlplatform_client.serializers.auth import MLPRegisterTokenState, MLPTokenType
@@ -707,6 +708,25 @@ class MLPlatform:
     def spark_job_explain(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
     ) -> K8sSparkJobExplanation: ...
+    def spark_session(
+        self, cluster_id: str | None = None, *, remote: str | None = None, **conf: Any
+    ) -> Any: ...  # pyspark.sql.SparkSession; pyspark is no requirement
+    def get_spark_sessions(
+        self, cluster_id: str, *, timeout: float | None = None, **kwargs: Any
+    ) -> list[K8sSparkSession]: ...
+    def close_spark_session(
+        self, cluster_id: str, session_id: str, *, timeout: float | None = None, **kwargs: Any
+    ) -> None: ...
+    def add_spark_connect_jars(
+        self,
+        cluster_id: str,
+        jars: list[str] | None = None,
+        packages: list[str] | None = None,
+        repositories: list[str] | None = None,
+        *,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> K8sSparkConnectSettings: ...
     def spark_job(self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any) -> SparkJob: ...
     def wait_for_spark_job(
         self,

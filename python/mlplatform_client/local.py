@@ -42,6 +42,8 @@ class LocalPlatform:
     ----------
     url : str
         Its address, for ``MLPlatform(url=…)`` or ``MLP_URL``.
+    spark_remote : str or None
+        Where it serves Spark Connect, for ``spark_session(remote=…)`` or ``MLP_SPARK_REMOTE``; ``None``: nowhere.
     admin_token : TokenStr
         The first Administrator's access token.
     data_dir : str
@@ -65,6 +67,7 @@ class LocalPlatform:
     """
 
     url: str
+    spark_remote: str | None
     admin_token: TokenStr
     data_dir: str
     pid: int
@@ -87,6 +90,7 @@ class LocalPlatform:
         try:
             ready = _read_ready(self._process, log)
             self.url = ready["url"]
+            self.spark_remote = ready.get("connect_url")
             self.admin_token = _read_admin_token(ready["admin_token_file"], program, self.data_dir)
         except BaseException:
             self.stop()
@@ -130,6 +134,9 @@ def _start(program: str, data_dir: str, log: str) -> subprocess.Popen[bytes]:
     if not environment.keys() & {"MLP_SERVER_JOB_USER", "MLP_SERVER_NO_JOBS"}:
         # The platform belongs to the user of this process, and so do its jobs.
         environment["MLP_SERVER_JOBS_AS_MYSELF"] = "1"
+    if "MLP_SERVER_NO_JOBS" not in environment:
+        # Not on the port that everybody expects: there may be several.
+        environment.setdefault("MLP_SERVER_CONNECT_LISTEN", "127.0.0.1:0")
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as stderr:
         # Its standard input closes when this process ends, even by SIGKILL, and that ends the child. Its own session
         # keeps a Ctrl-C of the notebook or terminal away from it.

@@ -4,6 +4,7 @@
 
 mod audit;
 mod clusters;
+mod connect;
 mod jobs;
 mod manifests;
 mod objects;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use mlplatform_protocol::{Access, Endpoint, Page, PageRequest, page::MAX_LIMIT};
+use mlplatform_protocol::{Access, Endpoint, Page, PageRequest, Route, Value, page::MAX_LIMIT};
 use reqwest::Response;
 use tokio::sync::watch;
 
@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     expiry::Expiry,
     session::Sessions,
-    transport::{Attempts, Head, Received, Streamed, Transport},
+    transport::{Accept, Attempts, Fields, Head, Received, Streamed, Transport, fields, received},
     upload::OnSent,
     watch::Watches,
 };
@@ -131,7 +131,7 @@ impl Client {
         request: &E::Request,
         deadline: Deadline,
     ) -> Result<Received<E::Response>, Error> {
-        self.unless_stopped(self.authorized::<E>(request, deadline, None)).await
+        self.typed::<E>(request, deadline, None).await
     }
 
     /// The same for a large request; `on_sent` is called while its body is sent.
@@ -141,7 +141,7 @@ impl Client {
         deadline: Deadline,
         on_sent: Option<OnSent>,
     ) -> Result<E::Response, Error> {
-        Ok(self.unless_stopped(self.authorized::<E>(request, deadline, on_sent)).await?.answer)
+        Ok(self.typed::<E>(request, deadline, on_sent).await?.answer)
     }
 
     /// One call with a streamed answer; see [`Transport::stream`].
@@ -210,27 +210,62 @@ impl Client {
         }
     }
 
-    async fn authorized<E: Endpoint>(
+    /// One call whose answer is of a type.
+    async fn typed<E: Endpoint>(
         &self,
         request: &E::Request,
         deadline: Deadline,
         on_sent: Option<OnSent>,
     ) -> Result<Received<E::Response>, Error> {
-        let mut attempts = Attempts::of(&E::ROUTE)?;
-        attempts.on_sent = on_sent;
-        if E::ROUTE.access == Access::Public {
-            return self.transport.call::<E>(request, None, &mut attempts, deadline).await;
-        }
-        let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&E::ROUTE))?;
-        let session = sessions.get(deadline).await?;
-        let first = self.transport.call::<E>(request, Some(&session.token), &mut attempts, deadline).await;
-        match first {
-            Err(error) if error.is_unknown_session() => {
-                sessions.invalidate(&session);
-                let session = sessions.get(deadline).await?;
-                self.transport.call::<E>(request, Some(&session.token), &mut attempts, deadline).await
+        let (mut answer, mut bytes) = (None, 0);
+        let mut accept = |body: &[u8]| {
+            bytes = body.len();
+            answer = serde_json::from_slice(body).ok();
+            answer.is_some()
+        };
+        self.authorized(&E::ROUTE, &|| fields(request), deadline, on_sent, &mut accept).await?;
+        received(answer, bytes)
+    }
+
+    /// One call whose answer is any JSON.
+    pub(crate) async fn json<E: Endpoint>(&self, request: &E::Request, deadline: Deadline) -> Result<Value, Error> {
+        let mut answer = None;
+        let mut accept = |body: &[u8]| {
+            answer = serde_json::from_slice(body).ok();
+            answer.is_some()
+        };
+        self.authorized(&E::ROUTE, &|| fields(request), deadline, None, &mut accept).await?;
+        Ok(received(answer, 0)?.answer)
+    }
+
+    /// The same for all routes.
+    async fn authorized(
+        &self,
+        route: &Route,
+        request: Fields<'_>,
+        deadline: Deadline,
+        on_sent: Option<OnSent>,
+        accept: Accept<'_>,
+    ) -> Result<(), Error> {
+        self.unless_stopped(async {
+            let mut attempts = Attempts::of(route)?;
+            attempts.on_sent = on_sent;
+            if route.access == Access::Public {
+                return self.transport.call(route, request, None, &mut attempts, deadline, accept).await;
             }
-            result => result,
-        }
+            let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(route))?;
+            let session = sessions.get(deadline).await?;
+            let token = Some(&session.token);
+            match self.transport.call(route, request, token, &mut attempts, deadline, accept).await {
+                Err(error) if error.is_unknown_session() => {
+                    sessions.invalidate(&session);
+                    let session = sessions.get(deadline).await?;
+                    let token = Some(&session.token);
+                    self.transport.call(route, request, token, &mut attempts, deadline, accept).await
+                }
+                result => result,
+            }
+        })
+        .await
     }
 }

@@ -9,14 +9,19 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
-use mlplatform_protocol::{Endpoint, Secret, TokenKind, routes::CreateSession, token, tokens::CreateSessionRequest};
+use mlplatform_protocol::{
+    Endpoint, Secret, TokenKind,
+    routes::CreateSession,
+    token,
+    tokens::{CreateSessionRequest, Session},
+};
 use tokio::time::Instant;
 
 use crate::{
     deadline::Deadline,
     error::{Error, Kind},
     expiry::{self, Expiry},
-    transport::{Attempts, Transport},
+    transport::{Attempts, Transport, fields, received},
 };
 
 /// A session is renewed when less than a tenth of its lifetime, or less than this, is left, so that it does not expire during
@@ -132,7 +137,13 @@ async fn exchange(transport: Arc<Transport>, refresh_token: Secret, deadline: De
     let asked_at = Instant::now();
     let mut attempts = Attempts::of(&CreateSession::ROUTE)?;
     let request = CreateSessionRequest { refresh_token };
-    let session = transport.call::<CreateSession>(&request, None, &mut attempts, deadline).await?.answer;
+    let mut answer: Option<Session> = None;
+    let mut accept = |body: &[u8]| {
+        answer = serde_json::from_slice(body).ok();
+        answer.is_some()
+    };
+    transport.call(&CreateSession::ROUTE, &|| fields(&request), None, &mut attempts, deadline, &mut accept).await?;
+    let session = received(answer, 0)?.answer;
     let life = Duration::from_secs(session.expires_in).min(LONGEST_LIFE);
     let margin = MARGIN.min(life / 10);
     let expiry = session.token.zip(session.now).and_then(|(token, now)| expiry::near(&token, now));

@@ -44,6 +44,12 @@ pub(crate) struct Received<T> {
     pub(crate) bytes: usize,
 }
 
+/// Reads the body of an answer; gives whether it is what was asked for.
+pub(crate) type Accept<'a> = &'a mut (dyn FnMut(&[u8]) -> bool + Send);
+
+/// Makes the fields of a request, which may be large and are held no longer than they are needed.
+pub(crate) type Fields<'a> = &'a (dyn Fn() -> Result<Map<String, Value>, Error> + Sync);
+
 pub(crate) struct Transport {
     http: Http,
     base: Url,
@@ -162,20 +168,22 @@ impl Transport {
         Ok(Self { http: http.map_err(cannot_be_set_up)?, base: config.url.clone(), proxy })
     }
 
-    /// Sends a request until an answer is final or the deadline has passed.
-    pub(crate) async fn call<E: Endpoint>(
+    /// Sends a request until an answer is final or the deadline has passed. One function for all routes: what differs between
+    /// them is given as values, which makes the library a good deal smaller.
+    pub(crate) async fn call(
         &self,
-        request: &E::Request,
+        route: &Route,
+        request: Fields<'_>,
         bearer: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
-    ) -> Result<Received<E::Response>, Error> {
-        let route = E::ROUTE;
-        let prepared = self.prepare(&route, request, bearer)?;
+        accept: Accept<'_>,
+    ) -> Result<(), Error> {
+        let prepared = self.prepare(route, request()?, bearer)?;
         let mut last = None;
         loop {
             let builder = prepared.try_clone().ok_or_else(|| Error::internal("a request that cannot be repeated"))?;
-            let sending = self.send(attempts.next(builder), &route);
+            let sending = self.send(attempts.next(builder), route);
             let Ok(attempt) = timeout_at(deadline.at(), sending).await else {
                 let doing = format!("attempt {} of {}", attempts.made, route.name);
                 return Err(deadline.passed(&doing).with_previous(last.as_ref()).after(attempts.made, None));
@@ -185,8 +193,7 @@ impl Transport {
                 Attempt::Answer { status, headers, body } => {
                     let retry_after = retry_after(&headers);
                     let request_id = text_of(&headers, headers::REQUEST_ID);
-                    let ending = self.read::<E>(status, &headers, &body, retry_after);
-                    let ending = ending.map(|answer| Received { answer, bytes: body.len() });
+                    let ending = self.read(route, status, &headers, &body, retry_after, accept);
                     let ending = ending.map_err(|error| error.after(attempts.made, request_id));
                     (Outcome::Answered { status, retry_after }, ending)
                 }
@@ -211,7 +218,7 @@ impl Transport {
     ) -> Result<(), Error> {
         let route = E::ROUTE;
         loop {
-            let prepared = self.prepare(&route, &request(into.next()), bearer)?;
+            let prepared = self.prepare(&route, fields(&request(into.next()))?, bearer)?;
             let before = into.bytes.len();
             let streaming = self.stream_once(attempts.next(prepared), route.success, into);
             let Ok(attempt) = timeout_at(deadline.at(), streaming).await else {
@@ -221,7 +228,7 @@ impl Transport {
             };
             let (outcome, error) = match attempt {
                 Ok(()) => return Ok(()),
-                Err(attempt) => self.failed_attempt::<E>(attempt, attempts.made),
+                Err(attempt) => self.failed_attempt(&route, attempt, attempts.made),
             };
             if into.bytes.len() > before {
                 // Only attempts without progress count.
@@ -245,14 +252,14 @@ impl Transport {
     ) -> Result<(Response, Head), Error> {
         let route = E::ROUTE;
         loop {
-            let prepared = attempts.next(self.prepare(&route, request, bearer)?);
+            let prepared = attempts.next(self.prepare(&route, fields(request)?, bearer)?);
             let Ok(attempt) = timeout_at(deadline.at(), self.open_once(prepared, route.success, asked)).await else {
                 let doing = format!("attempt {} of {}", attempts.made, route.name);
                 return Err(deadline.passed(&doing).after(attempts.made, None));
             };
             let (outcome, error) = match attempt {
                 Ok(opened) => return Ok(opened),
-                Err(attempt) => self.failed_attempt::<E>(attempt, attempts.made),
+                Err(attempt) => self.failed_attempt(&route, attempt, attempts.made),
             };
             match decide(attempts.made, outcome, deadline.left(), random_fraction()) {
                 Decision::Again { pause, .. } => sleep(pause).await,
@@ -262,15 +269,15 @@ impl Transport {
     }
 
     /// The outcome and the error of a failed attempt.
-    fn failed_attempt<E: Endpoint>(&self, attempt: Attempt, made: u32) -> (Outcome, Error) {
+    fn failed_attempt(&self, route: &Route, attempt: Attempt, made: u32) -> (Outcome, Error) {
         match attempt {
             Attempt::Failure { outcome, error } => (outcome, error.after(made, None)),
             Attempt::Answer { status, headers, body } => {
                 let retry_after = retry_after(&headers);
                 let request_id = text_of(&headers, headers::REQUEST_ID);
-                let error = match self.read::<E>(status, &headers, &body, retry_after) {
+                let error = match self.read(route, status, &headers, &body, retry_after, &mut |_| false) {
                     Err(error) => error,
-                    Ok(_) => self.foreign(status, &headers, &body),
+                    Ok(()) => self.foreign(status, &headers, &body),
                 };
                 (Outcome::Answered { status, retry_after }, error.after(made, request_id))
             }
@@ -325,16 +332,12 @@ impl Transport {
         Ok(())
     }
 
-    fn prepare<R: serde::Serialize>(
+    fn prepare(
         &self,
         route: &Route,
-        request: &R,
+        fields: Map<String, Value>,
         bearer: Option<&Secret>,
     ) -> Result<RequestBuilder, Error> {
-        let fields = match serde_json::to_value(request).map_err(Error::internal)? {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
-        };
         let (path, rest) = route.fill(fields);
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
@@ -384,21 +387,23 @@ impl Transport {
         Attempt::Failure { outcome: what.outcome(), error }
     }
 
-    fn read<E: Endpoint>(
+    fn read(
         &self,
+        route: &Route,
         status: u16,
         headers: &HeaderMap,
         body: &[u8],
         retry_after: Option<Duration>,
-    ) -> Result<E::Response, Error> {
-        if status == E::ROUTE.success {
+        accept: Accept<'_>,
+    ) -> Result<(), Error> {
+        if status == route.success {
             // Portals answer 204 to every request; the platform's answers have a request id.
             if body.is_empty() && !headers.contains_key(headers::REQUEST_ID) {
                 return Err(self.foreign(status, headers, body));
             }
             // An answer without content is read as null: `()`.
             let body = if body.is_empty() { b"null" } else { body };
-            return serde_json::from_slice(body).map_err(|_| self.foreign(status, headers, body));
+            return if accept(body) { Ok(()) } else { Err(self.foreign(status, headers, body)) };
         }
         match serde_json::from_slice::<ErrorBody>(body) {
             Ok(error) if error.status == status => {
@@ -450,6 +455,19 @@ impl Transport {
     fn address(&self) -> String {
         self.base.origin().ascii_serialization()
     }
+}
+
+/// The fields of a request.
+pub(crate) fn fields<R: serde::Serialize>(request: &R) -> Result<Map<String, Value>, Error> {
+    Ok(match serde_json::to_value(request).map_err(Error::internal)? {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    })
+}
+
+/// What was read of an answer.
+pub(crate) fn received<T>(answer: Option<T>, bytes: usize) -> Result<Received<T>, Error> {
+    answer.map(|answer| Received { answer, bytes }).ok_or_else(|| Error::internal("an answer that was not read"))
 }
 
 fn cannot_be_set_up(problem: reqwest::Error) -> Error {

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod clusters;
+pub mod connect;
 pub mod error;
 pub mod headers;
 pub mod id;

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{audit::*, clusters::*, jobs::*, objects::*, page::*, tokens::*};
+use crate::{audit::*, clusters::*, connect::*, jobs::*, objects::*, page::*, tokens::*};
 
 /// Access to a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +196,12 @@ macro_rules! with_routes {
             SparkDeleteJob "spark_delete_job": DELETE "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Keyed, Project, 204, JobRequest => ();
             /// What happened on a cluster.
             SparkEvents "spark_events": GET "/v1_0/magnum/{cluster_id}/events", User, Harmless, Project, 200, OfClusterRequest => Page<JobEvent>;
+            /// The open sessions of Spark Connect.
+            GetSparkSessions "get_spark_sessions": GET "/v1_0/magnum/{cluster_id}/spark-sessions", User, Harmless, Project, 200, ClusterRequest => SparkSessions;
+            /// Closes a session of Spark Connect. A User may close its own.
+            CloseSparkSession "close_spark_session": DELETE "/v1_0/magnum/{cluster_id}/spark-sessions/{session_id}", User, Keyed, Project, 204, SparkSessionRequest => ();
+            /// Adds to what the Connect server loads.
+            AddSparkConnectJars "add_spark_connect_jars": POST "/v1_0/magnum/{cluster_id}/spark-connect", Administrator, Harmless, Project, 200, AddJarsRequest => SparkConnectSettings;
             /// Why a job is where it is.
             SparkJobExplain "spark_job_explain": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/explanation", User, Harmless, Project, 200, JobRequest => Explanation;
             /// What changed among the jobs of a cluster: a long poll.

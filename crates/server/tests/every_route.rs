@@ -68,6 +68,11 @@ fn example(route: &Route, cluster: &str) -> Value {
         "spark_job_info" | "describe_spark_job" | "spark_delete_job" | "spark_job_explain" => {
             in_cluster(json!({"job_name": "none"}))
         }
+        "get_spark_sessions" => in_cluster(json!({})),
+        "close_spark_session" => in_cluster(json!({"session_id": "00000000-0000-4000-8000-000000000000"})),
+        "add_spark_connect_jars" => {
+            in_cluster(json!({"jars": ["s3a://none/x.jar"], "packages": ["a:b:1"], "repositories": []}))
+        }
         "get_audit" => json!({
             "token": "nobody", "action": "open", "outcome": "done", "since": "2026-01-01T00:00:00Z",
             "until": "2027-01-01T00:00:00Z", "limit": 1, "cursor": "00",

@@ -110,6 +110,7 @@ impl LocalRunner {
         let credentials = user_ids::allocate(shared, run.id).await?;
         field_support::notices(run.manifest, run.plan, credentials.is_some()).map_err(RunnerError::Job)?;
         let installation = preflight::installation(shared).await.map_err(RunnerError::Job)?;
+        preflight::check_program(run.plan, &installation).map_err(RunnerError::Job)?;
         let locations = self.locations(run.cluster, installation.spark_home.clone());
         // Who looks for them runs as the jobs' user: that it fails may be a job's doing, and must not keep the others waiting.
         let problem = preflight::check_files(shared, run.plan, &locations, run.cluster, &run.id.job.id)

@@ -14,6 +14,7 @@ from mlplatform_client._native import (
     K8sSparkJobLogs,
     K8sSparkJobsInfoList,
 )
+from mlplatform_client.core.connect import K8sSparkConnectSettings, K8sSparkSession
 from mlplatform_client.serializers.auth import _Text
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "K8sObjectNamesList",
     "K8sSecret",
     "K8sSparkApplication",
+    "K8sSparkConnectSettings",
     "K8sSparkEvent",
     "K8sSparkEventsList",
     "K8sSparkJobExplanation",
@@ -30,6 +32,7 @@ __all__ = [
     "K8sSparkJobLogs",
     "K8sSparkJobRestartPolicyType",
     "K8sSparkJobsInfoList",
+    "K8sSparkSession",
 ]
 
 

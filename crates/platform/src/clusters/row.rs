@@ -55,6 +55,15 @@ impl Cluster {
         ClusterRef { id: self.id.clone(), name: self.name.clone(), bucket: self.bucket.clone() }
     }
 
+    /// Whether it was inactive for so long that it is to be suspended or deleted; `active`: when it was called last.
+    pub(crate) fn is_inactive(&self, now: i64, active: Option<i64>) -> bool {
+        let since = active.map_or(self.last_active_at, |active| active.max(self.last_active_at));
+        let over = |minutes: Option<i64>| {
+            minutes.is_some_and(|minutes| since.saturating_add(minutes.saturating_mul(MINUTE)) <= now)
+        };
+        over(self.delete_after_min) || (self.phase != Phase::Suspend.name() && over(self.suspend_after_min))
+    }
+
     pub(crate) fn is_being_deleted(&self) -> bool {
         self.phase == Phase::Delete.name()
     }

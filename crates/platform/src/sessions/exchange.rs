@@ -123,7 +123,8 @@ pub(crate) async fn admit<'a>(
     }
 }
 
-async fn refuse(app: &App, context: &RequestContext, action: &'static str, ended: &EndedToken) -> Error {
+/// Records why a value is not good, and gives the one answer.
+pub(crate) async fn refuse(app: &App, context: &RequestContext, action: &'static str, ended: &EndedToken) -> Error {
     match ended.id {
         None => app.transactions().refuse_unknown(context, action).await,
         Some(_) => app.transactions().refuse_ended(context, ended.event(action), ended.error()).await,
