@@ -185,14 +185,14 @@ class Cluster:
             self.process = None
 
     def signal_all(self, which: signal.Signals) -> None:
-        """Sends a signal to each of its processes: SIGSTOP leaves a database that takes connections and says nothing."""
+        """Sends a signal to each of its processes: after SIGSTOP it takes connections and says nothing."""
         assert self.process is not None
-        own = str(self.process.pid)
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", own], capture_output=True, text=True, check=False)
-        for process in [own, *children.stdout.split()]:
+        own = self.process.pid
+        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        for process in [own, *map(int, children)]:
             # A backend may have ended meanwhile.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(process), which)
+                os.kill(process, which)
 
     def stop(self) -> None:
         """Ends it, and removes what it has written."""

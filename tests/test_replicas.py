@@ -1,4 +1,4 @@
-"""Two and three servers on one PostgreSQL; `tests/soak/test_replicas.py` does the same for longer."""
+"""Two and three servers on one PostgreSQL; `tests/soak/test_several_servers.py` does the same for longer."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_one_runs_jobs_and_the_others_say_so(two: Replicas, tmp_path: Path) -> N
         for ask in (there.spark_job_logs, there.spark_job_explain):
             with pytest.raises(ConflictException, match="has none of their programs and logs"):
                 ask(cluster, "j")
-        until(lambda: "hello" in str(here.spark_job_logs(cluster, "j")))
+        until(lambda: "hello" in str(here.spark_job_logs(cluster, "j", wait=0)))
         # Which wakes the one that runs it.
         there.spark_delete_job(cluster, "j")
         assert [job.name for job in here.spark_jobs_list(cluster)] == []
@@ -239,6 +239,7 @@ def test_a_database_that_is_full_is_told_of(cluster: Cluster, tmp_path: Path) ->
             def create(number: int, server: int) -> int:
                 fields = {"client_name": f"one-{number}", "access_ttl": "1h", "token_type": "USER"}
                 answer = two.servers[server].post("/v1_0/register-tokens", fields, session)
+                assert answer.status in (201, 503), answer
                 if answer.status == 503:
                     assert answer.retry_after
                     assert "disk is full" in str(answer.body)

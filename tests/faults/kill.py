@@ -181,9 +181,10 @@ class Ledger:
 
 
 @contextlib.contextmanager
-def load(token: str, urls: list[str], ledger: Ledger) -> Iterator[None]:
-    """Callers that work until the end of the block."""
-    threads = [threading.Thread(target=ledger.work, args=(token, urls, worker)) for worker in range(WORKERS)]
+def load(token: str, urls: list[str], ledger: Ledger, first: int = 0) -> Iterator[None]:
+    """Callers that work until the end of the block; `first` is the number of the first of them, which names tokens."""
+    workers = range(first, first + WORKERS)
+    threads = [threading.Thread(target=ledger.work, args=(token, urls, worker)) for worker in workers]
     for thread in threads:
         thread.start()
     try:

@@ -50,10 +50,10 @@ def test_races(replicas: Replicas, figure: Figure) -> None:
     replicas.verify_audit()
     servers = len(replicas.servers)
     figure(
-        f"with {servers} servers, one of {REDEEMS} racing redeems succeeds; a rotated value is good at none of them; one of "
-        "the tokens of one name is made",
-        f"{answers[201]} of {REDEEMS} in {took:.1f} s; {ROTATIONS} rotations beside {exchanges} exchanges; {NAMES} names; "
-        "chain whole",
+        f"with {servers} servers, one of {REDEEMS} racing redeems succeeds; a rotated value is good at none of them; "
+        "one of the tokens of one name is made",
+        f"{answers[201]} of {REDEEMS} in {took:.1f} s; {ROTATIONS} rotations beside {exchanges} exchanges; "
+        f"{NAMES} names; chain whole",
     )
 
 
@@ -62,11 +62,11 @@ def test_kills(replicas: Replicas, figure: Figure) -> None:
     assert len(ledger.failures) < KILLS / 10
     replicas.check(ledger)
     figure(
-        f"with {len(replicas.servers)} servers, `kill -9` of any of them under load loses nothing that was acknowledged, "
-        "brings nothing back, and leaves the audit chain whole",
+        f"with {len(replicas.servers)} servers, `kill -9` of any of them under load loses nothing that was "
+        "acknowledged, brings nothing back, and leaves the audit chain whole",
         f"{KILLS} kills; {len(ledger.living)} living and {len(ledger.dead)} deleted tokens as acknowledged; "
-        f"{len(ledger.failures)} calls failed after all attempts; start: median {statistics.median(starts) * 1000:.0f} ms, "
-        f"longest {max(starts) * 1000:.0f} ms",
+        f"{len(ledger.failures)} calls failed after all attempts; "
+        f"start: median {statistics.median(starts) * 1000:.0f} ms, longest {max(starts) * 1000:.0f} ms",
     )
 
 
@@ -107,19 +107,22 @@ def _under_load(replicas: Replicas, urls: list[str]) -> Iterator[Ledger]:
 def test_a_server_that_stands_still(replicas: Replicas, figure: Figure) -> None:
     one = replicas.servers[0]
     until(lambda: one.ready()["jobs"] == "active")
-    with _under_load(replicas, replicas.urls[1:]) as ledger, load(replicas.token, [one.url], Ledger()):
-        with Pauses(ledger) as pauses:
-            for _ in range(5):
-                one.send(signal.SIGSTOP)
-                ledger.wait_for(50)
-                one.send(signal.SIGCONT)
-                ledger.wait_for(10)
+    with (
+        _under_load(replicas, replicas.urls[1:]) as ledger,
+        load(replicas.token, [one.url], Ledger(), first=100),
+        Pauses(ledger) as pauses,
+    ):
+        for _ in range(5):
+            one.send(signal.SIGSTOP)
+            ledger.wait_for(50)
+            one.send(signal.SIGCONT)
+            ledger.wait_for(10)
     # The database ends its transaction after 5 seconds, and somebody else's turn comes.
     assert pauses.longest < 8
     assert not ledger.failures
     figure(
-        f"with {len(replicas.servers)} servers, one that stands still (`SIGSTOP`, in the middle of changes) holds up the "
-        "others for less than 8 s",
+        f"with {len(replicas.servers)} servers, one that stands still (`SIGSTOP`, in the middle of changes) holds up "
+        "the others for less than 8 s",
         f"5 times; the longest time without a change was {pauses.longest:.1f} s; no call failed",
     )
 
@@ -144,11 +147,11 @@ def test_a_database_that_restarts(replicas: Replicas, figure: Figure) -> None:
             ready.append(_ready_again(replicas))
             ledger.wait_for(10)
     figure(
-        f"with {len(replicas.servers)} servers, a PostgreSQL that is restarted under load loses nothing, and the servers find "
-        "it again by themselves",
-        f"{RESTARTS} restarts, half of them as after a loss of power; {len(ledger.failures)} calls failed after all attempts; "
-        f"after the database answers, the first change after at most {max(acknowledged):.1f} s, all servers ready "
-        f"{max(ready):.1f} s later",
+        f"with {len(replicas.servers)} servers, a PostgreSQL that is restarted under load loses nothing, and the "
+        "servers find it again by themselves",
+        f"{RESTARTS} restarts, half of them as after a loss of power; "
+        f"{len(ledger.failures)} calls failed after all attempts; after the database answers, the first change after "
+        f"at most {max(acknowledged):.1f} s, all servers ready {max(ready):.1f} s later",
     )
 
 
@@ -169,6 +172,6 @@ def test_a_database_that_stands_still(replicas: Replicas, figure: Figure) -> Non
     figure(
         f"with {len(replicas.servers)} servers, a PostgreSQL that stands still is told of, and nothing is lost",
         f"not ready after {unready:.1f} s; 503 with `Retry-After` after at most "
-        f"{max(answer.seconds for answer in answers):.1f} s; afterwards the first change after {took:.1f} s, all servers "
-        f"ready {ready:.1f} s later",
+        f"{max(answer.seconds for answer in answers):.1f} s; afterwards the first change after {took:.1f} s, "
+        f"all servers ready {ready:.1f} s later",
     )
