@@ -184,6 +184,16 @@ class Cluster:
                 self.process.wait()
             self.process = None
 
+    def signal_all(self, which: signal.Signals) -> None:
+        """Sends a signal to each of its processes: after SIGSTOP it takes connections and says nothing."""
+        assert self.process is not None
+        own = self.process.pid
+        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        for process in [own, *map(int, children)]:
+            # A backend may have ended meanwhile.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, which)
+
     def stop(self) -> None:
         """Ends it, and removes what it has written."""
         self.end(signal.SIGQUIT)

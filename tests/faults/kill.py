@@ -109,31 +109,35 @@ class Ledger:
             goal = self.acknowledged + more
             assert self.changed.wait_for(lambda: self.acknowledged >= goal, 60), self.failures
 
-    def work(self, server: Server, worker: int) -> None:
-        """Makes tokens, deletes each third, rotates each fourth, and with each fifth withdraws a registration token."""
-        with MLPlatform(server.admin_token, url=server.url) as admin:
+    def work(self, token: str, urls: list[str], worker: int) -> None:
+        """Makes tokens, deletes each third, rotates each fourth, and with each fifth withdraws a registration token.
+        Each call goes to any of the servers."""
+        chance = random.Random(worker)  # noqa: S311 - the same in each run
+        with contextlib.ExitStack() as stack:
+            admins = [stack.enter_context(MLPlatform(token, url=url)) for url in urls]
             number = 0
             while not self.over:
+                admin = chance.choice(admins)
                 number += 1
                 name = f"worker-{worker}-{number}"
                 try:
                     register_token = admin.create_register_token(name, "10m", token_type=MLPTokenType.USER)
-                    token = admin.create_refresh_token(register_token)
+                    token = chance.choice(admins).create_refresh_token(register_token)
                     self._note(living={name: token}, worthless=[register_token])
                     if number % 4 == 0:
                         # While it is under way, either value may be the one that works.
                         self._note(gone=name)
-                        rotated = admin.rotate_token(name)
+                        rotated = chance.choice(admins).rotate_token(name)
                         self._note(living={name: rotated}, worthless=[token])
                         token = rotated
                     if number % 5 == 0:
                         withdrawn = admin.create_register_token(f"{name}-never", "10m", token_type=MLPTokenType.USER)
-                        ids = {info.client_name: info.id for info in admin.get_register_tokens_info()}
+                        ids = {info.client_name: info.id for info in chance.choice(admins).get_register_tokens_info()}
                         admin.delete_register_token(ids[f"{name}-never"])
                         self._note(worthless=[withdrawn])
                     if number % 3 == 0:
                         self._note(gone=name)
-                        admin.delete_token(name)
+                        chance.choice(admins).delete_token(name)
                         self._note(dead={name: token})
                 except MLPlatformException as error:
                     self.failures.append(error)
@@ -177,8 +181,10 @@ class Ledger:
 
 
 @contextlib.contextmanager
-def _load(server: Server, ledger: Ledger) -> Iterator[None]:
-    threads = [threading.Thread(target=ledger.work, args=(server, worker)) for worker in range(WORKERS)]
+def load(token: str, urls: list[str], ledger: Ledger, first: int = 0) -> Iterator[None]:
+    """Callers that work until the end of the block; `first` is the number of the first of them, which names tokens."""
+    workers = range(first, first + WORKERS)
+    threads = [threading.Thread(target=ledger.work, args=(token, urls, worker)) for worker in workers]
     for thread in threads:
         thread.start()
     try:
@@ -194,7 +200,7 @@ def kill_often(folder: Path, times: int) -> tuple[Ledger, list[float]]:
     chance, ledger = random.Random(times), Ledger()  # noqa: S311 - the same in each run
     with Server(folder) as server:
         starts = [server.start()]
-        with MLPlatform(server.admin_token, url=server.url) as admin, _load(server, ledger):
+        with MLPlatform(server.admin_token, url=server.url) as admin, load(server.admin_token, [server.url], ledger):
             for _ in range(times):
                 ledger.wait_for(chance.randint(1, 20))
                 # Not when something has just been acknowledged, but anywhere in the work after it.

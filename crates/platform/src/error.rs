@@ -71,9 +71,7 @@ impl Error {
     /// The text of a failure that passes, after which the same request may succeed; `None`: it does not.
     #[must_use]
     pub fn temporary(&self) -> Option<&'static str> {
-        const OVERLOAD: &str = "the platform is overloaded or stopping: try again";
-        const UNREACHABLE: &str =
-            "the platform's database cannot be reached at the moment, or the platform is stopping: try again";
+        const OVERLOAD: &str = "the platform is overloaded or stopping, or its database does not answer: try again";
         const FULL_DISK: &str = "the platform's disk is full or cannot be written: nothing was changed; its operator has to make room, then try again";
         match self {
             Self::File(_, error)
@@ -81,8 +79,7 @@ impl Error {
             {
                 Some(FULL_DISK)
             }
-            Self::Store(Failure::Busy(_)) => Some(OVERLOAD),
-            Self::Store(Failure::Unavailable(_)) => Some(UNREACHABLE),
+            Self::Store(Failure::Busy(_) | Failure::Unavailable(_)) => Some(OVERLOAD),
             Self::Store(Failure::Full(_)) => Some(FULL_DISK),
             _ => None,
         }

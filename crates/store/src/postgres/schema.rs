@@ -7,7 +7,7 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, migrate::Migrator, postgres::PgConnectOptions};
 
-use super::{check_rights, check_server, extension, scalar};
+use super::requirements::{check_rights, check_server, extension, scalar};
 use crate::failure::{Failure, OpenError};
 
 static MIGRATIONS: Migrator = {
@@ -119,13 +119,13 @@ mod tests {
         migrator
     }
 
-    async fn connect(url: &DatabaseUrl) -> PgConnection {
-        PgConnection::connect_with(&super::super::options(url).unwrap()).await.unwrap()
+    async fn connect(url: &str) -> PgConnection {
+        PgConnection::connect(url).await.unwrap()
     }
 
     /// A server, once it can be seen.
-    async fn serve(url: &DatabaseUrl) -> Store {
-        let store = Store::init_postgres(url).await.unwrap();
+    async fn serve(url: &str) -> Store {
+        let store = Store::init_postgres(&url.parse().unwrap()).await.unwrap();
         let seen = format!(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted \
              AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
@@ -144,28 +144,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_compatible_migration_is_made_beside_older_servers() {
-        let url: DatabaseUrl = testing::database().await.parse().unwrap();
+        let url = testing::database().await;
+        let parsed: DatabaseUrl = url.parse().unwrap();
         let old = serve(&url).await;
         migrate_with(connect(&url).await, &next("adds a table")).await.unwrap();
         assert!(old.suits().await.unwrap());
-        let another = Store::open_postgres(&url).await.unwrap();
+        let another = Store::open_postgres(&parsed).await.unwrap();
         assert!(another.suits().await.unwrap());
-        Store::open_postgres_as_it_is(&url).await.unwrap().close().await;
+        Store::open_postgres_as_it_is(&parsed).await.unwrap().close().await;
         another.close().await;
         old.close().await;
     }
 
     #[tokio::test]
     async fn an_incompatible_migration_waits_for_older_servers_to_stop() {
-        let url: DatabaseUrl = testing::database().await.parse().unwrap();
+        let url = testing::database().await;
+        let parsed: DatabaseUrl = url.parse().unwrap();
         let old = serve(&url).await;
         let error = migrate_with(connect(&url).await, &next("incompatible change")).await.unwrap_err();
         assert!(matches!(error, OpenError::InUse), "{error}");
         assert!(old.suits().await.unwrap(), "nothing was changed");
         old.close().await;
         migrate_with(connect(&url).await, &next("incompatible change")).await.unwrap();
-        assert!(matches!(Store::open_postgres(&url).await, Err(OpenError::Newer)));
-        assert!(matches!(Store::open_postgres_as_it_is(&url).await, Err(OpenError::OtherVersion)));
+        assert!(matches!(Store::open_postgres(&parsed).await, Err(OpenError::Newer)));
+        assert!(matches!(Store::open_postgres_as_it_is(&parsed).await, Err(OpenError::OtherVersion)));
         // Again, by the next version itself.
         migrate_with(connect(&url).await, &next("incompatible change")).await.unwrap();
     }
