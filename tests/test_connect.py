@@ -262,7 +262,8 @@ def test_an_interrupt_goes_through(served: Connected, token: str) -> None:
 def test_a_deleted_token_ends_its_streams(served: Connected) -> None:
     token = served.user("carla")
     spark = session(served.remote(token))
-    rows = iter(spark.range(300_000_000).toLocalIterator())
+    # More than is on its way, and no more than the server has memory for.
+    rows = iter(spark.range(0, 30_000_000, 1, 100).toLocalIterator())
     assert next(rows).id == 0
     with served.admin() as admin:
         admin.delete_token("carla")
@@ -292,7 +293,7 @@ def test_sessions_are_seen_and_closed(served: Connected, monkeypatch: pytest.Mon
         assert (mine.session_id, mine.token_name) == (spark.session_id, "emil")
         assert (mine.running, mine.operations >= 1, mine.address) == (0, True, "127.0.0.1")
         assert mine.opened_at <= mine.last_used_at
-        assert mine in admin.get_spark_sessions(cluster)
+        assert mine.session_id in [info.session_id for info in admin.get_spark_sessions(cluster)]
         other = served.user("frieda")
         with MLPlatform(other, url=served.url) as stranger:
             assert stranger.get_spark_sessions(cluster) == []
@@ -420,7 +421,7 @@ def test_what_is_killed(tmp_path: Path) -> None:
         assert backend(second) == server
 
         os.kill(server, signal.SIGKILL)
-        with pytest.raises(Exception, match=r"SESSION_CHANGED|has ended|INVALID_HANDLE"):
+        with pytest.raises(Exception, match=r"SESSION_CHANGED|has ended|INVALID_HANDLE|NO_ACTIVE_SESSION"):
             spark.range(1).count()
         again = session(second.remote(token))
         assert again.range(3).count() == 3

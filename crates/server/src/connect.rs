@@ -26,7 +26,6 @@ use mlplatform_platform::{
         watch::{LOOK, Watch},
     },
     error::{Error, causes},
-    limits::Limits,
     request::RequestContext,
 };
 use mlplatform_protocol::{ErrorCode, error::FIELD_FORBIDDEN};
@@ -89,20 +88,14 @@ impl Gateway {
 }
 
 /// Serves, and watches tokens and sessions.
-pub(crate) fn start(
-    app: &App,
-    listener: ConnectListener,
-    job_uids: Option<RangeInclusive<u32>>,
-    limits: Limits,
-) -> Gateway {
+pub(crate) fn start(app: &App, listener: ConnectListener, job_uids: Option<RangeInclusive<u32>>) -> Gateway {
     let (stop, stopped) = watch::channel(false);
     app.connect().listens(listener.address.port());
     let permits = ConcurrencyLimit::new(MOST_CONNECTIONS);
     app.metrics().watch_limit("connect_connections", &permits);
     let platform = Arc::new(Platform { app: app.clone(), permits, job_uids: job_uids.clone() });
-    // For who waits for results: a rotation of the platform is no reason to wait for them.
-    let drain = limits.drain;
-    let settings = Settings { tls: listener.tls, patience: limits.head, drain };
+    let (patience, drain) = (app.limits().head, app.limits().drain);
+    let settings = Settings { tls: listener.tls, patience, drain };
     let serving = tokio::spawn(async move {
         match tokio::net::TcpListener::from_std(listener.listener) {
             Ok(listener) => serve(listener, platform, settings, stopped).await,

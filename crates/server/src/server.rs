@@ -282,9 +282,7 @@ impl Server {
         let scraping = self
             .metrics
             .map(|listener| tokio::spawn(metrics::serve(self.app.clone(), listener, self.job_uids.clone())));
-        let gateway = self
-            .connect
-            .map(|listener| connect::start(&self.app, listener, self.job_uids.clone(), self.app.limits().clone()));
+        let gateway = self.connect.map(|listener| connect::start(&self.app, listener, self.job_uids.clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = router(&self.app, Arc::clone(&self.proxies), &self.site)

@@ -67,8 +67,8 @@ pub(super) async fn ready(
                 }
                 job.waits_for
             }
-            found => {
-                start(app, context, token, cluster, found.map(|(job, _)| job)).await?;
+            _ => {
+                start(app, context, token, cluster).await?;
                 continue;
             }
         };
@@ -116,14 +116,8 @@ async fn listening(app: &App, job: &JobRow, port: u16) -> Result<Option<Arc<Serv
     Ok(Some(server))
 }
 
-/// Starts another; the one before is over.
-async fn start(
-    app: &App,
-    context: &RequestContext,
-    token: &str,
-    cluster: &Cluster,
-    before: Option<JobRow>,
-) -> Result<()> {
+/// Starts another, unless there is one.
+async fn start(app: &App, context: &RequestContext, token: &str, cluster: &Cluster) -> Result<()> {
     let _one = app.connect().starting.lock().await;
     let failed = |job: &JobRow, now: i64| {
         let lasted = job.ended_at.unwrap_or_default().saturating_sub(job.started_at.unwrap_or(job.created_at));
@@ -139,9 +133,9 @@ async fn start(
     let mut tx = app.begin(context).await?;
     let now = tx.now().as_microsecond();
     let found = newest(tx.connection(), &cluster.id).await?;
-    match (&found, &before) {
-        (Some((found, _)), _) if !found.is_over() => return Ok(()),
-        (Some((found, _)), _) if failed(found, now) => {
+    match &found {
+        Some((found, _)) if !found.is_over() => return Ok(()),
+        Some((found, _)) if failed(found, now) => {
             let why = found.problem.clone().unwrap_or_else(|| "see its log".to_owned());
             let text = format!(
                 "the Connect server of the cluster '{}' has failed ({why}), and is started again in some seconds; \
@@ -154,7 +148,7 @@ async fn start(
     }
     let mut over = None;
     if let Some(old) = row::living(tx.connection(), &cluster.id, NAME).await? {
-        if !found.as_ref().is_some_and(|(found, _)| found.id == old.id) {
+        if found.as_ref().is_none_or(|(found, _)| found.id != old.id) {
             let text =
                 format!("a job named '{NAME}' exists in the cluster '{}', and is no server: delete it", cluster.name);
             return Err(Error::refused(ErrorCode::Conflict, text));
