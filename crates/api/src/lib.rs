@@ -9,6 +9,7 @@
 //! proxies                      whose X-Forwarded-For is believed
 //! ```
 
+mod basic;
 pub mod connection;
 pub mod context;
 mod credential;
@@ -22,6 +23,7 @@ pub mod job_handlers;
 mod json;
 pub mod layers;
 mod merged;
+mod oauth;
 pub mod outgoing;
 pub mod proxies;
 mod query;

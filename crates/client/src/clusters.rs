@@ -31,6 +31,14 @@ impl Client {
         self.call::<GetClusterInfo>(&one(cluster_id)?, self.deadline(timeout)).await
     }
 
+    /// What the machines of a cluster have and use.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn top_nodes_info(&self, cluster_id: &str, timeout: Option<Duration>) -> Result<Vec<NodeUsage>, Error> {
+        Ok(self.call::<TopNodesInfo>(&one(cluster_id)?, self.deadline(timeout)).await?.nodes)
+    }
+
     /// Creates a cluster; it runs a little later.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod audit;
 mod client;
 pub mod clusters;
 pub mod config;
+pub mod credential;
 mod deadline;
 pub mod error;
 mod expiry;

@@ -16,6 +16,7 @@ mod json_schema;
 pub mod lifetime;
 pub mod manifest;
 pub mod name;
+pub mod oauth;
 pub mod objects;
 pub mod open;
 #[cfg(feature = "openapi")]

@@ -12,7 +12,7 @@ use std::{collections::HashSet, fmt, io, time::Duration};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use mlplatform_protocol::EventKind;
+use mlplatform_protocol::{EventKind, clusters::NodeUsage};
 use serde_json::Value;
 
 use crate::{plan::Plan, termination::Termination, values::Values};
@@ -229,6 +229,9 @@ pub trait Runner: fmt::Debug + Send + Sync {
 
     /// Makes what a cluster needs: its bucket, its namespace.
     fn ensure<'a>(&'a self, cluster: &'a ClusterRef) -> Answer<'a, ()>;
+
+    /// What the machines that the cluster's jobs run on have and use.
+    fn nodes<'a>(&'a self, cluster: &'a ClusterRef) -> Answer<'a, Vec<NodeUsage>>;
 
     /// Removes what a cluster needed, its bucket apart: its files are the users' own.
     fn remove<'a>(&'a self, cluster: &'a ClusterRef) -> Answer<'a, ()>;
