@@ -167,7 +167,8 @@ impl Client {
         let mut attempts = Attempts::of(&E::ROUTE)?;
         let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&E::ROUTE))?;
         let session = sessions.get(deadline).await?;
-        let first = self.transport.open::<E>(request, asked, Some(&session.authorization), &mut attempts, deadline).await;
+        let first =
+            self.transport.open::<E>(request, asked, Some(&session.authorization), &mut attempts, deadline).await;
         match first {
             Err(error) if error.is_unknown_session() => {
                 let session = sessions.replace(&session, error, deadline).await?;
@@ -201,7 +202,8 @@ impl Client {
         let mut attempts = Attempts::of(&E::ROUTE)?;
         let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&E::ROUTE))?;
         let session = sessions.get(deadline).await?;
-        let first = self.transport.stream::<E>(&request, Some(&session.authorization), &mut attempts, deadline, into).await;
+        let first =
+            self.transport.stream::<E>(&request, Some(&session.authorization), &mut attempts, deadline, into).await;
         match first {
             Err(error) if error.is_unknown_session() => {
                 let session = sessions.replace(&session, error, deadline).await?;

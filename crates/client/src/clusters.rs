@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use mlplatform_protocol::{
     ClusterInfo, Minutes,
-    clusters::{ClusterRequest, ClusterTimeRequest, CreateClusterRequest},
+    clusters::{ClusterRequest, ClusterTimeRequest, CreateClusterRequest, NodeUsage},
     routes::{
         CreateCluster, DeleteCluster, GetClusterInfo, GetClusters, RemoveClusterDeleteTime, RemoveClusterSuspendTime,
-        SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster,
+        SetClusterDeleteTime, SetClusterSuspendTime, TopNodesInfo, WakeUpCluster,
     },
     token::{self, Shape},
 };

@@ -10,8 +10,8 @@ use crate::{
     error::Error,
     proxy::{self, ProxyChoice},
     settings::{
-        ALLOW_HTTP, CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, DEFAULT_PROFILE, HOST, LK_UI_URL, PROFILE, REFRESH_TOKEN, SETTINGS, Setting,
-        TIMEOUT, URL,
+        ALLOW_HTTP, CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, DEFAULT_PROFILE, HOST, LK_UI_URL, PROFILE, REFRESH_TOKEN,
+        SETTINGS, Setting, TIMEOUT, URL,
     },
     sources::{Found, Given, Purpose, Source, Sources},
 };

@@ -104,7 +104,9 @@ impl Login {
     }
 
     async fn who_am_i(&self, token: &Secret) -> Result<TokenInfo, Error> {
-        Client::new(&Config { credential: Some(Credential::AccessToken(token.clone())), ..self.config.clone() })?.who_am_i(None).await
+        Client::new(&Config { credential: Some(Credential::AccessToken(token.clone())), ..self.config.clone() })?
+            .who_am_i(None)
+            .await
     }
 
     fn save(&self, token: &Secret) -> Option<Result<PathBuf, Error>> {

@@ -147,7 +147,9 @@ impl Sessions {
         }
         let mut current = self.lock();
         match &*current {
-            Current::There(live) if live.renew_at.is_none_or(|at| Instant::now() < at) => return Ok(Ok(Arc::clone(live))),
+            Current::There(live) if live.renew_at.is_none_or(|at| Instant::now() < at) => {
+                return Ok(Ok(Arc::clone(live)));
+            }
             Current::Coming(coming) => {
                 let coming = coming.upgrade().filter(|exchange| !matches!(exchange.peek(), Some(Err(_))));
                 if let Some(exchange) = coming {

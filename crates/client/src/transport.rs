@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use mlplatform_protocol::{
-    Endpoint, ErrorBody, ErrorCode, Repeat, Route, Secret, headers, routes::DeleteIssuerTokens,
-};
+use mlplatform_protocol::{Endpoint, ErrorBody, ErrorCode, Repeat, Route, Secret, headers, routes::DeleteIssuerTokens};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Client as Http, RequestBuilder, Response, Url,

@@ -1,0 +1,120 @@
+"""The jobs of a cluster."""
+
+from __future__ import annotations
+
+from mlplatform_client.core.lists import InfoList
+from mlplatform_client.core.spark_job import SparkJob
+from mlplatform_client.serializers.spark_proxy import K8sSparkJobStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from mlplatform_client import MLPlatform
+    from mlplatform_client.core.manifest import Manifest
+    from mlplatform_client.serializers.spark_proxy import K8sClusterInfo, K8sSparkJobInfo
+
+__all__ = ["SparkJobs", "SparkJobsList"]
+
+
+class SparkJobsList(InfoList):
+    """The jobs of a cluster, in the order of submission: a ``list`` of ``K8sSparkJobInfo``.
+
+    Printed, it is one job a line, with the state as ``K8sSparkJobStatus.SUBMITTED``. In a notebook it is a table.
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(map(_line, self))
+
+
+def _line(info: K8sSparkJobInfo) -> str:
+    known = info.status in K8sSparkJobStatus.__members__
+    status = f"{K8sSparkJobStatus[info.status]}" if known else info.status
+    return f"job_name: {info.job_name}, status: {status}, created_at: {info.created_at} ui_url: {info.ui_url}"
+
+
+class SparkJobs:
+    """The jobs of a cluster: ``cluster.jobs``."""
+
+    def __init__(self, platform: MLPlatform, info: Callable[[float | None], K8sClusterInfo]) -> None:
+        self._platform = platform
+        self._info = info
+
+    def _cluster_id(self, timeout: float | None) -> str:
+        return self._info(timeout).id
+
+    def get_default_manifest(self, job_name: str | None = None, *, timeout: float | None = None) -> Manifest:
+        """``MLPlatform.get_default_manifest`` for this cluster.
+
+        Parameters
+        ----------
+        job_name : str, optional
+            The job's name. Default: none, to be set later.
+        timeout : float, optional
+            Seconds for this call. Default: that of the client.
+        """
+        return self._platform.get_default_manifest(self._cluster_id(timeout), job_name, timeout=timeout)
+
+    def submit_pyjob(
+        self,
+        manifest: Manifest,
+        pyfile: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> SparkJob:
+        """Submit a job. The program file is sent along.
+
+        Parameters
+        ----------
+        manifest : Manifest
+            The job's manifest.
+        pyfile : str or os.PathLike, optional
+            The program, relative to the working directory; at most 10 MiB. Default: the manifest's ``main_app_file``.
+        timeout : float, optional
+            Seconds for this call. Default: that of the client.
+
+        Raises
+        ------
+        BadRequestException
+            The manifest is invalid (a value is ``None``, for instance), or a file does not exist. Also a ``ValueError``.
+        ConflictException
+            The cluster has a job of that name.
+        """
+        cluster_id = self._cluster_id(timeout)
+        info = self._platform.spark_submit_job(cluster_id, manifest, pyfile, timeout=timeout)
+        return SparkJob(self._platform, cluster_id, info.job_name)
+
+    def list(self, *, timeout: float | None = None) -> SparkJobsList:
+        """All jobs; false when there is none.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds for this call. Default: that of the client.
+        """
+        return SparkJobsList(self._platform.spark_jobs_list(self._cluster_id(timeout), timeout=timeout))
+
+    def get(self, job_name: str, *, timeout: float | None = None) -> SparkJob:
+        """A job by its name.
+
+        Parameters
+        ----------
+        job_name : str
+            The job's name.
+        timeout : float, optional
+            Seconds for this call. Default: that of the client.
+
+        Raises
+        ------
+        NotFoundException
+            There is no such job.
+        """
+        cluster_id = self._cluster_id(timeout)
+        info = self._platform.spark_job_info(cluster_id, job_name, timeout=timeout)
+        return SparkJob(self._platform, cluster_id, info.job_name)
+
+    def __repr__(self) -> str:
+        return f"<SparkJobs of {self._platform!r}>"
