@@ -27,7 +27,9 @@ class _Auth:
     __slots__ = ()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} cannot be pickled or copied: it holds a secret; create one where it is needed")
+        raise TypeError(
+            f"{type(self).__name__} cannot be pickled or copied: it holds a secret; create one where it is needed"
+        )
 
 
 class BasicAuth(_Auth):
@@ -63,7 +65,8 @@ class BasicAuth(_Auth):
 class CIAMAuth(_Auth):
     """OAuth 2.0 client credentials: here, the name and the value of an access token.
 
-    They are exchanged at ``{lk_ui_url}/iam/hydra/oauth2/token`` for a token of some minutes, which is renewed before it ends.
+    They are exchanged at ``{lk_ui_url}/iam/hydra/oauth2/token`` for a token of some minutes, which is renewed before it
+    ends.
 
     Parameters
     ----------
@@ -117,7 +120,9 @@ class CIAMAuth(_Auth):
         self.verify_tls_certificate = bool(verify_tls_certificate)
         if token is None and (self.client_id is None or secret is None):
             missing = "client_id" if self.client_id is None else "client_secret"
-            raise BadRequestException(f"{missing}: it is missing; give client_id and client_secret, or ciam_access_token")
+            raise BadRequestException(
+                f"{missing}: it is missing; give client_id and client_secret, or ciam_access_token"
+            )
         if token is not None and secret is not None:
             raise BadRequestException("ciam_access_token: client_secret is given, too; give one of them")
         if token is not None and token.strip().startswith(("mlpr_", "mlpx_")):

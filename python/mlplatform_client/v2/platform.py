@@ -32,8 +32,8 @@ def _warn(setting: str, url: str, stacklevel: int) -> None:
     _warned.add(url)
     host = url.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1]
     warnings.warn(
-        f"{setting}: the certificate of {host} is not verified, so anybody on the network can read the password and answer in "
-        "its place; name your authority's PEM file in MLP_CA_BUNDLE instead, and leave this argument out",
+        f"{setting}: the certificate of {host} is not verified, so anybody on the network can read the password "
+        "and answer in its place; name your authority's PEM file in MLP_CA_BUNDLE instead, and leave this argument out",
         UserWarning,
         stacklevel=stacklevel,
     )
@@ -43,9 +43,11 @@ class ServiceUserPlatform(MLPlatform):
     """An ``MLPlatform`` with the credential of a service user."""
 
     def __init__(self, url: str, auth: BasicAuth | CIAMAuth, skip_tls_verify: bool, timeout: float | None) -> None:
-        verify_issuer, issuer = not skip_tls_verify, None
+        name: str | None
+        secret: str | None
+        verify_issuer, issuer, token, audience = not skip_tls_verify, None, None, None
         if isinstance(auth, BasicAuth):
-            name, secret, token, audience = auth.username, auth._password, None, None
+            name, secret = auth.username, auth._password
         elif isinstance(auth, CIAMAuth):
             name, secret, token = auth.client_id, auth._client_secret, auth._ciam_access_token
             audience = auth.spark_app_id
@@ -55,9 +57,7 @@ class ServiceUserPlatform(MLPlatform):
                 skip_tls_verify, verify_issuer = True, False
         else:
             raise TypeError(f"auth must be BasicAuth or CIAMAuth, not {type(auth).__name__}")
-        self._use_service_user(
-            url, name, secret, token, audience, issuer, not skip_tls_verify, verify_issuer, timeout
-        )
+        self._use_service_user(url, name, secret, token, audience, issuer, not skip_tls_verify, verify_issuer, timeout)
         if skip_tls_verify:
             _warn("skip_tls_verify=True", url, 4)
         if issuer is not None and token is None and not verify_issuer:

@@ -15,7 +15,7 @@ __all__ = ["wait_job_running", "wait_job_succeeded"]
 
 def _wait(job: SparkJob, until: Literal["completed", "running"], delay: float, timeout: float | None) -> None:
     # The platform tells when something changes, so nothing is asked for at intervals.
-    if not isinstance(delay, (int, float)) or not delay > 0:
+    if not delay > 0:
         raise BadRequestException(f"delay: {delay!r} is not a number of seconds above 0")
     job.wait(until, timeout)
 

@@ -20,13 +20,13 @@ class SparkClient:
     host : str
         Address of the cluster. The last part of its path is the cluster's name or id, the rest the platform's address:
         ``https://platform.example.com/local``. Without a path, a label of the host name may be that
-        (``https://spark.<id>.example.com``); else the platform must have a single cluster. Without a scheme, ``https://`` is
-        meant.
+        (``https://spark.<id>.example.com``); else the platform must have a single cluster. Without a scheme,
+        ``https://`` is meant.
     auth : BasicAuth or CIAMAuth
         The credential.
     skip_tls_verify : bool, optional
-        ``True``: the platform's certificate is not verified, with a warning. Default: ``False``. Prefer ``MLP_CA_BUNDLE``, a
-        PEM file of certificate authorities.
+        ``True``: the platform's certificate is not verified, with a warning. Default: ``False``. Prefer
+        ``MLP_CA_BUNDLE``, a PEM file of certificate authorities.
     timeout : float, optional
         Seconds for a whole call, retries included; 0 < timeout <= 86400. Default: ``MLP_TIMEOUT``, else 60.
 

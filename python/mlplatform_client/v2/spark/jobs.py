@@ -15,25 +15,72 @@ if TYPE_CHECKING:
     from mlplatform_client.core.manifest import Manifest
     from mlplatform_client.serializers.spark_proxy import K8sClusterInfo, K8sSparkJobInfo
 
-__all__ = ["SparkJobs", "SparkJobsList"]
+__all__ = ["SparkJobInfo", "SparkJobs", "SparkJobsList"]
+
+
+class SparkJobInfo:
+    """A job as a list shows it.
+
+    Printed, it is one line, with the state as ``K8sSparkJobStatus.SUBMITTED``.
+
+    Attributes
+    ----------
+    job_name : str
+        Its name.
+    status : K8sSparkJobStatus or str
+        Its state; a ``str`` if only a newer platform knows it.
+    created_at : str
+        When it was submitted (RFC 3339).
+    ui_url : str
+        Its page.
+    """
+
+    __slots__ = ("_info", "created_at", "job_name", "status", "ui_url")
+
+    def __init__(self, info: K8sSparkJobInfo) -> None:
+        self._info = info
+        self.job_name: str = info.job_name
+        known = info.status in K8sSparkJobStatus.__members__
+        self.status: str = K8sSparkJobStatus[info.status] if known else info.status
+        self.created_at: str = info.created_at
+        self.ui_url: str = info.ui_url
+
+    def __str__(self) -> str:
+        return f"job_name: {self.job_name}, status: {self.status}, created_at: {self.created_at} ui_url: {self.ui_url}"
+
+    def __repr__(self) -> str:
+        return repr(self._info)
+
+    def _repr_html_(self) -> str | None:
+        html: str | None = self._info._repr_html_()
+        return html
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SparkJobInfo) and self._info == other._info
+
+    def __hash__(self) -> int:
+        return hash(self._info)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._info,)
 
 
 class SparkJobsList(InfoList):
-    """The jobs of a cluster, in the order of submission: a ``list`` of ``K8sSparkJobInfo``.
+    """The jobs of a cluster, in the order of submission: a ``list`` of ``SparkJobInfo``.
 
-    Printed, it is one job a line, with the state as ``K8sSparkJobStatus.SUBMITTED``. In a notebook it is a table.
+    Printed, it is one job a line. In a notebook it is a table.
     """
 
     __slots__ = ()
 
     def __str__(self) -> str:
-        return "\n".join(map(_line, self))
+        return "\n".join(map(str, self))
 
+    def _repr_html_(self) -> str | None:
+        return InfoList(info._info for info in self)._repr_html_()
 
-def _line(info: K8sSparkJobInfo) -> str:
-    known = info.status in K8sSparkJobStatus.__members__
-    status = f"{K8sSparkJobStatus[info.status]}" if known else info.status
-    return f"job_name: {info.job_name}, status: {status}, created_at: {info.created_at} ui_url: {info.ui_url}"
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        return InfoList(info._info for info in self)._repr_mimebundle_(**options)
 
 
 class SparkJobs:
@@ -79,7 +126,8 @@ class SparkJobs:
         Raises
         ------
         BadRequestException
-            The manifest is invalid (a value is ``None``, for instance), or a file does not exist. Also a ``ValueError``.
+            The manifest is invalid (a value is ``None``, for instance), or a file does not exist. Also a
+            ``ValueError``.
         ConflictException
             The cluster has a job of that name.
         """
@@ -95,7 +143,8 @@ class SparkJobs:
         timeout : float, optional
             Seconds for this call. Default: that of the client.
         """
-        return SparkJobsList(self._platform.spark_jobs_list(self._cluster_id(timeout), timeout=timeout))
+        jobs = self._platform.spark_jobs_list(self._cluster_id(timeout), timeout=timeout)
+        return SparkJobsList(map(SparkJobInfo, jobs))
 
     def get(self, job_name: str, *, timeout: float | None = None) -> SparkJob:
         """A job by its name.
