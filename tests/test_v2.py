@@ -29,6 +29,7 @@ from server_clock import ServerClock
 
 import mlplatform_client
 from mlplatform_client import MLPlatform, TokenStr
+from mlplatform_client.core import spark_job as standing
 from mlplatform_client.core.exceptions import (
     BadRequestException,
     ConfigurationException,
@@ -184,13 +185,14 @@ def test_failed_authentications_are_limited_and_audited(tmp_path: Path) -> None:
 def test_both_credentials_work(platform: LocalPlatform, user: tuple[str, TokenStr]) -> None:
     name, value = user
     token = post(platform.url, GRANT, f"{name}:{value}")[2]["access_token"]
-    for auth in [
+    auths: list[BasicAuth | CIAMAuth] = [
         BasicAuth(username=name, password=value),
         BasicAuth(name, f" {value}\n"),
         CIAMAuth(client_id=name, client_secret=value, lk_ui_url=platform.url, spark_app_id="local"),
         CIAMAuth(name, value),
         CIAMAuth(ciam_access_token=token, lk_ui_url=platform.url),
-    ]:
+    ]
+    for auth in auths:
         client = SparkClient(host=platform.url, auth=auth)
         assert client._info().name == "local"
         client.close()
@@ -250,21 +252,24 @@ def test_an_expired_and_a_deleted_token_say_so(moved_platform: LocalPlatform, cl
 
 
 def test_arguments_are_checked() -> None:
-    for make, error, text in [
-        (lambda: BasicAuth("a", None), TypeError, "password must be str, not NoneType: is its environment"),
+    none: Any = None
+    text_only: Any = "password"
+    table: list[tuple[Callable[[], object], type[Exception], str]] = [
+        (lambda: BasicAuth("a", none), TypeError, "password must be str, not NoneType: is its environment"),
         (lambda: BasicAuth(" ", "x"), BadRequestException, "username: it is empty"),
-        (lambda: CIAMAuth(), BadRequestException, "client_id: it is missing"),
+        (CIAMAuth, BadRequestException, "client_id: it is missing"),
         (lambda: CIAMAuth("a"), BadRequestException, "client_secret: it is missing"),
         (lambda: CIAMAuth("a", "b", "c"), BadRequestException, "give one of them"),
         (lambda: CIAMAuth(ciam_access_token="mlpr_x"), BadRequestException, "give an access token as client_secret"),
-        (lambda: SparkClient("h", "password"), TypeError, "auth must be BasicAuth or CIAMAuth, not str"),
-        (lambda: SparkClient(None, BasicAuth("a", "b")), TypeError, "host must be str"),
+        (lambda: SparkClient("h", text_only), TypeError, "auth must be BasicAuth or CIAMAuth, not str"),
+        (lambda: SparkClient(none, BasicAuth("a", "b")), TypeError, "host must be str"),
         (lambda: SparkClient("http://h.example", BasicAuth("a", "b")), ConfigurationException, "host is"),
         (lambda: SparkClient("h", CIAMAuth("a", "b", None, "ftp://x")), ConfigurationException, "lk_ui_url is"),
-        (lambda: SparkCluster("h"), TypeError, "client must be a SparkClient, not str"),
-    ]:
+        (lambda: SparkCluster(text_only), TypeError, "client must be a SparkClient, not str"),
+    ]
+    for make, error, text in table:
         with pytest.raises(error, match=text) as caught:
-            make()  # type: ignore[no-untyped-call]
+            make()
         assert "'b'" not in str(caught.value)
 
 
@@ -387,7 +392,7 @@ def test_a_job_s_whole_life(cluster: SparkCluster, tmp_path: Path, monkeypatch: 
     (tmp_path / "jobs" / "x.py").write_text("echo Pi is roughly 3.14\n")
     job = cluster.jobs.submit_pyjob(cluster.jobs.get_default_manifest("v2-pi"), pyfile="jobs/x.py")
     assert isinstance(job, SparkJob)
-    assert SparkJob is mlplatform_client.core.spark_job.SparkJob
+    assert SparkJob is standing.SparkJob
     wait_job_running(job, delay=8)
     assert wait_job_succeeded(job, delay=10) is None  # type: ignore[func-returns-value]
     wait_job_running(job)

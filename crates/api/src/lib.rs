@@ -4,6 +4,7 @@
 //! router, endpoint, handlers   the routes of the contract and what answers them
 //! layers                       what holds for all requests: context, log line, headers, panics
 //! credential, header, input    what is read of a request; json, merged, query: its fields
+//! oauth, basic                 the token endpoint for client credentials
 //! outgoing, connection         answers on their way out, and connections that do not take them
 //! refusal                      errors as responses
 //! proxies                      whose X-Forwarded-For is believed

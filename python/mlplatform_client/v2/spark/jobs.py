@@ -52,8 +52,7 @@ class SparkJobInfo:
         return repr(self._info)
 
     def _repr_html_(self) -> str | None:
-        html: str | None = self._info._repr_html_()
-        return html
+        return InfoList([self._info])._repr_html_()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SparkJobInfo) and self._info == other._info
