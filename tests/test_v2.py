@@ -19,6 +19,7 @@ import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,7 +38,6 @@ from mlplatform_client.core.exceptions import (
     MLPlatformException,
     NotFoundException,
     SparkJobFailed,
-    TooManyRequestsException,
     UnauthorizedException,
 )
 from mlplatform_client.local import LocalPlatform, _find_program
@@ -162,16 +162,10 @@ def test_the_token_endpoint_s_errors_are_those_of_rfc_6749(
 def test_failed_authentications_are_limited_and_audited(tmp_path: Path) -> None:
     with LocalPlatform(tmp_path / "platform") as platform:
         admin = MLPlatform(platform.admin_token, url=platform.url)
-        limited = False
-        for _ in range(400):
-            try:
-                SparkClient(platform.url, BasicAuth("admin", "wrong"), timeout=3)._info()
-            except UnauthorizedException:
-                continue
-            except TooManyRequestsException:
-                limited = True
-                break
-        assert limited
+        answers = (post(platform.url, GRANT, "admin:wrong") for _ in range(2000))
+        status, headers, answer = next(answer for answer in answers if answer[0] != 401)
+        assert (status, answer["error"]) == (429, "temporarily_unavailable")
+        assert int(headers["Retry-After"]) > 0
         # Whoever has the right one is let in.
         assert SparkClient(platform.url, BasicAuth("admin", platform.admin_token))._info().name == "local"
         rows = admin.get_audit(action="create_session", limit=100)
@@ -285,7 +279,10 @@ def test_no_secret_is_shown(platform: LocalPlatform, capfd: pytest.CaptureFixtur
         try:
             cluster.jobs.list()
         except MLPlatformException as error:
-            told = traceback.TracebackException.from_exception(error, capture_locals=True)
+            assert error.__traceback__ is not None
+            # This function's own locals are the first frame's.
+            inner = error.with_traceback(error.__traceback__.tb_next)
+            told = traceback.TracebackException.from_exception(inner, capture_locals=True)
             assert secret not in "".join(told.format())
             assert secret not in repr(vars(error))
         else:
@@ -319,6 +316,17 @@ def test_the_path_of_the_host_names_the_cluster(
         admin.delete_cluster(other)
         until(lambda: len(admin.get_clusters()) == 1)
     assert SparkClient(platform.url, auth)._info().id == local.id
+
+
+def test_without_a_path_the_host_name_may_name_the_cluster() -> None:
+    def named(host: str) -> str:
+        infos = [spark_proxy.K8sClusterInfo(id, name, *others) for id, name in (("1", "spark"), ("2", "b"))]  # noqa: A001
+        platform: Any = SimpleNamespace(get_clusters=lambda **_: infos)
+        return v2_platform.named_cluster(platform, host, None, None).id
+
+    others: Any = (None, "RUNNING", None, None, "", None, 0, None, None)
+    assert named("https://spark.2.zone.example:443") == "2", "an id, before the name of another"
+    assert named("https://spark.zone.example") == "1"
 
 
 def test_a_host_without_scheme_is_https() -> None:
@@ -374,7 +382,9 @@ def test_an_unknown_authority_is_refused_and_can_be_named_or_skipped(
     for warning, setting in zip(told, ("skip_tls_verify=True", "verify_tls_certificate=False")):
         assert str(warning.message).startswith(setting)
         assert "MLP_CA_BUNDLE" in str(warning.message)
-    # Verification of one server is not that of the other.
+    # Verification of one server is not that of the other, nor that of the endpoint that of other requests.
+    with pytest.warns(UserWarning, match="verify_tls_certificate=False"), pytest.raises(ConnectionException):
+        SparkClient(url, CIAMAuth("admin", token, verify_tls_certificate=False), timeout=5)._info()
     strict = CIAMAuth("admin", token, lk_ui_url=url)
     with pytest.raises(ConnectionException):
         SparkClient(url, strict, skip_tls_verify=True, timeout=5)._info()
@@ -469,6 +479,86 @@ def test_a_state_prints_as_documented() -> None:
     assert isinstance(state, str)
 
 
+# --- scripts as that generation's documents have them, in our own words
+
+SIGN_IN = """
+import argparse
+import os
+
+from mlplatform_client.v2 import BasicAuth, CIAMAuth, CloudMLPlatform, SparkCluster
+from mlplatform_client.v2.clients.spark import SparkClient
+from mlplatform_client.v2.spark.job import SparkJob
+from mlplatform_client.v2.utils import wait_job_running, wait_job_succeeded
+
+cluster = SparkCluster(SparkClient(
+    host=os.environ.get("ML_PLATFORM_HOST"),
+    auth=BasicAuth(username=os.environ.get("KEYSTONE_USERNAME"), password=os.environ.get("KEYSTONE_PASSWORD")),
+    skip_tls_verify=False,
+))
+"""
+
+PI = """
+manifest = cluster.jobs.get_default_manifest("scripted-pi")
+manifest.set_executor_settings({"instances": 1, "cores": 1, "memory": "512m"})
+manifest.set_driver_settings({"cores": 1, "memory": "512m"})
+job: SparkJob = cluster.jobs.submit_pyjob(manifest, pyfile="jobs/pi.py")
+try:
+    wait_job_running(job, delay=8)
+    wait_job_succeeded(job, delay=8)
+except Exception as error:
+    print(error)
+print(job.logs().logs)
+print(cluster.jobs.list())
+"""
+
+COLLECT = """
+parser = argparse.ArgumentParser()
+parser.add_argument("-d", action="store_true", help="delete the jobs")
+options = parser.parse_args()
+jobs = cluster.jobs.list()
+if not jobs:
+    print("No jobs")
+with open("job_logs.txt", "a") as file:
+    for info in jobs:
+        job = cluster.jobs.get(info.job_name)
+        file.write(job.logs().logs)
+        if options.d:
+            job.delete()
+"""
+
+
+def script(folder: Path, platform: LocalPlatform, user: tuple[str, str], text: str, *arguments: str) -> str:
+    """What a script prints that has only host, user and password, from the environment."""
+    (folder / "script.py").write_text(SIGN_IN + text)
+    host, name, password = f"{platform.url}/local", *user
+    environment = {**os.environ, "ML_PLATFORM_HOST": host, "KEYSTONE_USERNAME": name, "KEYSTONE_PASSWORD": password}
+    done = subprocess.run(
+        [sys.executable, "script.py", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout
+
+
+def test_published_scripts(platform: LocalPlatform, user: tuple[str, TokenStr], tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "pi.py").write_text("echo Pi is roughly 3.14\n")
+    assert script(tmp_path, platform, user, COLLECT) == "No jobs\n"
+    printed = script(tmp_path, platform, user, PI)
+    assert "Pi is roughly 3.14\n" in printed
+    assert "job_name: scripted-pi, status: K8sSparkJobStatus.COMPLETED, created_at: " in printed
+    (tmp_path / "jobs" / "pi.py").write_text("echo went wrong; exit 1\n")
+    printed = script(tmp_path, platform, user, PI.replace("scripted-pi", "scripted-2"))
+    assert "the job 'scripted-2' failed" in printed
+    assert script(tmp_path, platform, user, COLLECT, "-d") == ""
+    assert (tmp_path / "job_logs.txt").read_text() == "Pi is roughly 3.14\nwent wrong\n"
+    assert script(tmp_path, platform, user, COLLECT) == "No jobs\n"
+
+
 # --- machines
 
 
@@ -476,7 +566,7 @@ def test_machines_are_those_of_the_platform(cluster: SparkCluster) -> None:
     usage = cluster.top_nodes_info()
     (node,) = usage.nodes_usage
     assert node.name == socket.gethostname()
-    assert node.cpu_total == len(os.sched_getaffinity(0))
+    assert node.cpu_total == os.cpu_count()
     total = int(Path("/proc/meminfo").read_text().split("MemTotal:")[1].split()[0]) * 1024
     assert node.memory_total == total
     assert 0 < node.memory_usage < total
@@ -523,9 +613,12 @@ def test_a_wait_outlives_many_sessions(clock: ServerClock, tmp_path: Path, monke
 
 
 class ShortLived:
-    """A token service in front of the platform's: its tokens live for five seconds."""
+    """A token service in front of the platform's.
 
-    def __init__(self, platform: LocalPlatform) -> None:
+    As soon as a token is made, the platform's clock is moved to five seconds before its end.
+    """
+
+    def __init__(self, platform: LocalPlatform, clock: ServerClock) -> None:
         self.asked: list[float] = []
         asked = self.asked
 
@@ -536,6 +629,7 @@ class ShortLived:
                 header = self.headers["Authorization"].split(" ", 1)[1]
                 status, _, answer = post(platform.url, body, base64.b64decode(header).decode())
                 # Without the platform's own envelope and with no request id, as another server would.
+                clock.advance(answer["expires_in"] - 5)
                 answer = {**answer, "expires_in": 5}
                 content = json.dumps(answer).encode()
                 self.send_response(status)
@@ -561,10 +655,11 @@ class ShortLived:
 
 @pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.slow)])
 def test_a_token_of_five_seconds_carries_a_wait(
-    platform: LocalPlatform, user: tuple[str, TokenStr], tmp_path: Path, seconds: int
+    clock: ServerClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
-    with ShortLived(platform) as issuer:
-        auth = CIAMAuth(*user, lk_ui_url=issuer.url, spark_app_id="local")
+    monkeypatch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(tmp_path)))
+    with LocalPlatform(tmp_path / "platform") as platform, ShortLived(platform, clock) as issuer:
+        auth = CIAMAuth("admin", platform.admin_token, lk_ui_url=issuer.url, spark_app_id="local")
         cluster = SparkCluster(SparkClient(f"{platform.url}/local", auth))
         job = submit(cluster, tmp_path, f"v2-{seconds}", f"sleep {seconds}\n")
         wait_job_succeeded(job, timeout=seconds + 60)
@@ -585,7 +680,7 @@ sys.path.append({folder!r})
 import mlplatform_client
 before = set(sys.modules)
 began = time.perf_counter()
-import mlplatform_client.v2, mlplatform_client.v2.clients.spark, mlplatform_client.v2.utils
+import mlplatform_client.v2
 print((time.perf_counter() - began) * 1000, *(set(sys.modules) - before))
 """
     runs = [

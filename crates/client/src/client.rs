@@ -132,7 +132,7 @@ impl Client {
         request: &E::Request,
         deadline: Deadline,
     ) -> Result<Received<E::Response>, Error> {
-        let raw = self.authorized(E::ROUTE, fields(request)?, deadline, None).await?;
+        let raw = self.authorized(E::ROUTE, &|| fields(request), deadline, None).await?;
         Ok(Received { answer: self.transport.parse(&raw)?, bytes: raw.body.len() })
     }
 
@@ -143,7 +143,7 @@ impl Client {
         deadline: Deadline,
         on_sent: Option<OnSent>,
     ) -> Result<E::Response, Error> {
-        let raw = self.authorized(E::ROUTE, fields(request)?, deadline, on_sent).await?;
+        let raw = self.authorized(E::ROUTE, &|| fields(request), deadline, on_sent).await?;
         self.transport.parse(&raw)
     }
 
@@ -216,7 +216,7 @@ impl Client {
     async fn authorized(
         &self,
         route: Route,
-        fields: Map<String, Value>,
+        fields: &(dyn Fn() -> Result<Map<String, Value>, Error> + Sync),
         deadline: Deadline,
         on_sent: Option<OnSent>,
     ) -> Result<Raw, Error> {
@@ -224,15 +224,15 @@ impl Client {
         attempts.on_sent = on_sent;
         let work = async {
             if route.access == Access::Public {
-                return self.transport.call(&route, fields, None, &mut attempts, deadline).await;
+                return self.transport.call(&route, fields()?, None, &mut attempts, deadline).await;
             }
             let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&route))?;
             let session = sessions.get(deadline).await?;
             let authorization = Some(&session.authorization);
-            match self.transport.call(&route, fields.clone(), authorization, &mut attempts, deadline).await {
+            match self.transport.call(&route, fields()?, authorization, &mut attempts, deadline).await {
                 Err(error) if error.is_unknown_session() => {
                     let session = sessions.replace(&session, error, deadline).await?;
-                    self.transport.call(&route, fields, Some(&session.authorization), &mut attempts, deadline).await
+                    self.transport.call(&route, fields()?, Some(&session.authorization), &mut attempts, deadline).await
                 }
                 result => result,
             }

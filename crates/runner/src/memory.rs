@@ -14,7 +14,6 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use mlplatform_protocol::clusters::NodeUsage;
 use serde_json::Value;
 use tokio::{
     sync::{Notify, watch},
@@ -260,10 +259,6 @@ impl Runner for MemoryRunner {
     fn ensure<'a>(&'a self, cluster: &'a ClusterRef) -> Answer<'a, ()> {
         self.state().clusters.insert(cluster.id.clone());
         Box::pin(ready(Ok(())))
-    }
-
-    fn nodes<'a>(&'a self, _: &'a ClusterRef) -> Answer<'a, Vec<NodeUsage>> {
-        Box::pin(ready(Ok(Vec::new())))
     }
 
     fn remove<'a>(&'a self, cluster: &'a ClusterRef) -> Answer<'a, ()> {

@@ -1,6 +1,6 @@
 //! What this machine has and uses, as the kernel counts it.
 
-use std::{fs, io, thread::available_parallelism, time::Duration};
+use std::{fs, io, time::Duration};
 
 use mlplatform_protocol::clusters::NodeUsage;
 
@@ -18,7 +18,8 @@ struct Ticks {
 pub(crate) async fn usage() -> io::Result<NodeUsage> {
     let before = ticks(&fs::read_to_string("/proc/stat")?);
     tokio::time::sleep(MEASURED).await;
-    let after = ticks(&fs::read_to_string("/proc/stat")?);
+    let stat = fs::read_to_string("/proc/stat")?;
+    let after = ticks(&stat);
     let memory = fs::read_to_string("/proc/meminfo")?;
     let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "/proc has another format than proc(5) says");
     let (before, after) = before.zip(after).ok_or_else(unreadable)?;
@@ -26,7 +27,7 @@ pub(crate) async fn usage() -> io::Result<NodeUsage> {
     let available = bytes(&memory, "MemAvailable:").ok_or_else(unreadable)?;
     let name = fs::read_to_string("/proc/sys/kernel/hostname")?;
     #[allow(clippy::cast_precision_loss, reason = "no machine has that many cores")]
-    let cores = available_parallelism()?.get() as f64;
+    let cores = cores(&stat) as f64;
     Ok(NodeUsage {
         name: name.trim().to_owned(),
         cpu_usage: busy(before, after) * cores,
@@ -43,6 +44,13 @@ fn ticks(stat: &str) -> Option<Ticks> {
     let counts: Vec<u64> = counts.collect::<Option<_>>()?;
     let all = counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
     Some(Ticks { idle: counts.get(3)?.saturating_add(*counts.get(4)?), all })
+}
+
+/// How many cores the counts are of; those that this process may use can be fewer.
+fn cores(stat: &str) -> usize {
+    let numbered =
+        |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    stat.lines().filter(numbered).count()
 }
 
 /// The part of the time between that was used; from 0 to 1.
@@ -68,6 +76,7 @@ mod tests {
         let before = ticks("cpu  100 0 100 700 100 0 0 0 50 0\ncpu0 1\n").unwrap();
         let after = ticks("cpu  150 0 150 780 120 0 0 0 90 0\n").unwrap();
         assert!((busy(before, after) - 0.5).abs() < 1e-9);
+        assert_eq!(cores("cpu  1\ncpu0 1\ncpu11 1\nctxt 1\n"), 2);
         // Some kernels let the count of waiting fall.
         assert!((busy(after, before)).abs() < 1e-9);
         for bad in ["", "cpu  1 2 3\n", "cpu  1 2 3 x 5 6 7 8\n", "intr 1\n"] {

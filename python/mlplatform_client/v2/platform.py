@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["CloudMLPlatform"]
 
 # Addresses whose certificates are not verified, and that the user was told about.
-_warned: set[str] = set()
+_warned: set[tuple[str, str]] = set()
 
 
 def _url(name: str, value: object) -> str:
@@ -27,9 +27,9 @@ def _url(name: str, value: object) -> str:
 
 
 def _warn(setting: str, url: str, stacklevel: int) -> None:
-    if url in _warned:
+    if (setting, url) in _warned:
         return
-    _warned.add(url)
+    _warned.add((setting, url))
     host = url.split("://", 1)[-1].split("/", 1)[0].rsplit("@", 1)[-1]
     warnings.warn(
         f"{setting}: the certificate of {host} is not verified, so anybody on the network can read the password "
@@ -54,7 +54,8 @@ class ServiceUserPlatform(MLPlatform):
             if auth.lk_ui_url is not None:
                 issuer, verify_issuer = _url("lk_ui_url", auth.lk_ui_url), auth.verify_tls_certificate
             elif not auth.verify_tls_certificate:
-                skip_tls_verify, verify_issuer = True, False
+                # The endpoint is the platform's; other requests to it are still verified.
+                issuer, verify_issuer = url, False
         else:
             raise TypeError(f"auth must be BasicAuth or CIAMAuth, not {type(auth).__name__}")
         self._use_service_user(url, name, secret, token, audience, issuer, not skip_tls_verify, verify_issuer, timeout)
@@ -127,7 +128,8 @@ def named_cluster(platform: MLPlatform, host: str, name: str | None, timeout: fl
     clusters = platform.get_clusters(timeout=timeout)
     labels = host.split("://", 1)[-1].split("/", 1)[0].split(":", 1)[0].split(".")
     wanted = labels if name is None else [name]
-    found = [info for info in clusters if info.id in wanted or info.name in wanted]
+    # A label such as "spark" may also be the name of a cluster.
+    found = [info for info in clusters if info.id in wanted] or [info for info in clusters if info.name in wanted]
     if not found and name is None and len(clusters) == 1:
         found = [*clusters]
     if len(found) == 1:

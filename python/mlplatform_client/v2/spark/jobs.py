@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from mlplatform_client.core.exceptions import BadRequestException
 from mlplatform_client.core.lists import InfoList
-from mlplatform_client.core.spark_job import SparkJob
-from mlplatform_client.serializers.spark_proxy import K8sSparkJobStatus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
     from mlplatform_client import MLPlatform
     from mlplatform_client.core.manifest import Manifest
+    from mlplatform_client.core.spark_job import SparkJob
     from mlplatform_client.serializers.spark_proxy import K8sClusterInfo, K8sSparkJobInfo
 
 __all__ = ["SparkJobInfo", "SparkJobs", "SparkJobsList"]
@@ -38,6 +38,8 @@ class SparkJobInfo:
     __slots__ = ("_info", "created_at", "job_name", "status", "ui_url")
 
     def __init__(self, info: K8sSparkJobInfo) -> None:
+        from mlplatform_client.serializers.spark_proxy import K8sSparkJobStatus
+
         self._info = info
         self.job_name: str = info.job_name
         known = info.status in K8sSparkJobStatus.__members__
@@ -80,6 +82,18 @@ class SparkJobsList(InfoList):
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
         return InfoList(info._info for info in self)._repr_mimebundle_(**options)
+
+
+def _refuse_unset(manifest: Manifest) -> None:
+    """Refuse ``None``, which ``os.environ.get`` returns for a variable that is not set."""
+    spec = manifest.to_dict().get("spec") or {}
+    unset = [f"spec.sparkConf.{name}" for name, value in (spec.get("sparkConf") or {}).items() if value is None]
+    for pod in ("driver", "executor"):
+        for variable in (spec.get(pod) or {}).get("env") or []:
+            if isinstance(variable, dict) and variable.get("value", "") is None and "valueFrom" not in variable:
+                unset.append(f"spec.{pod}.env.{variable.get('name')}")
+    if unset:
+        raise BadRequestException(f"manifest: {', '.join(unset)} is None; is an environment variable not set?")
 
 
 class SparkJobs:
@@ -130,9 +144,10 @@ class SparkJobs:
         ConflictException
             The cluster has a job of that name.
         """
+        _refuse_unset(manifest)
         cluster_id = self._cluster_id(timeout)
         info = self._platform.spark_submit_job(cluster_id, manifest, pyfile, timeout=timeout)
-        return SparkJob(self._platform, cluster_id, info.job_name)
+        return self._platform.spark_job(cluster_id, info.job_name)
 
     def list(self, *, timeout: float | None = None) -> SparkJobsList:
         """All jobs; false when there is none.
@@ -162,7 +177,7 @@ class SparkJobs:
         """
         cluster_id = self._cluster_id(timeout)
         info = self._platform.spark_job_info(cluster_id, job_name, timeout=timeout)
-        return SparkJob(self._platform, cluster_id, info.job_name)
+        return self._platform.spark_job(cluster_id, info.job_name)
 
     def __repr__(self) -> str:
         return f"<SparkJobs of {self._platform!r}>"
