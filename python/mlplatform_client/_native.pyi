@@ -737,6 +737,19 @@ class MLPlatform:
         on_update: Callable[[K8sSparkJobInfo], object] | None = None,
         progress: bool | None = None,
     ) -> K8sSparkJobInfo: ...
+    def _use_service_user(
+        self,
+        host: str,
+        name: str | None,
+        secret: str | None,
+        session: str | None,
+        audience: str | None,
+        lk_ui_url: str | None,
+        verify_tls: bool,
+        verify_issuer_tls: bool,
+        timeout: float | None,
+    ) -> None: ...
+    def _top_nodes_info(self, cluster_id: str, timeout: float | None) -> list[tuple[str, float, float, int, int]]: ...
     def stop(self, **kwargs: Any) -> None: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

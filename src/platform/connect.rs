@@ -56,7 +56,7 @@ impl MLPlatform {
         // Also says that a closed object is closed.
         self.client(py)?;
         let config = self.config.get();
-        let token = config.and_then(|config| Some(config.refresh_token.as_ref()?.expose().to_owned()));
+        let token = config.and_then(|config| Some(config.credential.as_ref()?.access_token()?.expose().to_owned()));
         let url = config.map(|config| config.url.as_str().to_owned());
         let cluster_id = cluster_id.map(|text| text.read("cluster_id")).transpose()?;
         let remote = remote.map(|text| text.read("remote")).transpose()?;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use mlplatform_protocol::{Endpoint, ErrorBody, Repeat, Route, Secret, headers, routes::DeleteIssuerTokens};
+use mlplatform_protocol::{Endpoint, ErrorBody, ErrorCode, Repeat, Route, Secret, headers, routes::DeleteIssuerTokens};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Client as Http, RequestBuilder, Response, Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
     redirect,
 };
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout_at};
 
@@ -44,11 +46,13 @@ pub(crate) struct Received<T> {
     pub(crate) bytes: usize,
 }
 
-/// Reads the body of an answer; gives whether it is what was asked for.
-pub(crate) type Accept<'a> = &'a mut (dyn FnMut(&[u8]) -> bool + Send);
-
-/// Makes the fields of a request, which may be large and are held no longer than they are needed.
-pub(crate) type Fields<'a> = &'a (dyn Fn() -> Result<Map<String, Value>, Error> + Sync);
+/// A success, unread.
+pub(crate) struct Raw {
+    status: u16,
+    headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    attempts: u32,
+}
 
 pub(crate) struct Transport {
     http: Http,
@@ -142,6 +146,7 @@ impl Transport {
         let through = proxy.as_ref().map(Proxy::to_reqwest).transpose().map_err(cannot_be_set_up)?;
         let builder = || {
             let mut builder = Http::builder()
+                .tls_danger_accept_invalid_certs(!config.verify_tls)
                 .user_agent(concat!("mlplatform-client/", env!("CARGO_PKG_VERSION")))
                 .redirect(redirect::Policy::none())
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -168,18 +173,17 @@ impl Transport {
         Ok(Self { http: http.map_err(cannot_be_set_up)?, base: config.url.clone(), proxy })
     }
 
-    /// Sends a request until an answer is final or the deadline has passed. One function for all routes: what differs between
-    /// them is given as values, which makes the library a good deal smaller.
+    /// Sends a request until an answer is final or the deadline has passed. One function for all routes: a copy for each
+    /// would be most of the library's size.
     pub(crate) async fn call(
         &self,
         route: &Route,
-        request: Fields<'_>,
-        bearer: Option<&Secret>,
+        fields: Map<String, Value>,
+        authorization: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
-        accept: Accept<'_>,
-    ) -> Result<(), Error> {
-        let prepared = self.prepare(route, request()?, bearer)?;
+    ) -> Result<Raw, Error> {
+        let prepared = self.prepare(route, fields, authorization)?;
         let mut last = None;
         loop {
             let builder = prepared.try_clone().ok_or_else(|| Error::internal("a request that cannot be repeated"))?;
@@ -191,11 +195,8 @@ impl Transport {
             let (outcome, ending) = match attempt {
                 Attempt::Failure { outcome, error } => (outcome, Err(error.after(attempts.made, None))),
                 Attempt::Answer { status, headers, body } => {
-                    let retry_after = retry_after(&headers);
-                    let request_id = text_of(&headers, headers::REQUEST_ID);
-                    let ending = self.read(route, status, &headers, &body, retry_after, accept);
-                    let ending = ending.map_err(|error| error.after(attempts.made, request_id));
-                    (Outcome::Answered { status, retry_after }, ending)
+                    let outcome = Outcome::Answered { status, retry_after: retry_after(&headers) };
+                    (outcome, self.checked(route, status, headers, body, attempts.made))
                 }
             };
             match decide(attempts.made, outcome, deadline.left(), random_fraction()) {
@@ -206,19 +207,30 @@ impl Transport {
         }
     }
 
+    /// The content of a success.
+    pub(crate) fn parse<T: DeserializeOwned>(&self, raw: &Raw) -> Result<T, Error> {
+        // An answer without content is read as null: `()`.
+        let body = if raw.body.is_empty() { b"null" } else { raw.body.as_slice() };
+        serde_json::from_slice(body).map_err(|_| self.unreadable(raw))
+    }
+
+    fn unreadable(&self, Raw { status, headers, body, attempts }: &Raw) -> Error {
+        self.foreign(*status, headers, body).after(*attempts, text_of(headers, headers::REQUEST_ID))
+    }
+
     /// Like [`call`](Self::call), for a byte stream of any length, which is appended to `into`. After a broken connection, the
     /// missing part is requested: `request` makes the request from an offset, `None` at first.
     pub(crate) async fn stream<E: Endpoint>(
         &self,
         request: impl Fn(Option<u64>) -> E::Request,
-        bearer: Option<&Secret>,
+        authorization: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
         into: &mut Streamed,
     ) -> Result<(), Error> {
         let route = E::ROUTE;
         loop {
-            let prepared = self.prepare(&route, fields(&request(into.next()))?, bearer)?;
+            let prepared = self.prepare(&route, fields(&request(into.next()))?, authorization)?;
             let before = into.bytes.len();
             let streaming = self.stream_once(attempts.next(prepared), route.success, into);
             let Ok(attempt) = timeout_at(deadline.at(), streaming).await else {
@@ -246,13 +258,13 @@ impl Transport {
         &self,
         request: &E::Request,
         asked: Option<u64>,
-        bearer: Option<&Secret>,
+        authorization: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
     ) -> Result<(Response, Head), Error> {
         let route = E::ROUTE;
         loop {
-            let prepared = attempts.next(self.prepare(&route, fields(request)?, bearer)?);
+            let prepared = attempts.next(self.prepare(&route, fields(request)?, authorization)?);
             let Ok(attempt) = timeout_at(deadline.at(), self.open_once(prepared, route.success, asked)).await else {
                 let doing = format!("attempt {} of {}", attempts.made, route.name);
                 return Err(deadline.passed(&doing).after(attempts.made, None));
@@ -273,13 +285,12 @@ impl Transport {
         match attempt {
             Attempt::Failure { outcome, error } => (outcome, error.after(made, None)),
             Attempt::Answer { status, headers, body } => {
-                let retry_after = retry_after(&headers);
-                let request_id = text_of(&headers, headers::REQUEST_ID);
-                let error = match self.read(route, status, &headers, &body, retry_after, &mut |_| false) {
+                let outcome = Outcome::Answered { status, retry_after: retry_after(&headers) };
+                let error = match self.checked(route, status, headers, body, made) {
                     Err(error) => error,
-                    Ok(()) => self.foreign(status, &headers, &body),
+                    Ok(raw) => self.unreadable(&raw),
                 };
-                (Outcome::Answered { status, retry_after }, error.after(made, request_id))
+                (outcome, error)
             }
         }
     }
@@ -336,21 +347,23 @@ impl Transport {
         &self,
         route: &Route,
         fields: Map<String, Value>,
-        bearer: Option<&Secret>,
+        authorization: Option<&Secret>,
     ) -> Result<RequestBuilder, Error> {
         let (path, rest) = route.fill(fields);
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         let mut builder = self.http.request(route.method.clone(), url);
-        builder = if route.method == http::Method::POST {
+        builder = if route.is_form() {
+            builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form(&rest))
+        } else if route.method == http::Method::POST {
             builder.json(&rest)
         } else if rest.is_empty() {
             builder
         } else {
             builder.query(&rest)
         };
-        if let Some(token) = bearer {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+        if let Some(authorization) = authorization {
+            let mut value = HeaderValue::try_from(authorization.expose())
                 .map_err(|_| Error::internal("the platform returned a session that is not valid in a header"))?;
             value.set_sensitive(true);
             builder = builder.header(AUTHORIZATION, value);
@@ -387,31 +400,28 @@ impl Transport {
         Attempt::Failure { outcome: what.outcome(), error }
     }
 
-    fn read(
+    /// A success, or the error that an answer is.
+    fn checked(
         &self,
         route: &Route,
         status: u16,
-        headers: &HeaderMap,
-        body: &[u8],
-        retry_after: Option<Duration>,
-        accept: Accept<'_>,
-    ) -> Result<(), Error> {
-        if status == route.success {
-            // Portals answer 204 to every request; the platform's answers have a request id.
-            if body.is_empty() && !headers.contains_key(headers::REQUEST_ID) {
-                return Err(self.foreign(status, headers, body));
-            }
-            // An answer without content is read as null: `()`.
-            let body = if body.is_empty() { b"null" } else { body };
-            return if accept(body) { Ok(()) } else { Err(self.foreign(status, headers, body)) };
+        headers: HeaderMap,
+        body: Vec<u8>,
+        attempts: u32,
+    ) -> Result<Raw, Error> {
+        // Portals answer 204 to every request; the platform's answers have a request id.
+        if status == route.success && !(body.is_empty() && !headers.contains_key(headers::REQUEST_ID)) {
+            return Ok(Raw { status, headers, body, attempts });
         }
-        match serde_json::from_slice::<ErrorBody>(body) {
-            Ok(error) if error.status == status => {
-                let expired = text_of(headers, headers::REFUSAL).as_deref() == Some(headers::REFUSAL_EXPIRED);
-                Err(Error::refused(error, expired, retry_after.map(|wait| wait.as_secs())))
+        let refused = (status != route.success).then(|| refusal(route, status, &body)).flatten();
+        let error = match refused {
+            Some(error) => {
+                let expired = text_of(&headers, headers::REFUSAL).as_deref() == Some(headers::REFUSAL_EXPIRED);
+                Error::refused(error, expired, retry_after(&headers).map(|wait| wait.as_secs()))
             }
-            _ => Err(self.foreign(status, headers, body)),
-        }
+            None => self.foreign(status, &headers, &body),
+        };
+        Err(error.after(attempts, text_of(&headers, headers::REQUEST_ID)))
     }
 
     /// Guesses what answered. The error contains nothing of the answer, because a portal's page may contain anything.
@@ -457,22 +467,40 @@ impl Transport {
     }
 }
 
-/// The fields of a request.
-pub(crate) fn fields<R: serde::Serialize>(request: &R) -> Result<Map<String, Value>, Error> {
-    Ok(match serde_json::to_value(request).map_err(Error::internal)? {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    })
-}
-
-/// What was read of an answer.
-pub(crate) fn received<T>(answer: Option<T>, bytes: usize) -> Result<Received<T>, Error> {
-    answer.map(|answer| Received { answer, bytes }).ok_or_else(|| Error::internal("an answer that was not read"))
-}
-
 fn cannot_be_set_up(problem: reqwest::Error) -> Error {
     let causes = causes(&problem.without_url()).join(": ");
     Error::configuration(format!("the HTTP client cannot be set up: {causes}"))
+}
+
+/// The error of an answer in the platform's form, or, from another token service, in that of RFC 6749 §5.2.
+fn refusal(route: &Route, status: u16, body: &[u8]) -> Option<ErrorBody> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    if let Some(error) = ErrorBody::deserialize(&body).ok().filter(|error| error.status == status) {
+        return Some(error);
+    }
+    let text = |key| body.get(key).and_then(Value::as_str);
+    let error = text("error").filter(|_| route.is_form())?;
+    let code = ErrorCode::ALL.iter().find(|code| code.status() == status)?;
+    Some(ErrorBody::new(*code, format!("{error}: {}", text("error_description").unwrap_or_default())))
+}
+
+/// The fields as a form.
+fn form(fields: &Map<String, Value>) -> String {
+    let pairs = fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_str()?))));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// A text in a form, or in the credentials of a client (RFC 6749 §2.3.1).
+pub(crate) fn encoded(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
+/// The fields of a request.
+pub(crate) fn fields<R: Serialize>(request: &R) -> Result<Map<String, Value>, Error> {
+    match serde_json::to_value(request).map_err(Error::internal)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Ok(Map::new()),
+    }
 }
 
 /// A failure that another attempt would repeat.

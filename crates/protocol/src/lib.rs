@@ -17,6 +17,7 @@ mod json_schema;
 pub mod lifetime;
 pub mod manifest;
 pub mod name;
+pub mod oauth;
 pub mod objects;
 pub mod open;
 #[cfg(feature = "openapi")]

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{audit::*, clusters::*, connect::*, jobs::*, objects::*, page::*, tokens::*};
+use crate::{audit::*, clusters::*, connect::*, jobs::*, oauth::*, objects::*, page::*, tokens::*};
 
 /// Access to a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,8 @@ macro_rules! with_routes {
             OpenApi "openapi": GET "/openapi.json", Public, Harmless, Project, 200, Nothing => Map<String, Value>;
             /// Exchanges an access token for a session.
             CreateSession "create_session": POST "/v1_0/sessions", Public, Harmless, Project, 201, CreateSessionRequest => Session;
+            /// Exchanges an access token's name and value for a session: OAuth 2.0 client credentials.
+            CreateOauthToken "create_oauth_token": POST "/iam/hydra/oauth2/token", Public, Harmless, Vendor, 200, OauthTokenRequest => OauthToken;
             /// Makes a registration token.
             CreateRegisterToken "create_register_token": POST "/v1_0/register-tokens", Administrator, Keyed, Project, 201, CreateRegisterTokenRequest => CreatedRegisterToken;
             /// The registration tokens, whatever became of them.
@@ -182,6 +184,8 @@ macro_rules! with_routes {
             GetConfigmapDetail "get_configmap_detail": GET "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", User, Harmless, Project, 200, ConfigmapRequest => ConfigmapInfo;
             /// Deletes a config map.
             DeleteConfigmap "delete_configmap": DELETE "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", Administrator, Keyed, Project, 204, ConfigmapRequest => ();
+            /// What the machines of a cluster have and use.
+            TopNodesInfo "top_nodes_info": GET "/v1_0/magnum/{cluster_id}/nodes", User, Harmless, Project, 200, ClusterRequest => NodesUsage;
             /// Submits a job.
             SparkSubmitJob "spark_submit_job": POST "/v1_0/magnum/{cluster_id}/jobs", User, Keyed, Project, 201, SubmitJobRequest => JobInfo;
             /// The jobs of a cluster.
@@ -230,10 +234,18 @@ pub fn is_below_one(path: &str) -> bool {
 }
 
 impl Route {
+    /// Whether the body of a request is a form, as RFC 6749 requires, and not JSON.
+    #[must_use]
+    pub fn is_form(&self) -> bool {
+        self.name == CreateOauthToken::ROUTE.name
+    }
+
     /// The largest body that is read.
     #[must_use]
     pub fn largest_body(&self) -> usize {
         match self.name {
+            // A name, a secret and the name of a cluster.
+            "create_oauth_token" => 16 * 1024,
             // Base64 makes four bytes of three, and JSON at worst six of one; the rest comes on top.
             "create_secret_from_yaml" => MAX_OBJECT.div_ceil(3) * 4 + LARGEST_BODY,
             "create_configmap_from_yaml" => MAX_OBJECT * 6 + LARGEST_BODY,

@@ -27,6 +27,7 @@ fn example(route: &Route, cluster: &str) -> Value {
     let page = json!({"limit": 1, "cursor": "00"});
     match route.name {
         "healthz" | "readyz" | "metrics" | "openapi" | "who_am_i" => json!({}),
+        "create_oauth_token" => json!({"grant_type": "client_credentials", "client_id": "x", "audience": "x"}),
         "create_session" => json!({"refresh_token": "nobody's"}),
         "create_register_token" => {
             json!({"client_name": "x", "access_ttl": "1h", "refresh_ttl": "2h", "token_type": "USER"})
@@ -38,9 +39,11 @@ fn example(route: &Route, cluster: &str) -> Value {
         "rotate_token" => json!({"token_name": "nobody", "overlap": "1h"}),
         "delete_issuer_tokens" => json!({"issuer_name": "nobody", "issuer_id": "tok_none"}),
         "create_cluster" => json!({"name": "x", "cluster_template_id": "t", "labels": {"a": "b"}}),
-        "get_cluster_info" | "remove_cluster_delete_time" | "remove_cluster_suspend_time" | "wake_up_cluster" => {
-            in_cluster(json!({}))
-        }
+        "get_cluster_info"
+        | "top_nodes_info"
+        | "remove_cluster_delete_time"
+        | "remove_cluster_suspend_time"
+        | "wake_up_cluster" => in_cluster(json!({})),
         "delete_cluster" => json!({"cluster_id": "00000000-0000-4000-8000-000000000000"}),
         "set_cluster_delete_time" | "set_cluster_suspend_time" => in_cluster(json!({"minutes": 100_000})),
         "create_secret_from_yaml" => {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use mlplatform_protocol::EventKind;
+use mlplatform_protocol::{EventKind, clusters::NodeUsage};
 use mlplatform_runner::{
     ids::IdStore,
     runner::{
@@ -33,7 +33,7 @@ use crate::{
     job_user::{JobUsers, JobsAs},
     launch::{self, LaunchContext},
     log::{self, Gap, JobLog, LogQuota, OwnedLog, gaps_of, read_gaps, truncation_message},
-    mounts,
+    mounts, node,
     paths::{Locations, upload_uri},
     preflight, process_tree, proxy,
     run_folder::{FolderState, RunFolder},
@@ -283,6 +283,10 @@ impl Runner for LocalRunner {
         Box::pin(self.blocking("making the cluster's bucket", move |shared| {
             shared.folders.make_bucket(&name, BucketOwner::Platform)
         }))
+    }
+
+    fn nodes<'a>(&'a self, _: &'a ClusterRef) -> Answer<'a, Vec<NodeUsage>> {
+        Box::pin(async { Ok(vec![node::usage().await.map_err(RunnerError::transient("reading /proc"))?]) })
     }
 
     fn remove<'a>(&'a self, _: &'a ClusterRef) -> Answer<'a, ()> {

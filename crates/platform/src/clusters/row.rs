@@ -134,6 +134,12 @@ pub(crate) async fn find(connection: &mut Connection, id: &str) -> Result<Option
     Ok(cluster.await?)
 }
 
+/// Whether a cluster that is there has that id or that name.
+pub(crate) async fn exists(connection: &mut Connection, named: &str) -> Result<bool> {
+    let found = query("SELECT EXISTS (SELECT 1 FROM clusters WHERE gone_at IS NULL AND (id = $1 OR name = $2))");
+    Ok(found.bind(named).bind(named).scalar(connection).await?)
+}
+
 /// The cluster that a change is about; when there is none, the change ends with a refusal.
 pub(crate) async fn wanted<'a>(
     mut tx: Transaction<'a>,
