@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import socket
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from jobs import manifest, until
 
 from mlplatform_client import MLPlatform
@@ -38,7 +40,7 @@ pytestmark = [
 ]
 
 if importlib.util.find_spec("grpc") is not None:
-    from connects import Connected, call, field, frame, new_session, refusal, sql
+    from connects import SERVICE, Connected, call, field, frame, new_session, refusal, sql
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,20 @@ def cause(error: BaseException) -> str:
         texts.append(str(at))
         at = at.__cause__ or at.__context__
     return " | ".join(texts)
+
+
+def test_the_protocol_is_as_the_gateway_knows_it() -> None:
+    """The session is field 1 and the user field 2 of each request, and no method is unknown."""
+    from pyspark.sql.connect.proto import base_pb2
+
+    known = set(re.findall(r'name: "?(\w+)"?, runs', (ROOT / "crates/connect/src/method.rs").read_text()))
+    known = (known - {"RELEASE_SESSION"}) | {"ReleaseSession"}
+    service = base_pb2.DESCRIPTOR.services_by_name["SparkConnectService"]
+    assert {method.name for method in service.methods} == known
+    for method in service.methods:
+        fields = {field.number: field.name for field in method.input_type.fields}
+        assert (fields[1], fields[2]) == ("session_id", "user_context"), method.name
+    assert {field.number for field in base_pb2.UserContext.DESCRIPTOR.fields}.isdisjoint({15})
 
 
 def test_a_stock_client(served: Connected, token: str, tmp_path: Path) -> None:
@@ -260,19 +276,25 @@ def test_an_interrupt_goes_through(served: Connected, token: str) -> None:
 
 
 def test_a_deleted_token_ends_its_streams(served: Connected) -> None:
+    import grpc  # type: ignore[import-untyped]
+
     token = served.user("carla")
-    spark = session(served.remote(token))
     # More than is on its way, and no more than the server has memory for.
-    rows = iter(spark.range(0, 30_000_000, 1, 100).toLocalIterator())
-    assert next(rows).id == 0
-    with served.admin() as admin:
-        admin.delete_token("carla")
-    began = time.monotonic()
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - pyspark's own
-        sum(1 for _ in rows)
-    assert time.monotonic() - began < 10
-    assert "UNAUTHENTICATED" in cause(caught.value).upper()
-    assert "was deleted" in cause(caught.value)
+    query = sql(new_session(), "SELECT * FROM range(0, 30000000, 1, 100)")
+    with grpc.insecure_channel(served.address) as channel:
+        rows = channel.unary_stream(SERVICE + "ExecutePlan")(query, metadata=[("spark-token", token)], timeout=300)
+        assert next(rows)
+        with served.admin() as admin:
+            admin.delete_token("carla")
+        began = time.monotonic()
+        with pytest.raises(grpc.RpcError) as caught:
+            sum(1 for _ in rows)
+        # A second, and what a busy machine takes for the rest.
+        assert time.monotonic() - began < 5
+    assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    assert "was deleted" in caught.value.details()
+    code, _ = refusal(served.address, "ExecutePlan", query, ("spark-token", token))
+    assert code == "UNAUTHENTICATED"
     until(lambda: "token deleted" in str([entry.detail for entry in audit(served, "close_spark_session")]), 20)
 
 
@@ -289,6 +311,8 @@ def test_sessions_are_seen_and_closed(served: Connected, monkeypatch: pytest.Mon
         assert spark.range(10).count() == 10
         for shown in (repr(spark), repr(spark.client), str(vars(spark.client)), str(dict(os.environ)), repr(mlp)):
             assert token not in shown
+        # The stream of an operation ends a moment after its result.
+        until(lambda: mlp.get_spark_sessions(cluster)[0].running == 0, 20)
         (mine,) = mlp.get_spark_sessions(cluster)
         assert (mine.session_id, mine.token_name) == (spark.session_id, "emil")
         assert (mine.running, mine.operations >= 1, mine.address) == (0, True, "127.0.0.1")

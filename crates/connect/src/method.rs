@@ -11,22 +11,24 @@ pub struct Method {
     pub name: &'static str,
     /// Whether a call runs something, rather than asking about or ending what runs.
     pub runs: bool,
+    /// Whether a call makes a session, if there is none of that id.
+    pub opens: bool,
 }
 
 /// Those of Spark 3.4 to 4.3.
 pub const METHODS: [Method; 12] = [
-    Method { name: "ExecutePlan", runs: true },
-    Method { name: "AnalyzePlan", runs: false },
-    Method { name: "Config", runs: false },
-    Method { name: "AddArtifacts", runs: false },
-    Method { name: "ArtifactStatus", runs: false },
-    Method { name: "Interrupt", runs: false },
-    Method { name: "ReattachExecute", runs: true },
-    Method { name: "ReleaseExecute", runs: false },
-    Method { name: RELEASE_SESSION, runs: false },
-    Method { name: "FetchErrorDetails", runs: false },
-    Method { name: "CloneSession", runs: false },
-    Method { name: "GetStatus", runs: false },
+    Method { name: "ExecutePlan", runs: true, opens: true },
+    Method { name: "AnalyzePlan", runs: false, opens: true },
+    Method { name: "Config", runs: false, opens: true },
+    Method { name: "AddArtifacts", runs: false, opens: true },
+    Method { name: "ArtifactStatus", runs: false, opens: true },
+    Method { name: "Interrupt", runs: false, opens: false },
+    Method { name: "ReattachExecute", runs: true, opens: false },
+    Method { name: "ReleaseExecute", runs: false, opens: false },
+    Method { name: RELEASE_SESSION, runs: false, opens: false },
+    Method { name: "FetchErrorDetails", runs: false, opens: false },
+    Method { name: "CloneSession", runs: false, opens: true },
+    Method { name: "GetStatus", runs: false, opens: false },
 ];
 
 /// Ends a session.

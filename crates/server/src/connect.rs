@@ -21,7 +21,7 @@ use mlplatform_platform::{
     app::App,
     concurrency::ConcurrencyLimit,
     connect::{
-        calls::{self, BegunCall, ConnectUser},
+        calls::{self, BegunCall, CallKind, ConnectUser},
         live::{CallEnd, LiveCall, Server},
         watch::{LOOK, Watch},
     },
@@ -162,8 +162,8 @@ impl Access for Platform {
 
     fn begin(&self, Token(user): Token, call: Call) -> Answer<'_, Begun> {
         Box::pin(async move {
-            let begun =
-                calls::begin(&self.app, &user, call.cluster.as_deref(), &call.session_id, call.method.runs).await;
+            let kind = CallKind { runs: call.method.runs, opens: call.method.opens };
+            let begun = calls::begin(&self.app, &user, call.cluster.as_deref(), &call.session_id, kind).await;
             let BegunCall { server, call: live, ended } = begun.map_err(|error| status(&error))?;
             let releases = call.method.name == RELEASE_SESSION;
             let operation = Box::new(InProgress { app: self.app.clone(), live: Some(live), releases });

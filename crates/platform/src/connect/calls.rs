@@ -46,6 +46,15 @@ impl ConnectUser {
     }
 }
 
+/// What a call does.
+#[derive(Clone, Copy, Debug)]
+pub struct CallKind {
+    /// It runs something.
+    pub runs: bool,
+    /// It opens its session, if that is not open.
+    pub opens: bool,
+}
+
 /// A call that is let in.
 pub struct BegunCall {
     /// Who answers it.
@@ -74,7 +83,7 @@ pub async fn authenticate(app: &App, context: Arc<RequestContext>, token: &str) 
     }
 }
 
-/// Begins a call; `runs`: it runs something. It waits for a server that is being started.
+/// Begins a call. It waits for a server that is being started.
 ///
 /// # Errors
 /// When there is no such cluster, its server cannot be started in time, the token has ended or has too many sessions.
@@ -83,17 +92,19 @@ pub async fn begin(
     user: &ConnectUser,
     cluster: Option<&str>,
     session_id: &str,
-    runs: bool,
+    kind: CallKind,
 ) -> Result<BegunCall> {
     let cluster = find(app, cluster).await?;
     let (job_id, server) = server::ready(app, &user.context, &user.id, &cluster).await?;
     let key = Key { job_id, token_id: user.id.clone(), session_id: session_id.to_owned() };
     let begin = || {
         let now = app.clock().now().as_microsecond();
-        app.connect().begin(key.clone(), &cluster.id, runs, user.digest.clone(), now)
+        app.connect().begin(key.clone(), &cluster.id, kind.runs, user.digest.clone(), now)
     };
     let begun = match begin() {
         Some(begun) => Some(begun),
+        None if is_open(app, &cluster, &key).await? => begin(),
+        None if !kind.opens => Some(app.connect().begin_other(user.digest.clone())),
         None => {
             open(app, user, &cluster, &key).await?;
             begin()
@@ -129,12 +140,17 @@ async fn find(app: &App, wanted: Option<&str>) -> Result<Cluster> {
     })
 }
 
-/// Opens a session, unless it is open.
-async fn open(app: &App, user: &ConnectUser, cluster: &Cluster, key: &Key) -> Result<()> {
-    if let Some((operations, last_at)) = sessions::find(&mut app.read().await?, key).await? {
+/// Whether the store has the session: the platform was started anew.
+async fn is_open(app: &App, cluster: &Cluster, key: &Key) -> Result<bool> {
+    let found = sessions::find(&mut app.read().await?, key).await?;
+    if let Some((operations, last_at)) = found {
         app.connect().add(key.clone(), &cluster.id, operations, last_at);
-        return Ok(());
     }
+    Ok(found.is_some())
+}
+
+/// Opens a session, unless another call has.
+async fn open(app: &App, user: &ConnectUser, cluster: &Cluster, key: &Key) -> Result<()> {
     let (mut tx, _) = admit(app, &user.context, sessions::OPEN, &user.digest, Mode::Exclusive).await?;
     let now = tx.now().as_microsecond();
     if sessions::find(tx.connection(), key).await?.is_none() {

@@ -25,6 +25,8 @@ pub struct Connect {
 #[derive(Default)]
 struct State {
     sessions: HashMap<Key, Session>,
+    /// Calls that ask about a session which is not open, or end it once more.
+    others: HashMap<u64, CallInProgress>,
     /// Servers that have been seen to listen, by their jobs.
     ready: HashMap<String, Arc<Server>>,
     /// The last call of each cluster that had one.
@@ -86,7 +88,8 @@ pub struct Server {
 /// A call in progress, until it is dropped.
 pub struct LiveCall {
     connect: Arc<Connect>,
-    key: Key,
+    /// `None`: of no open session.
+    key: Option<Key>,
     id: u64,
 }
 
@@ -109,7 +112,17 @@ impl Connect {
         (session.last_at, session.changed) = (now, true);
         let (end, ended) = watch::channel(None);
         session.calls.insert(id, CallInProgress { runs, digest, end });
-        Some((LiveCall { connect: Arc::clone(self), key, id }, ended))
+        Some((LiveCall { connect: Arc::clone(self), key: Some(key), id }, ended))
+    }
+
+    /// Begins a call of a session that is not open, which the server knows to refuse.
+    pub(super) fn begin_other(self: &Arc<Self>, digest: Digest) -> (LiveCall, watch::Receiver<Option<CallEnd>>) {
+        let mut state = self.state();
+        let id = state.next;
+        state.next = id.wrapping_add(1);
+        let (end, ended) = watch::channel(None);
+        state.others.insert(id, CallInProgress { runs: false, digest, end });
+        (LiveCall { connect: Arc::clone(self), key: None, id }, ended)
     }
 
     /// A session that is in the store.
@@ -127,7 +140,7 @@ impl Connect {
 
     /// Ends the calls that came with a token's value.
     pub(super) fn end_calls_of(&self, digest: &Digest, reason: &str) {
-        for call in self.state().sessions.values().flat_map(|session| session.calls.values()) {
+        for call in self.state().calls() {
             if call.digest == *digest {
                 call.end.send_replace(Some(CallEnd::Token(reason.to_owned())));
             }
@@ -136,8 +149,7 @@ impl Connect {
 
     /// The values that calls in progress came with.
     pub(super) fn digests(&self) -> HashSet<Digest> {
-        let state = self.state();
-        state.sessions.values().flat_map(|session| session.calls.values()).map(|call| call.digest.clone()).collect()
+        self.state().calls().map(|call| call.digest.clone()).collect()
     }
 
     /// How many calls of a session run something, its operations, its last call, and whether it was
@@ -242,6 +254,12 @@ pub struct Release {
     pub session_id: String,
 }
 
+impl State {
+    fn calls(&self) -> impl Iterator<Item = &CallInProgress> {
+        self.sessions.values().flat_map(|session| session.calls.values()).chain(self.others.values())
+    }
+}
+
 /// A session with calls since the platform was started.
 pub(super) struct Seen {
     pub(super) running: usize,
@@ -253,16 +271,19 @@ pub(super) struct Seen {
 impl LiveCall {
     /// The client has ended the session with it.
     pub fn released(&self) {
-        if let Some(session) = self.connect.state().sessions.get_mut(&self.key) {
+        let mut state = self.connect.state();
+        if let Some(session) = self.key.as_ref().and_then(|key| state.sessions.get_mut(key)) {
             session.released = true;
         }
+        drop(state);
         self.connect.wake();
     }
 
     /// It is over, at that time.
     pub fn end(self, now: i64) {
         let mut state = self.connect.state();
-        if let Some(session) = state.sessions.get_mut(&self.key) {
+        state.others.remove(&self.id);
+        if let Some(session) = self.key.as_ref().and_then(|key| state.sessions.get_mut(key)) {
             session.calls.remove(&self.id);
             (session.last_at, session.changed) = (now, true);
             let cluster = session.cluster_id.clone();
