@@ -26,6 +26,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
 
+use tokio::sync::OnceCell;
+
 use crate::{store::Store, url::DatabaseUrl};
 
 /// A cluster of a test's own, which it may stop, crash and start again.
@@ -106,11 +108,26 @@ pub async fn database() -> String {
     new_database(shared(), "").await
 }
 
+/// The URL of a new database in the shared cluster that has the tables of a platform, and nothing in them: copied from one that
+/// this process has made, which takes a third less time.
+///
+/// # Panics
+/// When it cannot be made.
+pub async fn migrated_database() -> String {
+    static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+    let template = TEMPLATE.get_or_init(async || {
+        let url = database().await;
+        Store::init_postgres(&url.parse().unwrap()).await.unwrap().close().await;
+        url.rsplit_once('/').unwrap().1.to_owned()
+    });
+    new_database(shared(), &format!("TEMPLATE {}", template.await)).await
+}
+
 /// A new database in a cluster; `options` are those of `CREATE DATABASE`.
 ///
 /// # Panics
 /// When it cannot be made.
-pub async fn new_database(cluster: &str, options: &'static str) -> String {
+pub async fn new_database(cluster: &str, options: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = format!("mlp_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     run(cluster, &format!("CREATE DATABASE {name} {options}")).await;

@@ -267,7 +267,7 @@ pub fn database_in(folder: &Path) -> Database {
 /// A folder with a platform that nobody has served yet, and whom it belongs to on PostgreSQL.
 async fn prepare(folder: &Path) {
     if testing::on_postgres() && !url_file(folder).exists() {
-        std::fs::write(url_file(folder), testing::database().await).unwrap();
+        std::fs::write(url_file(folder), testing::migrated_database().await).unwrap();
         init(&storage_in(folder), Clock::default(), None).await.unwrap();
     }
 }
