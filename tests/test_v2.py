@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 import trustme
-from conftest import TOKEN, Newcomer, stand_in
+from conftest import ROOT, TOKEN, Newcomer, stand_in
 from jobs import new_cluster, until
 from server_clock import ServerClock
 from v2_scripts import COLLECT, PI, script
@@ -496,6 +496,15 @@ def test_published_scripts(platform: LocalPlatform, user: tuple[str, TokenStr], 
     assert script(tmp_path, platform, user, COLLECT, "-d") == ""
     assert (tmp_path / "job_logs.txt").read_text() == "Pi is roughly 3.14\nwent wrong\n"
     assert script(tmp_path, platform, user, COLLECT) == "No jobs\n"
+
+
+def test_the_guide_s_curl(platform: LocalPlatform, user: tuple[str, TokenStr]) -> None:
+    guide = (ROOT / "docs" / "v2.md").read_text(encoding="utf-8")
+    command = guide.split("<!-- run: token -->\n```sh\n", 1)[1].split("```", 1)[0]
+    host, name, password = f"{platform.url}/local", *user
+    environment = {**os.environ, "ML_PLATFORM_HOST": host, "KEYSTONE_USERNAME": name, "KEYSTONE_PASSWORD": password}
+    done = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    assert who(platform, json.loads(done.stdout)["access_token"]) == 200
 
 
 # --- machines

@@ -28,7 +28,11 @@ from pyspark.sql import functions as F
 
 spark = SparkSession.builder.getOrCreate()
 raw = spark.read.csv(os.environ["RAW"], header=True)
-clean = raw.select(F.col("id").cast("int"), F.col("amount").cast("decimal(10,2)"), F.to_date("day", "yyyy-MM-dd"))
+clean = raw.select(
+    F.col("id").cast("int").alias("id"),
+    F.col("amount").cast("decimal(10,2)").alias("amount"),
+    F.to_date("day", "yyyy-MM-dd").alias("day"),
+)
 clean.write.mode("overwrite").saveAsTable("v2_clean", path="s3a://spark-local/v2-clean")
 for row in spark.table("v2_clean").collect():
     print("row:", *row)

@@ -80,5 +80,5 @@ def script(folder: Path, platform: LocalPlatform, user: tuple[str, str], text: s
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     return done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mlplatform_client.core.exceptions import BadRequestException
 from mlplatform_client.core.lists import InfoList
 
 TYPE_CHECKING = False
@@ -11,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlplatform_client import MLPlatform
-    from mlplatform_client.core.manifest import Manifest
     from mlplatform_client.core.spark_job import SparkJob
     from mlplatform_client.serializers.spark_proxy import K8sClusterInfo, K8sSparkJobInfo
+    from mlplatform_client.v2.spark.manifest import Manifest
 
 __all__ = ["SparkJobInfo", "SparkJobs", "SparkJobsList"]
 
@@ -84,16 +83,16 @@ class SparkJobsList(InfoList):
         return InfoList(info._info for info in self)._repr_mimebundle_(**options)
 
 
-def _refuse_unset(manifest: Manifest) -> None:
-    """Refuse ``None``, which ``os.environ.get`` returns for a variable that is not set."""
+def _refuse_unset_environment(manifest: Manifest) -> None:
+    from mlplatform_client.v2.spark.manifest import refuse_unset
+
     spec = manifest.to_dict().get("spec") or {}
-    unset = [f"spec.sparkConf.{name}" for name, value in (spec.get("sparkConf") or {}).items() if value is None]
+    unset = []
     for pod in ("driver", "executor"):
         for variable in (spec.get(pod) or {}).get("env") or []:
             if isinstance(variable, dict) and variable.get("value", "") is None and "valueFrom" not in variable:
                 unset.append(f"spec.{pod}.env.{variable.get('name')}")
-    if unset:
-        raise BadRequestException(f"manifest: {', '.join(unset)} is None; is an environment variable not set?")
+    refuse_unset(unset)
 
 
 class SparkJobs:
@@ -115,8 +114,16 @@ class SparkJobs:
             The job's name. Default: none, to be set later.
         timeout : float, optional
             Seconds for this call. Default: that of the client.
+
+        Returns
+        -------
+        Manifest
+            A ``mlplatform_client.core.manifest.Manifest``, whose Spark settings must not be ``None``.
         """
-        return self._platform.get_default_manifest(self._cluster_id(timeout), job_name, timeout=timeout)
+        from mlplatform_client.v2.spark.manifest import Manifest
+
+        default = self._platform.get_default_manifest(self._cluster_id(timeout), job_name, timeout=timeout)
+        return Manifest(default.to_yaml())
 
     def submit_pyjob(
         self,
@@ -144,7 +151,7 @@ class SparkJobs:
         ConflictException
             The cluster has a job of that name.
         """
-        _refuse_unset(manifest)
+        _refuse_unset_environment(manifest)
         cluster_id = self._cluster_id(timeout)
         info = self._platform.spark_submit_job(cluster_id, manifest, pyfile, timeout=timeout)
         return self._platform.spark_job(cluster_id, info.job_name)
