@@ -276,7 +276,7 @@ def test_an_interrupt_goes_through(served: Connected, token: str) -> None:
 
 
 def test_a_deleted_token_ends_its_streams(served: Connected) -> None:
-    import grpc  # type: ignore[import-untyped]
+    import grpc
 
     token = served.user("carla")
     # More than is on its way, and no more than the server has memory for.
