@@ -168,3 +168,20 @@ pub(crate) fn make(path: &Path) -> io::Result<Vec<u8>> {
     private_file::replace(path, &key)?;
     Ok(key.to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_32_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit-key");
+        let made = make(&path).unwrap();
+        assert_eq!((read(&path).unwrap(), made.len()), (made, KEY));
+        for length in [0, 31, 33, 4096] {
+            std::fs::write(&path, vec![1; length]).unwrap();
+            assert!(read(&path).unwrap_err().to_string().contains("does not hold 32 bytes"), "{length}");
+        }
+    }
+}
