@@ -5,12 +5,12 @@ use mlplatform_protocol::{
     ErrorCode, Secret,
     oauth::{CLIENT_CREDENTIALS, OPENID, OauthTokenRequest},
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
 use crate::{
     error::{Error, Kind},
     proxy::ProxyChoice,
-    transport::encoded,
 };
 
 /// What a session is created with.
@@ -81,4 +81,9 @@ impl ServiceUser {
             error
         }
     }
+}
+
+/// A text in a form, or in the credentials of a client (RFC 6749 §2.3.1).
+pub(crate) fn encoded(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use mlplatform_protocol::{Endpoint, ErrorBody, ErrorCode, Repeat, Route, Secret, headers, routes::DeleteIssuerTokens};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
     Client as Http, RequestBuilder, Response, Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
@@ -15,6 +14,7 @@ use tokio::time::{sleep, timeout_at};
 
 use crate::{
     config::Config,
+    credential::encoded,
     deadline::Deadline,
     error::Error,
     failure::{Problem, causes},
@@ -488,11 +488,6 @@ fn refusal(route: &Route, status: u16, body: &[u8]) -> Option<ErrorBody> {
 fn form(fields: &Map<String, Value>) -> String {
     let pairs = fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_str()?))));
     pairs.collect::<Vec<_>>().join("&")
-}
-
-/// A text in a form, or in the credentials of a client (RFC 6749 §2.3.1).
-pub(crate) fn encoded(text: &str) -> impl std::fmt::Display + '_ {
-    utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
 /// The fields of a request.
