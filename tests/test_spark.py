@@ -342,7 +342,7 @@ SAID = {
         "Pi is roughly 3.1",
         "job_name: pi-v2, status: K8sSparkJobStatus.COMPLETED, created_at: ",
         "│ NAME ",
-        "client_secret=(masked)",
+        "<SparkClient host=",
     ],
 }
 

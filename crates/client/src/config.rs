@@ -99,7 +99,7 @@ impl Config {
                 let (url, plain_http) = address(&found, allow_http(&sources)?)?;
                 config.plain_http |= plain_http;
                 let proxy = proxy_for(&url, &sources)?;
-                Some(Issuer { url, proxy, verify_tls: given.verify_issuer_tls })
+                Some(Box::new(Issuer { url, proxy, verify_tls: given.verify_issuer_tls }))
             }
         };
         config.verify_tls = given.verify_tls;

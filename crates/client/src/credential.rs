@@ -23,7 +23,7 @@ pub enum Credential {
         /// Name and value.
         user: ServiceUser,
         /// Whose endpoint; `None`: the platform's.
-        issuer: Option<Issuer>,
+        issuer: Option<Box<Issuer>>,
     },
     /// A session that the caller brought along. It cannot be renewed.
     Session(Secret),

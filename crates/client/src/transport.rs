@@ -410,7 +410,7 @@ impl Transport {
         attempts: u32,
     ) -> Result<Raw, Error> {
         // Portals answer 204 to every request; the platform's answers have a request id.
-        if status == route.success && !(body.is_empty() && !headers.contains_key(headers::REQUEST_ID)) {
+        if status == route.success && (!body.is_empty() || headers.contains_key(headers::REQUEST_ID)) {
             return Ok(Raw { status, headers, body, attempts });
         }
         let refused = (status != route.success).then(|| refusal(route, status, &body)).flatten();
