@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_one_runs_jobs_and_the_others_say_so(two: Replicas, tmp_path: Path) -> N
         until(lambda: "hello" in str(here.spark_job_logs(cluster, "j", wait=0)))
         # Which wakes the one that runs it.
         there.spark_delete_job(cluster, "j")
-        assert [job.name for job in here.spark_jobs_list(cluster)] == []
+        assert not list(here.spark_jobs_list(cluster))
     assert 'mlplatform_jobs_role{role="active"} 1' in _metrics(two, 0)
     assert 'mlplatform_jobs_role{role="off"} 1' in _metrics(two, 1)
 
@@ -159,7 +160,7 @@ def test_a_holder_that_stands_still_holds_up_nobody(two: Replicas, tmp_path: Pat
     with load(two.token, [other.url], ledger):
         ledger.wait_for(5)
         one.send(signal.SIGSTOP)
-        # In the middle of a change, at worst, which the database ends after 5 seconds.
+        # In the middle of a change, at worst, which the database ends after seconds.
         ledger.wait_for(20)
         (tmp_path / "go").touch()
         until(
@@ -214,6 +215,27 @@ def test_a_database_that_stands_still_is_told_of(two: Replicas) -> None:
     with two.admin(1) as admin:
         assert admin.who_am_i().name == "admin"
     until(lambda: one.ready()["jobs"] == "active", 30)
+    two.verify_audit()
+
+
+@pytest.mark.slow
+def test_a_change_that_is_in_the_way_for_too_long_is_told_of(two: Replicas) -> None:
+    one, other = two.servers
+    session = str(one.post("/v1_0/sessions", {"refresh_token": two.token}).body["session_token"])
+    fields = {"client_name": "late", "access_ttl": "1h", "token_type": "USER"}
+    held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND granted"
+    with ThreadPoolExecutor(1) as pool:
+        # The lock that each change takes, held for longer than it is waited for.
+        holder = pool.submit(two.cluster.sql, "SELECT pg_advisory_lock(7741302957118205), pg_sleep(14)", two.database)
+        until(lambda: two.cluster.sql(held, two.database) == "1")
+        answer = one.post("/v1_0/register-tokens", fields, session)
+        assert (answer.status, answer.retry_after) == (503, "1")
+        assert 9 < answer.seconds < 13
+        # Who reads or exchanges does not wait for it, and the lease is kept.
+        assert other.post("/v1_0/sessions", {"refresh_token": two.token}).seconds < 3
+        assert one.ready()["jobs"] == "active"
+        holder.result(60)
+    assert one.post("/v1_0/register-tokens", fields, session).status == 201
     two.verify_audit()
 
 

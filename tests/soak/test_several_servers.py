@@ -117,7 +117,7 @@ def test_a_server_that_stands_still(replicas: Replicas, figure: Figure) -> None:
             ledger.wait_for(50)
             one.send(signal.SIGCONT)
             ledger.wait_for(10)
-    # The database ends its transaction after 5 seconds, and somebody else's turn comes.
+    # The database ends its transactions, one after the other, after 3 seconds each; then it is somebody else's turn.
     assert pauses.longest < 8
     assert not ledger.failures
     figure(

@@ -20,6 +20,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -371,7 +372,15 @@ async fn a_program_is_kept_for_the_next_run_and_removed_with_its_job(on: Fixture
 
 async fn programs_of_unknown_jobs_are_removed(on: Fixture) {
     let (kept, gone) = (on.job("kept", "exit 0").await, on.job("gone", "exit 0").await);
-    let known = KnownJobs { kept: [kept.id.id.clone()].into(), open: [kept.id.id.clone()].into() };
+    let known = |uploads_until| KnownJobs {
+        kept: [kept.id.id.clone()].into(),
+        open: [kept.id.id.clone()].into(),
+        uploads_until,
+    };
+    // It may be of a submit that is under way at another server.
+    on.runner.reconcile(known(Some(Timestamp::now() - Duration::from_secs(600)))).await.unwrap();
+    on.check(&gone, &Values::default()).await.unwrap();
+    let known = known(None);
     on.runner.reconcile(known.clone()).await.unwrap();
     on.runner.reconcile(known).await.unwrap();
     on.check(&kept, &Values::default()).await.unwrap();

@@ -68,6 +68,7 @@ struct State {
 struct Upload {
     address: String,
     content: Vec<u8>,
+    at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -267,7 +268,8 @@ impl Runner for MemoryRunner {
     }
 
     fn reconcile(&self, known: KnownJobs) -> Answer<'_, ()> {
-        self.state().uploads.retain(|job, _| known.kept.contains(job));
+        let is_new = |upload: &Upload| known.uploads_until.is_some_and(|until| upload.at > until);
+        self.state().uploads.retain(|job, upload| known.kept.contains(job) || is_new(upload));
         Box::pin(ready(Ok(())))
     }
 
@@ -279,7 +281,7 @@ impl Runner for MemoryRunner {
         content: Vec<u8>,
     ) -> Answer<'a, String> {
         let address = format!("memory://{}/{job}/{name}", cluster.bucket);
-        self.state().uploads.insert(job.to_owned(), Upload { address: address.clone(), content });
+        self.state().uploads.insert(job.to_owned(), Upload { address: address.clone(), content, at: Timestamp::now() });
         Box::pin(ready(Ok(address)))
     }
 

@@ -220,6 +220,9 @@ pub struct KnownJobs {
     pub kept: HashSet<String>,
     /// The ids of those that run or will.
     pub open: HashSet<String>,
+    /// A program that was uploaded later may be of a job that is not in the store yet, and stays; `None`: there is no such
+    /// job, because nobody can submit one.
+    pub uploads_until: Option<Timestamp>,
 }
 
 /// Runs jobs.
@@ -246,7 +249,7 @@ pub trait Runner: fmt::Debug + Send + Sync {
 
     /// Cleans up what jobs left that are over, and programs of jobs that are gone. A runner of one machine is asked before
     /// anybody can submit a job there. One that several servers share is asked whenever one of them begins to look after
-    /// the jobs, while others submit: what is too new to be known stays.
+    /// the jobs, while others submit: [`KnownJobs::uploads_until`].
     fn reconcile(&self, known: KnownJobs) -> Answer<'_, ()>;
 
     /// Stores a program that comes along with a job, and gives its address. It is there to stay when this returns.

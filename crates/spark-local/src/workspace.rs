@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use mlplatform_runner::runner::KnownJobs;
 
 use crate::{credentials::Credentials, folders::Folders, launch, log::JobLog, mounts, shared::Shared};
@@ -70,8 +71,12 @@ pub(crate) fn reconcile(shared: &Shared, known: &KnownJobs) {
     let is_in = |name: &std::ffi::OsStr, ids: &std::collections::HashSet<String>| {
         name.to_str().is_some_and(|id| ids.contains(id))
     };
+    let is_new = |entry: &fs::DirEntry| {
+        let at = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| Timestamp::try_from(at).ok());
+        known.uploads_until.is_some_and(|until| at.is_some_and(|at| at > until))
+    };
     for entry in fs::read_dir(shared.folders.uploads()).into_iter().flatten().flatten() {
-        if !is_in(&entry.file_name(), &known.kept) {
+        if !is_in(&entry.file_name(), &known.kept) && !is_new(&entry) {
             shared.trash.discard(&entry.path());
         }
     }

@@ -47,6 +47,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOK_AT_NEW: Duration = Duration::from_millis(30);
 /// How often times to live are checked.
 const IDLE: Duration = Duration::from_secs(1);
+/// Longer than any submit takes from the upload of its program to its commit, at another server with another clock.
+const LONGEST_SUBMIT: Duration = Duration::from_secs(600);
 /// How long a job that is deleted may take to end by itself.
 const GRACE_PERIOD: Duration = Duration::from_secs(3);
 /// How long the deleting of a job waits for its processes to be gone.
@@ -117,7 +119,12 @@ async fn lead(app: &App, fence: Fence) {
 pub async fn reconcile(app: &App) -> Result<()> {
     let kept = row::ids(&mut app.read().await?).await?.into_iter().collect();
     let open = row::open(&mut app.read().await?).await?.into_iter().map(|job| job.id).collect();
-    Ok(app.jobs().runner().reconcile(KnownJobs { kept, open }).await?)
+    // By the system's clock, as the runner's.
+    let uploads_until = match app.jobs().placement() {
+        Placement::Anywhere { .. } => Some(Timestamp::now() - LONGEST_SUBMIT),
+        Placement::Here { .. } | Placement::Nowhere => None,
+    };
+    Ok(app.jobs().runner().reconcile(KnownJobs { kept, open, uploads_until }).await?)
 }
 
 async fn look_after(app: App, fence: Fence) {

@@ -28,9 +28,11 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// … and of reads, with which every request begins: they take a millisecond, unless the database does not answer.
 const READERS_PATIENCE: Duration = Duration::from_secs(5);
-/// One exclusive change runs at a time; some more wait in the database, the rest in our own queue. They have connections of
+/// One exclusive change runs at a time; one more waits in the database, the rest in our own queue. A server that stands still
+/// holds the lock once for each of these connections, for [`EXCLUSIVE_IDLE`]. They have connections of
 /// their own, so that neither exchanges nor reads wait for them.
-const EXCLUSIVE: u32 = 4;
+const EXCLUSIVE: u32 = 2;
+const EXCLUSIVE_IDLE: &str = "3s";
 /// A concurrent change waits for the disk most of its time.
 const CONCURRENT: u32 = 8;
 const READERS: u32 = 8;
@@ -109,8 +111,9 @@ fn pools(options: &PgConnectOptions) -> Pools {
             })
             .connect_lazy_with(options.clone())
     };
+    let exclusive = options.clone().options([("idle_in_transaction_session_timeout", EXCLUSIVE_IDLE)]);
     Pools {
-        exclusive: pool(EXCLUSIVE, PATIENCE, options),
+        exclusive: pool(EXCLUSIVE, PATIENCE, &exclusive),
         concurrent: pool(CONCURRENT, PATIENCE, options),
         readers: pool(READERS, READERS_PATIENCE, &read_only),
     }

@@ -4,9 +4,12 @@ use mlplatform_protocol::jobs::{JobChanges, JobChangesRequest};
 use mlplatform_store::{DatabaseUrl, testing};
 
 use super::*;
-use crate::jobs::{
-    changes::wait_for_spark_job,
-    lease::{ClaimError, LEASE, claim},
+use crate::{
+    jobs::{
+        changes::wait_for_spark_job,
+        lease::{ClaimError, LEASE, claim},
+    },
+    readiness::check::check,
 };
 
 /// What servers share: the database, the keys, and a runner that all of them reach.
@@ -26,7 +29,7 @@ impl Shared {
     }
 
     async fn idle(&self, placement: Placement) -> Platform {
-        let store = Store::open_postgres(&self.url).await.unwrap();
+        let store = Store::init_postgres(&self.url).await.unwrap();
         Platform::idle(store, Arc::clone(&self.folder), self.runner.clone(), placement).await
     }
 
@@ -163,4 +166,25 @@ async fn a_second_machine_runs_no_jobs() {
     assert!(row.is(JobState::Failed) && !row.alive, "{row:?}");
     assert!(row.problem.unwrap().contains("ml9:/data:aa"));
     assert_eq!(second.reasons(&job).await.last().unwrap(), "MachineAbandoned");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_not_the_databases_is_not_ready() {
+    let shared = Shared::new().await;
+    let right = shared.idle(Placement::Nowhere).await;
+    let report = check(&right.app).await;
+    assert!(report.failed().is_none(), "{report:?}");
+    for (by, ahead) in [(1_500, true), (1_500, false), (500, true), (500, false)] {
+        let wrong = shared.idle(Placement::Nowhere).await;
+        let by = Duration::from_millis(by);
+        if ahead {
+            wrong.app.clock().advance(by)
+        } else {
+            wrong.app.clock().step_back(by)
+        }
+        let report = check(&wrong.app).await;
+        let failed = report.failed().map(|check| (check.name(), check.problem().unwrap()));
+        let expected = (by > Duration::from_secs(1)).then_some(("clock", "the clock is not that of the database"));
+        assert_eq!(failed, expected, "{by:?} {ahead}");
+    }
 }
