@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use crate::Timestamp;
 
 /// An open session of Spark Connect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,6 +17,6 @@ pub mod calls;
 pub mod live;
 pub mod server;
 mod sessions;
-mod settings;
+pub(crate) mod settings;
 pub mod verbs;
 pub mod watch;

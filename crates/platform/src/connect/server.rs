@@ -18,7 +18,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{live::Server, settings};
+use super::{
+    live::Server,
+    settings::{self, NAME},
+};
 use crate::{
     app::App,
     audit::{Event, Outcome},
@@ -32,10 +35,6 @@ use crate::{
     secret::{digest, uuid},
 };
 
-/// The name of the job, which no other job has.
-pub const NAME: &str = "spark-connect";
-/// Its main class.
-pub(super) const CLASS: &str = "org.apache.spark.sql.connect.service.SparkConnectServer";
 /// Where Spark's server reads what it lets callers in by. Not a setting: users can read those of their session.
 const VARIABLE: &str = "SPARK_CONNECT_AUTHENTICATE_TOKEN";
 /// Set apart from whatever else is computed with the same key.

@@ -3,13 +3,16 @@
 use mlplatform_store::{Connection, FromRow, query};
 use serde_json::{Value, json};
 
-use super::server::{CLASS, NAME};
 use crate::{
     clusters::row::Cluster,
     error::{Error, Result},
     transaction::Transaction,
 };
 
+/// The name of the job that is a server, which no other job has.
+pub(crate) const NAME: &str = "spark-connect";
+/// Its main class.
+const CLASS: &str = "org.apache.spark.sql.connect.service.SparkConnectServer";
 /// The setting that says where a server listens.
 pub(super) const PORT: &str = "spark.connect.grpc.binding.port";
 /// What it has of the cluster's capacity: as much of this as the cluster has.

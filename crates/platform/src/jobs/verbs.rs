@@ -28,7 +28,7 @@ use crate::{
     audit::Outcome,
     caller::Caller,
     clusters::{self, row::Cluster},
-    connect::server,
+    connect::{server, settings},
     error::{Error, Result},
     idempotency::Key,
     page::Window,
@@ -102,7 +102,7 @@ async fn submit(
     let passed_over = form::check(&manifest)?;
     form::check_program(&manifest)?;
     let plan = Plan::read(&manifest).map_err(bad)?;
-    if plan.name == server::NAME {
+    if plan.name == settings::NAME {
         let text = format!("metadata.name: '{}' is the name of the cluster's Connect server: give another", plan.name);
         return Err(bad(text));
     }
