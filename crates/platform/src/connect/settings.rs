@@ -9,11 +9,10 @@ use crate::{
     transaction::Transaction,
 };
 
-/// The name of the job, which no other job has.
-pub const NAME: &str = "spark-connect";
+/// The name of the job that is a server, which no other job has.
+pub(crate) const NAME: &str = "spark-connect";
 /// Its main class.
 const CLASS: &str = "org.apache.spark.sql.connect.service.SparkConnectServer";
-
 /// The setting that says where a server listens.
 pub(super) const PORT: &str = "spark.connect.grpc.binding.port";
 /// What it has of the cluster's capacity: as much of this as the cluster has.
