@@ -369,7 +369,7 @@ mod tests {
                 .unwrap();
         }
         let shown = |config: &Config| {
-            let token = token(&config).unwrap_or("none").to_owned();
+            let token = token(config).unwrap_or("none").to_owned();
             (config.url.as_str().to_owned(), token, config.timeout.as_secs())
         };
         let of = |url: &str, token: &str, timeout| (url.to_owned(), token.to_owned(), timeout);
