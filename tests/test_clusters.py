@@ -6,7 +6,6 @@ import http.client
 import json
 import subprocess
 import sys
-import sysconfig
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -23,10 +22,10 @@ from mlplatform_client.core.exceptions import (
     ForbiddenException,
     NotFoundException,
 )
-from mlplatform_client.local import LocalPlatform
+from mlplatform_client.local import LocalPlatform, _find_program
 from mlplatform_client.serializers.spark_proxy import K8sClusterInfo
 
-SERVER = Path(sysconfig.get_path("scripts")) / "mlplatform-server"
+SERVER = _find_program()
 
 
 @pytest.fixture
@@ -280,7 +279,7 @@ def test_a_client_that_sends_what_the_vendor_s_terraform_provider_sends(platform
 
 def test_commands_beside_the_server(admin: MLPlatform, platform: LocalPlatform) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(SERVER), "cluster", *arguments, "--data-dir", platform.data_dir]
+        command = [SERVER, "cluster", *arguments, "--data-dir", platform.data_dir]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     added = run("add", "big-one", "--max-cores", "2", "--max-memory", "3g")

@@ -142,8 +142,7 @@ def test_a_platform_that_is_served_is_not_copied(filled: Filled, url: Path, post
 
 
 def test_another_platform_is_not_touched(filled: Filled, url: Path, tmp_path: Path) -> None:
-    other = [*("--data-dir", tmp_path / "other", "--database-url-file", url)]
-    assert run("init", *other).returncode == 0
+    assert run("init", "--data-dir", tmp_path / "other", "--database-url-file", url).returncode == 0
     code, text = copy(filled, url)
     assert code == 2
     assert "the database holds another platform: give an empty one" in text

@@ -7,7 +7,6 @@ import itertools
 import os
 import shutil
 import subprocess
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,12 +16,14 @@ from jobs import FINAL, manifest, until
 
 from mlplatform_client import MLPlatform
 from mlplatform_client.core.exceptions import ServiceUnavailableException
-from mlplatform_client.local import LocalPlatform
+from mlplatform_client.local import LocalPlatform, _find_program
 from mlplatform_client.serializers.auth import MLPTokenType
 
 pytestmark = pytest.mark.slow
 MOUNT, UMOUNT = (shutil.which(program) or program for program in ("mount", "umount"))
-SERVER = str(Path(sysconfig.get_path("scripts")) / "mlplatform-server")
+SERVER = _find_program()
+
+pytestmark = pytest.mark.sqlite("the disk that is full has the database on it")
 
 
 @pytest.fixture

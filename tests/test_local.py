@@ -56,6 +56,7 @@ def test_a_lost_admin_token_is_told_with_its_remedy(tmp_path: Path) -> None:
         assert MLPlatform(platform.admin_token, url=platform.url).who_am_i().name == "admin"
 
 
+@pytest.mark.sqlite("how the program is found; the tests on PostgreSQL give another")
 def test_a_program_that_cannot_be_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "scripts" / "mlplatform-server"
     program.parent.mkdir()
@@ -112,6 +113,7 @@ def test_a_second_platform_on_one_folder_is_refused(tmp_path: Path) -> None:
     assert names == ["admin", "before"]
 
 
+@pytest.mark.sqlite("how the program is found; the tests on PostgreSQL give another")
 def test_a_missing_program_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import module_graph
 import pytest
@@ -109,11 +110,22 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         cycles(tmp_path, {"lib.rs": "mod gone;"})
 
 
-def test_the_table_of_layers_is_what_cargo_says() -> None:
+def _packages() -> list[dict[str, Any]]:
+    """Of the workspace, as Cargo knows them."""
     command = ["cargo", "metadata", "--no-deps", "--offline", "--format-version", "1"]
-    packages = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)[
-        "packages"
-    ]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    packages: list[dict[str, Any]] = json.loads(done.stdout)["packages"]
+    return packages
+
+
+def test_one_crate_names_sqlx() -> None:
+    """Also among tests, which look into a database by that crate's `testing`."""
+    users = {package["name"] for package in _packages() for entry in package["dependencies"] if entry["name"] == "sqlx"}
+    assert users == {"mlplatform-store"}
+
+
+def test_the_table_of_layers_is_what_cargo_says() -> None:
+    packages = _packages()
     names = {package["name"] for package in packages}
     expected = {}
     for package in packages:

@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from postgres import Cluster
+from postgres import CannotStart, Cluster
 from served import PROGRAM, Served, get, run
 
 from mlplatform_client import MLPlatform
+from mlplatform_client.local import LocalPlatform
 from mlplatform_client.serializers.auth import MLPTokenType
 
+pytestmark = pytest.mark.sqlite("these tests name a PostgreSQL themselves")
 KEYS = ("audit-key", "secrets-key")
+FORGED = (
+    "INSERT INTO audit SELECT seq + 1, at, actor, action, subject, address, request_id, outcome, detail, mac "
+    "FROM audit ORDER BY seq DESC LIMIT 1"
+)
+CUT = "DELETE FROM audit WHERE seq = (SELECT max(seq) FROM audit)"
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +123,35 @@ def test_an_init_that_was_cut_off_is_finished_by_the_next(database: Database, cl
     assert cluster.sql("SELECT count(*) FROM keys", database.url.rsplit("/", 1)[1]) == "2"
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_two_at_once_make_one_platform(database: Database, cluster: Cluster, tmp_path: Path, apart: bool) -> None:
+    folders = [database.keys, database.keys.with_name("others") if apart else database.keys]
+    folders[1].mkdir(0o700, exist_ok=True)
+    started = [
+        subprocess.Popen(
+            [
+                *(PROGRAM, "init", "--database-url-file", database.file, "--keys-dir", folder),
+                *("--data-dir", tmp_path / f"own-{n}", "--out", tmp_path / f"token-{n}"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for n, folder in enumerate(folders)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in started]
+    codes = [process.returncode for process in started]
+    assert sorted(codes) == ([0, 2] if apart else [0, 0]), said
+    name = database.url.rsplit("/", 1)[1]
+    assert cluster.sql("SELECT (SELECT count(*) FROM keys), (SELECT count(*) FROM tokens)", name) == "2|1"
+    assert [(tmp_path / f"token-{n}").exists() for n in range(2)].count(True) == 1
+    if apart:
+        late = codes.index(2)
+        assert str(folders[late]) in said[late]
+        assert "--keys-dir" in said[late]
+        assert list(folders[late].iterdir()) == []
+
+
 @pytest.mark.parametrize("name", KEYS)
 def test_another_key_is_refused(made: Database, tmp_path: Path, name: str) -> None:
     path = made.keys / name
@@ -174,7 +210,8 @@ def test_commands_beside_a_server(made: Database, tmp_path: Path) -> None:
 
 
 def test_backups_are_made_by_postgresql(made: Database, tmp_path: Path) -> None:
-    for command in (["backup", tmp_path / "b"], ["restore", tmp_path / "b", "--data-dir", tmp_path / "new"]):
+    to = str(tmp_path / "b")
+    for command in (["backup", to], ["restore", to, "--data-dir", str(tmp_path / "new")]):
         refused = run(*command, *made.flags())
         assert refused.returncode == 2
         assert "use pg_dump and pg_restore" in refused.stderr
@@ -186,12 +223,44 @@ def test_backups_are_made_by_postgresql(made: Database, tmp_path: Path) -> None:
     assert "--audit-mark is for PostgreSQL" in marked.stderr
 
 
+def test_local_platform_is_not_led_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLP_SERVER_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+    monkeypatch.setenv("MLP_SERVER_DATABASE_URL_FILE", str(tmp_path / "none"))
+    with LocalPlatform(tmp_path / "data"):
+        assert (tmp_path / "data" / "platform.sqlite3").exists()
+
+
 def _until(condition: Callable[[], bool]) -> None:
     """It holds within half a minute."""
     deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def tamper(cluster: Cluster, database: Database, statement: str) -> None:
+    """As somebody who owns the tables."""
+    name = database.url.rsplit("/", 1)[1]
+    cluster.sql(f"ALTER TABLE audit DISABLE TRIGGER ALL; {statement}; ALTER TABLE audit ENABLE TRIGGER ALL", name)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE audit SET address = '10.0.0.1' WHERE seq = 2", "row 2 was changed"),
+        ("DELETE FROM audit WHERE seq = 1", "row 1 is missing"),
+        (FORGED, "does not follow the row before"),
+    ],
+)
+def test_a_forgery_is_found(made: Database, cluster: Cluster, tmp_path: Path, statement: str, said: str) -> None:
+    for number in range(2):
+        assert run("admin-token", *made.flags(), "--out", tmp_path / f"token-{number}").returncode == 0
+    for refused in ("DELETE FROM audit", "UPDATE audit SET at = 8"):
+        with pytest.raises(CannotStart, match="append-only"):
+            cluster.sql(refused, made.url.rsplit("/", 1)[1])
+    tamper(cluster, made, statement)
+    done = run("audit", "verify", *made.flags())
+    assert (done.returncode, said in done.stdout) == (1, True), done.stdout
 
 
 def test_the_mark_shows_a_cut(made: Database, cluster: Cluster, tmp_path: Path) -> None:
@@ -214,11 +283,7 @@ def test_the_mark_shows_a_cut(made: Database, cluster: Cluster, tmp_path: Path) 
         assert verify("--audit-mark", mark) == (0, f"the audit is whole: {last} rows, each proved by the key\n")
         assert verify("--mark", mark.read_text().strip()) == verify("--audit-mark", mark)
         # What is cut off while a server runs, it writes down with the next row.
-        cluster.sql(
-            f"ALTER TABLE audit DISABLE TRIGGER ALL; DELETE FROM audit WHERE seq = {last};"
-            " ALTER TABLE audit ENABLE TRIGGER ALL",
-            name,
-        )
+        tamper(cluster, made, CUT)
         assert verify()[0] == 0
         code, text = verify("--audit-mark", mark)
         assert code == 1
@@ -231,11 +296,7 @@ def test_the_mark_shows_a_cut(made: Database, cluster: Cluster, tmp_path: Path) 
     last = newest()
     assert mark.read_text().startswith(f"{last}:")
     # What is cut off while no server runs, the next one finds by the file.
-    cluster.sql(
-        f"ALTER TABLE audit DISABLE TRIGGER ALL; DELETE FROM audit WHERE seq = {last};"
-        " ALTER TABLE audit ENABLE TRIGGER ALL",
-        name,
-    )
+    tamper(cluster, made, CUT)
     with Served(tmp_path, *made.flags(), "--audit-mark", str(mark)) as served:
         with MLPlatform((tmp_path / "token").read_text().strip(), url=served.url) as admin:
             admin.create_register_token("clara", "1h", token_type=MLPTokenType.USER)
@@ -269,7 +330,7 @@ def test_the_url_is_shown_nowhere(made: Database, tmp_path: Path) -> None:
         shown.append(done.stdout + done.stderr)
         return done.stderr
 
-    command = ["cluster", "list", "--keys-dir", made.keys]
+    command = ["cluster", "list", "--keys-dir", str(made.keys)]
     text = refused(*command, "--database-url", made.url)
     assert "visible to every user of this machine" in text
     assert "--database-url-file FILE" in text

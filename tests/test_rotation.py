@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import stores
 from conftest import TOKEN, Newcomer
 from faults import FaultProxy
 from faults.faults import cut_answer
@@ -157,7 +156,7 @@ def test_lost_answers_end_with_one_usable_secret(
     assert works(platform, new)
     assert works(platform, old) is (overlap is not None)
     made = (
-        "SELECT count(*), sum(s.ends_at IS NULL) FROM token_secrets s JOIN tokens t ON t.id = s.token_id WHERE name = ?"
+        "SELECT count(*), count(*) - count(s.ends_at) FROM token_secrets s JOIN tokens t ON t.id = s.token_id "
+        "WHERE name = ?"
     )
-    with contextlib.closing(sqlite3.connect(f"file:{platform.data_dir}/platform.sqlite3?mode=ro", uri=True)) as store:
-        assert store.execute(made, (name,)).fetchone() == (4, 1)
+    assert stores.query(platform.data_dir, made, name) == ["4|1"]

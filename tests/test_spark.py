@@ -336,7 +336,14 @@ def test_failures_are_explained(mlp: MLPlatform, cluster: str, tmp_path: Path) -
 
 SAID = {
     "spark.md": ["Pi is roughly 3.1", "The job 'pi-1' ended well."],
+    "spark-connect.md": ["[Row(sum=499500)]", "spark.connect.grpc.binding.port "],
     "waiting.md": ["COMPLETED", "line 2", "the job 'count-2' failed: ", "no more lines"],
+    "v2.md": [
+        "Pi is roughly 3.1",
+        "job_name: pi-v2, status: K8sSparkJobStatus.COMPLETED, created_at: ",
+        "│ NAME ",
+        "<SparkClient host=",
+    ],
 }
 
 
@@ -348,6 +355,9 @@ def test_a_guide(spark_platform: LocalPlatform, tmp_path: Path, guide: str) -> N
     for file, block in files.items():
         (tmp_path / file).write_text(block)
     environment = {**os.environ, "MLP_URL": spark_platform.url, "MLP_REFRESH_TOKEN": str(spark_platform.admin_token)}
+    environment["MLP_SPARK_REMOTE"] = spark_platform.spark_remote or ""
+    user = {"KEYSTONE_USERNAME": "admin", "KEYSTONE_PASSWORD": str(spark_platform.admin_token)}
+    environment |= {"ML_PLATFORM_HOST": f"{spark_platform.url}/local", **user}
     with MLPlatform(spark_platform.admin_token, url=spark_platform.url) as mlp:
         cluster = mlp.get_clusters()[0].id
         for job in mlp.spark_jobs_list(cluster):

@@ -21,7 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = {
     "Start": ["migrating.md", "configuration.md", "errors.md"],
     "Tokens": ["tokens-administrators.md", "tokens-users.md"],
-    "Spark": ["spark.md", "waiting.md", "manifests.md", "clusters.md", "notebooks.md"],
+    "Spark": [
+        "spark.md",
+        "spark-connect.md",
+        "waiting.md",
+        "manifests.md",
+        "clusters.md",
+        "notebooks.md",
+        "v2.md",
+    ],
     "The command": ["command.md", "command-reference.md"],
     "For programs": ["async.md", "testing.md", "integrations.md", "api.md", "routes.md"],
     "The platform": [

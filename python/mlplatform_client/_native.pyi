@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NoReturn, final, overload
 
 from typing_extensions import Self, disjoint_base
 
+from mlplatform_client.core.connect import K8sSparkConnectSettings, K8sSparkSession
 from mlplatform_client.core.spark_job import SparkJob
 from mlplatform_client.core.token import TokenStr
 from mlplatform_client.serializers.auth import MLPRegisterTokenState, MLPTokenType
@@ -30,7 +31,7 @@ class Login:
     def profile(self) -> str: ...
     def finish(self, token: str) -> dict[str, Any]: ...
 
-@final
+@disjoint_base
 class Manifest:
     def __new__(cls, content: str | Mapping[str, Any]) -> Manifest: ...
     @staticmethod
@@ -707,6 +708,25 @@ class MLPlatform:
     def spark_job_explain(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
     ) -> K8sSparkJobExplanation: ...
+    def spark_session(
+        self, cluster_id: str | None = None, *, remote: str | None = None, **conf: Any
+    ) -> Any: ...  # pyspark.sql.SparkSession; pyspark is no requirement
+    def get_spark_sessions(
+        self, cluster_id: str, *, timeout: float | None = None, **kwargs: Any
+    ) -> list[K8sSparkSession]: ...
+    def close_spark_session(
+        self, cluster_id: str, session_id: str, *, timeout: float | None = None, **kwargs: Any
+    ) -> None: ...
+    def add_spark_connect_jars(
+        self,
+        cluster_id: str,
+        jars: list[str] | None = None,
+        packages: list[str] | None = None,
+        repositories: list[str] | None = None,
+        *,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> K8sSparkConnectSettings: ...
     def spark_job(self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any) -> SparkJob: ...
     def wait_for_spark_job(
         self,
@@ -717,6 +737,19 @@ class MLPlatform:
         on_update: Callable[[K8sSparkJobInfo], object] | None = None,
         progress: bool | None = None,
     ) -> K8sSparkJobInfo: ...
+    def _use_service_user(
+        self,
+        host: str,
+        name: str | None,
+        secret: str | None,
+        session: str | None,
+        audience: str | None,
+        lk_ui_url: str | None,
+        verify_tls: bool,
+        verify_issuer_tls: bool,
+        timeout: float | None,
+    ) -> None: ...
+    def _top_nodes_info(self, cluster_id: str, timeout: float | None) -> list[tuple[str, float, float, int, int]]: ...
     def stop(self, **kwargs: Any) -> None: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

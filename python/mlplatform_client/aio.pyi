@@ -23,6 +23,7 @@ from mlplatform_client._native import (
     MLPTokenInfo,
     SparkJobLogLines,
 )
+from mlplatform_client.core.connect import K8sSparkConnectSettings, K8sSparkSession
 from mlplatform_client.core.spark_job import Handle
 from mlplatform_client.core.token import TokenStr
 from mlplatform_client.serializers.auth import MLPTokenType
@@ -205,6 +206,23 @@ class AsyncMLPlatform:
     async def spark_job_explain(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
     ) -> K8sSparkJobExplanation: ...
+    async def spark_session(self, cluster_id: str | None = None, *, remote: str | None = None, **conf: Any) -> Any: ...
+    async def get_spark_sessions(
+        self, cluster_id: str, *, timeout: float | None = None, **kwargs: Any
+    ) -> list[K8sSparkSession]: ...
+    async def close_spark_session(
+        self, cluster_id: str, session_id: str, *, timeout: float | None = None, **kwargs: Any
+    ) -> None: ...
+    async def add_spark_connect_jars(
+        self,
+        cluster_id: str,
+        jars: list[str] | None = None,
+        packages: list[str] | None = None,
+        repositories: list[str] | None = None,
+        *,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> K8sSparkConnectSettings: ...
     async def spark_job(
         self, cluster_id: str, job_name: str, *, timeout: float | None = None, **kwargs: Any
     ) -> AsyncSparkJob: ...

@@ -42,6 +42,8 @@ class LocalPlatform:
     ----------
     url : str
         Its address, for ``MLPlatform(url=…)`` or ``MLP_URL``.
+    spark_remote : str or None
+        Where it serves Spark Connect, for ``spark_session(remote=…)`` or ``MLP_SPARK_REMOTE``; ``None``: nowhere.
     admin_token : TokenStr
         The first Administrator's access token.
     data_dir : str
@@ -65,6 +67,7 @@ class LocalPlatform:
     """
 
     url: str
+    spark_remote: str | None
     admin_token: TokenStr
     data_dir: str
     pid: int
@@ -87,6 +90,7 @@ class LocalPlatform:
         try:
             ready = _read_ready(self._process, log)
             self.url = ready["url"]
+            self.spark_remote = ready.get("connect_url")
             self.admin_token = _read_admin_token(ready["admin_token_file"], program, self.data_dir)
         except BaseException:
             self.stop()
@@ -124,10 +128,15 @@ def _find_program() -> str:
 
 
 def _start(program: str, data_dir: str, log: str) -> subprocess.Popen[bytes]:
-    environment = dict(os.environ)
+    # Its data is in its folder: variables of an operator's shell must not lead it to a database that others share.
+    shared = ("MLP_SERVER_DATABASE_URL", "MLP_SERVER_DATABASE_URL_FILE")
+    environment = {name: value for name, value in os.environ.items() if name not in shared}
     if not environment.keys() & {"MLP_SERVER_JOB_USER", "MLP_SERVER_NO_JOBS"}:
         # The platform belongs to the user of this process, and so do its jobs.
         environment["MLP_SERVER_JOBS_AS_MYSELF"] = "1"
+    if "MLP_SERVER_NO_JOBS" not in environment:
+        # Not on the port that everybody expects: there may be several.
+        environment.setdefault("MLP_SERVER_CONNECT_LISTEN", "127.0.0.1:0")
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as stderr:
         # Its standard input closes when this process ends, even by SIGKILL, and that ends the child. Its own session
         # keeps a Ctrl-C of the notebook or terminal away from it.

@@ -62,7 +62,7 @@ use crate::{
 /// >>> manifest.add_driver_env([{"name": "MODE", "value": "fast"}])
 /// >>> manifest.validate()
 /// >>> manifest.save_yaml("job.yaml")
-#[pyclass(weakref, module = "mlplatform_client.core.manifest")]
+#[pyclass(subclass, weakref, module = "mlplatform_client.core.manifest")]
 pub(crate) struct Manifest {
     inner: manifest::Manifest,
 }

@@ -4,9 +4,11 @@
 
 mod audit;
 mod clusters;
+mod connect;
 mod jobs;
 mod manifests;
 mod objects;
+mod service_user;
 mod tokens;
 mod waits;
 
@@ -144,15 +146,7 @@ impl MLPlatform {
         };
         let config =
             Config::resolve(given, |variable| std::env::var_os(variable)).map_err(|error| errors::raise(py, &error))?;
-        if config.plain_http {
-            let warning = format!(
-                "tokens are sent to {} unencrypted, because allow_http is set",
-                token::mask(config.url.as_str())
-            );
-            arguments::warn(py, &warning)?;
-        }
-        let again = |_| PyTypeError::new_err("this MLPlatform already has settings: create another one");
-        self.config.set(config).map_err(again)
+        self.configure(py, config)
     }
 
     /// Close the connections of this object. Pending calls of other threads raise ``ClosedException``; a later call
@@ -187,7 +181,7 @@ impl MLPlatform {
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let name = slf.get_type().name()?;
         let Some(config) = slf.get().config.get() else { return Ok(format!("<{name} without settings>")) };
-        let token = if config.refresh_token.is_some() { "given" } else { "none" };
+        let token = if config.credential.is_some() { "given" } else { "none" };
         Ok(format!("<{name} url='{}' refresh_token={token}>", token::mask(config.url.as_str())))
     }
 
@@ -203,6 +197,19 @@ impl MLPlatform {
 impl MLPlatform {
     fn unset(awaited: bool) -> Self {
         Self { config: OnceLock::new(), client: ProcessLocal::new(), closed: AtomicBool::new(false), awaited }
+    }
+
+    /// Sets the settings, once.
+    fn configure(&self, py: Python<'_>, config: Config) -> PyResult<()> {
+        if config.plain_http {
+            let warning = format!(
+                "tokens are sent to {} unencrypted, because allow_http is set",
+                token::mask(config.url.as_str())
+            );
+            arguments::warn(py, &warning)?;
+        }
+        let again = |_| PyTypeError::new_err("this MLPlatform already has settings: create another one");
+        self.config.set(config).map_err(again)
     }
 
     /// The common path of all calls: gets the client of this process, waits, converts errors. `show` converts the answer for

@@ -7,16 +7,15 @@ call may do once and no oftener; a method that only reads makes nothing.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import itertools
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import stores
 from jobs import manifest
 
 from mlplatform_client import MLPlatform
@@ -30,16 +29,9 @@ def fresh_name() -> str:
     return f"subject-{next(_numbers)}"
 
 
-def _store(platform: LocalPlatform) -> contextlib.closing[sqlite3.Connection]:
-    path = Path(platform.data_dir) / "platform.sqlite3"
-    return contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None))
-
-
 def count(platform: LocalPlatform, query: str, *values: str) -> int:
     """A number out of the platform's store."""
-    with _store(platform) as connection:
-        number: int = connection.execute(query, values).fetchone()[0]
-        return number
+    return int(stores.query(platform.data_dir, query, *values)[0])
 
 
 def register(admin: MLPlatform, name: str) -> str:
@@ -81,8 +73,7 @@ def _cluster(admin: MLPlatform, name: str, _: LocalPlatform) -> str:
 def _sleeping(admin: MLPlatform, name: str, platform: LocalPlatform) -> str:
     """A cluster that was suspended long ago: to wait for that takes minutes."""
     cluster_id = _cluster(admin, name, platform)
-    with _store(platform) as connection:
-        connection.execute("UPDATE clusters SET phase = 'suspend', phase_since = 1 WHERE id = ?", (cluster_id,))
+    stores.query(platform.data_dir, "UPDATE clusters SET phase = 'suspend', phase_since = 1 WHERE id = ?", cluster_id)
     return cluster_id
 
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 use mlplatform_platform::error::{Error, Result};
-use mlplatform_protocol::{ErrorCode, headers};
+use mlplatform_protocol::{Endpoint, ErrorCode, headers, routes::CreateOauthToken};
 
 use crate::header::single;
 
@@ -25,7 +25,11 @@ fn bearer(value: &[u8]) -> Result<&str> {
     let parts = value.split_at_checked(SCHEME.len());
     match parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME)) {
         Some((_, token)) => Ok(token.trim_start()),
-        None => Err(unauthorized("Authorization is not of the form 'Bearer <session token>'")),
+        None => Err(unauthorized(&format!(
+            "Authorization is not of the form 'Bearer <session token>'; user name and password are exchanged for one at \
+             {}",
+            CreateOauthToken::ROUTE.path
+        ))),
     }
 }
 

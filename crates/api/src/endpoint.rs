@@ -24,6 +24,7 @@ use mlplatform_platform::{
 use mlplatform_protocol::{Access, Endpoint, Repeat, headers};
 
 use crate::{
+    basic::Basic,
     context::context,
     credential,
     header::single,
@@ -38,6 +39,8 @@ pub(crate) struct Call<E: Endpoint> {
     pub(crate) context: Arc<RequestContext>,
     pub(crate) request: E::Request,
     pub(crate) key: Option<Key>,
+    /// Of a route whose body is a form.
+    pub(crate) basic: Option<Basic>,
     caller: Option<Caller>,
     /// What its body takes, as long as it is worked on.
     _room: Option<Permit>,
@@ -72,7 +75,17 @@ impl Api {
     }
 
     /// Registers the handler of an endpoint whose answer is no JSON: it makes the whole answer itself.
-    pub(crate) fn mount_stream<E, H, F>(mut self, handler: H) -> Self
+    pub(crate) fn mount_stream<E, H, F>(self, handler: H) -> Self
+    where
+        E: Endpoint + 'static,
+        H: Fn(Call<E>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Response>> + Send + 'static,
+    {
+        self.mount_with(handler, refusal)
+    }
+
+    /// The same with errors of another form.
+    pub(crate) fn mount_with<E, H, F>(mut self, handler: H, refusal: fn(Error) -> Response) -> Self
     where
         E: Endpoint + 'static,
         H: Fn(Call<E>) -> F + Clone + Send + Sync + 'static,
@@ -112,6 +125,7 @@ where
             single(request.headers(), headers::IDEMPOTENCY_ATTEMPT)?,
         )?,
     };
+    let basic = if route.is_form() { Basic::read(request.headers())? } else { None };
     // Whoever sends a body takes as long as they like, and a public route reads anybody's: nobody else waits for them.
     if route.method == Method::POST {
         permit = None;
@@ -119,7 +133,7 @@ where
     let Read { request, room } = input::read::<E>(&app, &context, request).await?;
     // Free again when the answer was taken, or the client has gone; but never while there is work.
     let permit = permit.map_or_else(|| app.admission().request(&context), Ok)?;
-    let mut response = handler(Call { app, context, request, key, caller, _room: room }).await?;
+    let mut response = handler(Call { app, context, request, key, basic, caller, _room: room }).await?;
     outgoing::hold_permit(&mut response, permit);
     Ok(response)
 }

@@ -21,6 +21,7 @@ use mlplatform_platform::{
 use mlplatform_protocol::{
     ClusterInfo, ErrorBody, ErrorCode, Page, RegisterTokenInfo, TokenInfo,
     audit::AuditEntry,
+    clusters::NodesUsage,
     objects::{ConfigmapInfo, SecretInfo},
     openapi,
     routes::*,
@@ -30,7 +31,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     endpoint::{Api, Call},
-    job_handlers, outgoing,
+    job_handlers,
+    oauth::{self, create_oauth_token},
+    outgoing,
 };
 
 /// Every route of the contract. Which one a handler is for is said by the type of its argument.
@@ -41,6 +44,7 @@ pub(crate) fn api() -> Api {
         .mount_stream(metrics)
         .mount_stream(openapi)
         .mount(create_session)
+        .mount_with(create_oauth_token, oauth::refusal)
         .mount(create_register_token)
         .mount(get_register_tokens_info)
         .mount(delete_register_token)
@@ -54,6 +58,7 @@ pub(crate) fn api() -> Api {
         .mount(get_clusters)
         .mount(get_cluster_info)
         .mount(delete_cluster)
+        .mount(top_nodes_info)
         .mount(set_cluster_delete_time)
         .mount(remove_cluster_delete_time)
         .mount(set_cluster_suspend_time)
@@ -188,6 +193,10 @@ async fn remove_cluster_suspend_time(call: Call<RemoveClusterSuspendTime>) -> Re
 async fn wake_up_cluster(call: Call<WakeUpCluster>) -> Result<()> {
     let caller = call.caller()?.clone();
     verbs::wake_up_cluster(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn top_nodes_info(call: Call<TopNodesInfo>) -> Result<NodesUsage> {
+    verbs::top_nodes_info(&call.app, call.request).await
 }
 
 async fn create_secret_from_yaml(call: Call<CreateSecretFromYaml>) -> Result<SecretInfo> {

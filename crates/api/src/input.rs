@@ -42,6 +42,17 @@ pub(crate) async fn read<E: Endpoint>(
     let (mut parts, body) = request.into_parts();
     let path = path_fields(&mut parts).await?;
     if parts.method == Method::POST {
+        if E::ROUTE.is_form() {
+            if essence(&parts.headers) != "application/x-www-form-urlencoded" {
+                let text = "the body is not a form: send it with 'Content-Type: application/x-www-form-urlencoded'";
+                return Err(Error::refused(ErrorCode::UnsupportedMediaType, text));
+            }
+            let length = content_length(&parts.headers);
+            drop(parts);
+            let (body, room) = read_body(app, context, length, body, E::ROUTE.largest_body()).await?;
+            let fields = form_urlencoded::parse(&body).into_owned();
+            return Ok(Read { request: named(Fields::new(fields))?, room: Some(room) });
+        }
         if !is_json(&parts.headers) {
             let text = "the body is not JSON: send it with 'Content-Type: application/json'";
             return Err(Error::refused(ErrorCode::UnsupportedMediaType, text));
@@ -71,10 +82,15 @@ async fn path_fields(parts: &mut Parts) -> Result<Vec<(String, String)>> {
     Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
+/// The media type of the body, without its parameters.
+fn essence(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// `application/json`, or a kind of it, with or without parameters.
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = essence(headers);
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 

@@ -7,6 +7,7 @@ use axum::{
 use futures_util::{FutureExt, stream::TryStream};
 use http::{HeaderName, HeaderValue, header};
 use mlplatform_platform::{
+    connect::verbs as connect,
     error::Result,
     jobs::{
         changes,
@@ -15,10 +16,12 @@ use mlplatform_platform::{
     },
 };
 use mlplatform_protocol::{
-    Explanation, JobDetail, JobEvent, JobInfo, Page, headers,
+    Explanation, JobDetail, JobEvent, JobInfo, Page,
+    connect::{SparkConnectSettings, SparkSessions},
+    headers,
     routes::{
-        DescribeSparkJob, SparkDeleteJob, SparkEvents, SparkJobExplain, SparkJobInfo, SparkJobLogs, SparkJobsList,
-        SparkSubmitJob, WaitForSparkJob,
+        AddSparkConnectJars, CloseSparkSession, DescribeSparkJob, GetSparkSessions, SparkDeleteJob, SparkEvents,
+        SparkJobExplain, SparkJobInfo, SparkJobLogs, SparkJobsList, SparkSubmitJob, WaitForSparkJob,
     },
 };
 use serde_json::Value;
@@ -35,6 +38,9 @@ pub(crate) fn mount(api: Api) -> Api {
         .mount(spark_delete_job)
         .mount(spark_events)
         .mount(spark_job_explain)
+        .mount(get_spark_sessions)
+        .mount(close_spark_session)
+        .mount(add_spark_connect_jars)
         .mount_stream(wait_for_spark_job)
 }
 
@@ -70,6 +76,21 @@ async fn spark_events(call: Call<SparkEvents>) -> Result<Page<JobEvent>> {
 
 async fn spark_job_explain(call: Call<SparkJobExplain>) -> Result<Explanation> {
     verbs::spark_job_explain(&call.app, call.request).await
+}
+
+async fn get_spark_sessions(call: Call<GetSparkSessions>) -> Result<SparkSessions> {
+    let caller = call.caller()?.clone();
+    connect::get_spark_sessions(&call.app, &caller, call.request).await
+}
+
+async fn close_spark_session(call: Call<CloseSparkSession>) -> Result<()> {
+    let caller = call.caller()?.clone();
+    connect::close_spark_session(&call.app, &call.context, &caller, call.key.as_ref(), call.request).await
+}
+
+async fn add_spark_connect_jars(call: Call<AddSparkConnectJars>) -> Result<SparkConnectSettings> {
+    let caller = call.caller()?.clone();
+    connect::add_spark_connect_jars(&call.app, &call.context, &caller, call.request).await
 }
 
 async fn wait_for_spark_job(call: Call<WaitForSparkJob>) -> Result<Response> {

@@ -281,6 +281,37 @@ pub(crate) enum Cluster {
         #[command(flatten)]
         cluster: OfCluster,
     },
+    /// List the open sessions of Spark Connect: your own, or all for an Administrator
+    #[command(after_help = "Examples:\n  mlp cluster sessions -c local")]
+    Sessions {
+        #[command(flatten)]
+        cluster: OfCluster,
+    },
+    /// Close a session of Spark Connect; what runs in it is interrupted
+    #[command(after_help = "Examples:\n  mlp cluster close-session 00112233-4455-6677-8899-aabbccddeeff")]
+    CloseSession {
+        /// As the list of sessions has it
+        session: String,
+        #[command(flatten)]
+        cluster: OfCluster,
+    },
+    /// Add to what the Connect server loads, or show its settings; a running server is started again when it is idle
+    #[command(
+        after_help = "Examples:\n  mlp cluster connect-jars\n  mlp cluster connect-jars --package org.example:name:1.0"
+    )]
+    ConnectJars {
+        /// The address of a jar; can be repeated
+        #[arg(long = "jar", value_name = "ADDRESS")]
+        jars: Vec<String>,
+        /// Maven coordinates; can be repeated
+        #[arg(long = "package", value_name = "GROUP:NAME:VERSION")]
+        packages: Vec<String>,
+        /// A Maven repository; can be repeated
+        #[arg(long = "repository", value_name = "ADDRESS")]
+        repositories: Vec<String>,
+        #[command(flatten)]
+        cluster: OfCluster,
+    },
     /// Set when an inactive cluster is deleted
     #[command(after_help = "Examples:\n  mlp cluster delete-after 2d\n  mlp cluster delete-after never")]
     DeleteAfter {

@@ -1,6 +1,6 @@
 //! `mlp cluster`: Spark clusters.
 
-use mlplatform_client::protocol::clusters::ClusterInfo;
+use mlplatform_client::protocol::{Value, clusters::ClusterInfo};
 
 use crate::{
     args::{After, Cluster},
@@ -43,6 +43,30 @@ pub(crate) async fn run(context: &Context, command: Cluster) -> Result<(), Failu
             };
             output.one(&info, &fields(&info))
         }
+        Cluster::Sessions { cluster } => {
+            let id = context.cluster(cluster.cluster.as_deref()).await?;
+            let answer = context.client().await?.get_spark_sessions(&id, None).await?;
+            let all = answer.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let columns = ["SESSION", "TOKEN", "OPENED", "LAST USED", "RUNNING", "OPERATIONS"];
+            let keys = ["session_id", "token_name", "opened_at", "last_used_at", "running", "operations"];
+            output.list(&columns, all, |session| keys.iter().map(|key| text(session.get(key))).collect())
+        }
+        Cluster::CloseSession { session, cluster } => {
+            let id = context.cluster(cluster.cluster.as_deref()).await?;
+            context.client().await?.close_spark_session(&id, &session, None).await?;
+            output.say(&format!("closed the session {session}"))
+        }
+        Cluster::ConnectJars { jars, packages, repositories, cluster } => {
+            let id = context.cluster(cluster.cluster.as_deref()).await?;
+            let client = context.client().await?;
+            let list = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+            let answer =
+                client.add_spark_connect_jars(&id, list(jars), list(packages), list(repositories), None).await?;
+            let settings = answer.get("settings").and_then(Value::as_object);
+            let fields: Vec<_> =
+                settings.into_iter().flatten().map(|(key, value)| (key.as_str(), text(Some(value)))).collect();
+            output.one(&answer, &fields)
+        }
         Cluster::DeleteAfter { after, cluster } => {
             let id = context.cluster(cluster.cluster.as_deref()).await?;
             let client = context.client().await?;
@@ -52,6 +76,14 @@ pub(crate) async fn run(context: &Context, command: Cluster) -> Result<(), Failu
             };
             output.one(&info, &fields(&info))
         }
+    }
+}
+
+fn text(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => "-".to_owned(),
     }
 }
 

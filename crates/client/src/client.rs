@@ -2,8 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use mlplatform_protocol::{Access, Endpoint, Page, PageRequest, page::MAX_LIMIT};
+use mlplatform_protocol::{Access, Endpoint, Page, PageRequest, Route, Value, page::MAX_LIMIT};
 use reqwest::Response;
+use serde_json::Map;
 use tokio::sync::watch;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     error::Error,
     expiry::Expiry,
     session::Sessions,
-    transport::{Attempts, Head, Received, Streamed, Transport},
+    transport::{Attempts, Head, Raw, Received, Streamed, Transport, fields},
     upload::OnSent,
     watch::Watches,
 };
@@ -33,7 +34,7 @@ pub(crate) struct PagesRead {
     bytes: usize,
 }
 
-/// Connections and a session for one platform and one access token.
+/// Connections and a session for one platform and one credential.
 pub struct Client {
     transport: Arc<Transport>,
     sessions: Option<Sessions>,
@@ -49,7 +50,7 @@ impl Client {
     /// [`crate::Kind::Configuration`] when the authorities cannot be read.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let transport = Arc::new(Transport::new(config)?);
-        let sessions = config.refresh_token.clone().map(|token| Sessions::new(Arc::clone(&transport), token));
+        let sessions = Sessions::of(config, &transport)?;
         Ok(Self {
             transport,
             sessions,
@@ -131,7 +132,8 @@ impl Client {
         request: &E::Request,
         deadline: Deadline,
     ) -> Result<Received<E::Response>, Error> {
-        self.unless_stopped(self.authorized::<E>(request, deadline, None)).await
+        let raw = self.authorized(E::ROUTE, &|| fields(request), deadline, None).await?;
+        Ok(Received { answer: self.transport.parse(&raw)?, bytes: raw.body.len() })
     }
 
     /// The same for a large request; `on_sent` is called while its body is sent.
@@ -141,7 +143,8 @@ impl Client {
         deadline: Deadline,
         on_sent: Option<OnSent>,
     ) -> Result<E::Response, Error> {
-        Ok(self.unless_stopped(self.authorized::<E>(request, deadline, on_sent)).await?.answer)
+        let raw = self.authorized(E::ROUTE, &|| fields(request), deadline, on_sent).await?;
+        self.transport.parse(&raw)
     }
 
     /// One call with a streamed answer; see [`Transport::stream`].
@@ -164,12 +167,12 @@ impl Client {
         let mut attempts = Attempts::of(&E::ROUTE)?;
         let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&E::ROUTE))?;
         let session = sessions.get(deadline).await?;
-        let first = self.transport.open::<E>(request, asked, Some(&session.token), &mut attempts, deadline).await;
+        let first =
+            self.transport.open::<E>(request, asked, Some(&session.authorization), &mut attempts, deadline).await;
         match first {
             Err(error) if error.is_unknown_session() => {
-                sessions.invalidate(&session);
-                let session = sessions.get(deadline).await?;
-                self.transport.open::<E>(request, asked, Some(&session.token), &mut attempts, deadline).await
+                let session = sessions.replace(&session, error, deadline).await?;
+                self.transport.open::<E>(request, asked, Some(&session.authorization), &mut attempts, deadline).await
             }
             result => result,
         }
@@ -199,38 +202,47 @@ impl Client {
         let mut attempts = Attempts::of(&E::ROUTE)?;
         let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&E::ROUTE))?;
         let session = sessions.get(deadline).await?;
-        let first = self.transport.stream::<E>(&request, Some(&session.token), &mut attempts, deadline, into).await;
+        let first =
+            self.transport.stream::<E>(&request, Some(&session.authorization), &mut attempts, deadline, into).await;
         match first {
             Err(error) if error.is_unknown_session() => {
-                sessions.invalidate(&session);
-                let session = sessions.get(deadline).await?;
-                self.transport.stream::<E>(&request, Some(&session.token), &mut attempts, deadline, into).await
+                let session = sessions.replace(&session, error, deadline).await?;
+                self.transport.stream::<E>(&request, Some(&session.authorization), &mut attempts, deadline, into).await
             }
             result => result,
         }
     }
 
-    async fn authorized<E: Endpoint>(
+    /// One call whose answer is any JSON.
+    pub(crate) async fn json<E: Endpoint>(&self, request: &E::Request, deadline: Deadline) -> Result<Value, Error> {
+        let raw = self.authorized(E::ROUTE, &|| fields(request), deadline, None).await?;
+        self.transport.parse(&raw)
+    }
+
+    async fn authorized(
         &self,
-        request: &E::Request,
+        route: Route,
+        fields: &(dyn Fn() -> Result<Map<String, Value>, Error> + Sync),
         deadline: Deadline,
         on_sent: Option<OnSent>,
-    ) -> Result<Received<E::Response>, Error> {
-        let mut attempts = Attempts::of(&E::ROUTE)?;
+    ) -> Result<Raw, Error> {
+        let mut attempts = Attempts::of(&route)?;
         attempts.on_sent = on_sent;
-        if E::ROUTE.access == Access::Public {
-            return self.transport.call::<E>(request, None, &mut attempts, deadline).await;
-        }
-        let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&E::ROUTE))?;
-        let session = sessions.get(deadline).await?;
-        let first = self.transport.call::<E>(request, Some(&session.token), &mut attempts, deadline).await;
-        match first {
-            Err(error) if error.is_unknown_session() => {
-                sessions.invalidate(&session);
-                let session = sessions.get(deadline).await?;
-                self.transport.call::<E>(request, Some(&session.token), &mut attempts, deadline).await
+        let work = async {
+            if route.access == Access::Public {
+                return self.transport.call(&route, fields()?, None, &mut attempts, deadline).await;
             }
-            result => result,
-        }
+            let sessions = self.sessions.as_ref().ok_or_else(|| Error::token_missing(&route))?;
+            let session = sessions.get(deadline).await?;
+            let authorization = Some(&session.authorization);
+            match self.transport.call(&route, fields()?, authorization, &mut attempts, deadline).await {
+                Err(error) if error.is_unknown_session() => {
+                    let session = sessions.replace(&session, error, deadline).await?;
+                    self.transport.call(&route, fields()?, Some(&session.authorization), &mut attempts, deadline).await
+                }
+                result => result,
+            }
+        };
+        self.unless_stopped(work).await
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use mlplatform_protocol::{
     ClusterInfo, Minutes,
-    clusters::{ClusterRequest, ClusterTimeRequest, CreateClusterRequest},
+    clusters::{ClusterRequest, ClusterTimeRequest, CreateClusterRequest, NodeUsage},
     routes::{
         CreateCluster, DeleteCluster, GetClusterInfo, GetClusters, RemoveClusterDeleteTime, RemoveClusterSuspendTime,
-        SetClusterDeleteTime, SetClusterSuspendTime, WakeUpCluster,
+        SetClusterDeleteTime, SetClusterSuspendTime, TopNodesInfo, WakeUpCluster,
     },
     token::{self, Shape},
 };
@@ -29,6 +29,14 @@ impl Client {
     /// See [`crate::Kind`].
     pub async fn get_cluster_info(&self, cluster_id: &str, timeout: Option<Duration>) -> Result<ClusterInfo, Error> {
         self.call::<GetClusterInfo>(&one(cluster_id)?, self.deadline(timeout)).await
+    }
+
+    /// What the machines of a cluster have and use.
+    ///
+    /// # Errors
+    /// See [`crate::Kind`].
+    pub async fn top_nodes_info(&self, cluster_id: &str, timeout: Option<Duration>) -> Result<Vec<NodeUsage>, Error> {
+        Ok(self.call::<TopNodesInfo>(&one(cluster_id)?, self.deadline(timeout)).await?.nodes)
     }
 
     /// Creates a cluster; it runs a little later.

@@ -6,11 +6,12 @@ use mlplatform_protocol::{Secret, token};
 use reqwest::Url;
 
 use crate::{
+    credential::{Credential, Issuer, ServiceUser},
     error::Error,
     proxy::{self, ProxyChoice},
     settings::{
-        ALLOW_HTTP, CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, DEFAULT_PROFILE, PROFILE, REFRESH_TOKEN, SETTINGS, Setting,
-        TIMEOUT, URL,
+        ALLOW_HTTP, CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, DEFAULT_PROFILE, HOST, LK_UI_URL, PROFILE, REFRESH_TOKEN,
+        SETTINGS, Setting, TIMEOUT, URL,
     },
     sources::{Found, Given, Purpose, Source, Sources},
 };
@@ -23,8 +24,10 @@ const LONGEST_TIMEOUT: f64 = 86_400.0;
 pub struct Config {
     /// Without a trailing slash, query or user name.
     pub url: Url,
-    /// The access token that is exchanged for sessions.
-    pub refresh_token: Option<Secret>,
+    /// What sessions are created with.
+    pub credential: Option<Credential>,
+    /// Whether the platform's certificate is verified.
+    pub verify_tls: bool,
     /// A file of certificate authorities.
     pub ca_bundle: Option<PathBuf>,
     /// A file with the client's certificate.
@@ -37,6 +40,25 @@ pub struct Config {
     pub plain_http: bool,
     /// The proxy for requests.
     pub proxy: ProxyChoice,
+}
+
+/// The arguments of a service user's client.
+#[derive(Debug)]
+pub struct ServiceUserGiven {
+    /// The platform's address.
+    pub host: String,
+    /// Name and value; they are not used where there is a session.
+    pub user: ServiceUser,
+    /// A session that the caller brought along.
+    pub session: Option<Secret>,
+    /// The server with the token endpoint; `None`: the platform.
+    pub lk_ui_url: Option<String>,
+    /// Whether the platform's certificate is verified.
+    pub verify_tls: bool,
+    /// Whether that server's certificate is verified.
+    pub verify_issuer_tls: bool,
+    /// Seconds for a whole call.
+    pub timeout: Option<f64>,
 }
 
 /// A setting with its source, for display.
@@ -59,6 +81,41 @@ impl Config {
         Self::from_sources(&Sources::new(given, environment, Purpose::Use)?)
     }
 
+    /// For a service user: no profile is read, and no token from the environment.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn of_service_user(
+        given: ServiceUserGiven,
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, Error> {
+        let sources = Sources::without_profile(Given { timeout: given.timeout, ..Given::default() }, environment);
+        let host = Found { setting: &HOST, value: given.host, from: Source::Argument };
+        let mut config = Self::at_address(&sources, &host)?;
+        let issuer = match given.lk_ui_url {
+            None => None,
+            Some(value) => {
+                let found = Found { setting: &LK_UI_URL, value, from: Source::Argument };
+                let (url, plain_http) = address(&found, allow_http(&sources)?)?;
+                config.plain_http |= plain_http;
+                let proxy = proxy_for(&url, &sources)?;
+                Some(Box::new(Issuer { url, proxy, verify_tls: given.verify_issuer_tls }))
+            }
+        };
+        config.verify_tls = given.verify_tls;
+        config.credential = Some(match given.session {
+            Some(token) => Credential::Session(token),
+            None => Credential::ServiceUser { user: given.user, issuer },
+        });
+        Ok(config)
+    }
+
+    /// The same for requests to another server.
+    pub(crate) fn at(&self, issuer: &Issuer) -> Self {
+        let Issuer { url, proxy, verify_tls } = issuer.clone();
+        Self { url, proxy, verify_tls, ..self.clone() }
+    }
+
     /// For a login: also returns the name of the profile.
     pub(crate) fn resolve_for_login(
         given: Given,
@@ -79,12 +136,14 @@ impl Config {
     }
 
     fn from_sources(sources: &Sources<impl Fn(&str) -> Option<OsString>>) -> Result<Self, Error> {
-        let allow_http = match sources.find(&ALLOW_HTTP)? {
-            None => false,
-            Some(found) => flag(&found)?,
-        };
         let url = sources.find(&URL)?.ok_or_else(|| Error::configuration("url is not set".to_owned()))?;
-        let (url, plain_http) = address(&url, allow_http)?;
+        let credential = sources.token()?.0.map(Credential::AccessToken);
+        Ok(Self { credential, ..Self::at_address(sources, &url)? })
+    }
+
+    /// Everything but the credential.
+    fn at_address(sources: &Sources<impl Fn(&str) -> Option<OsString>>, url: &Found<'_>) -> Result<Self, Error> {
+        let (url, plain_http) = address(url, allow_http(sources)?)?;
         let timeout = match sources.find(&TIMEOUT)? {
             None => Duration::MAX,
             Some(found) => seconds(&found)?,
@@ -99,15 +158,18 @@ impl Config {
             )));
         }
         let client_key = client_key.map(|found| PathBuf::from(found.value));
-        let (refresh_token, _) = sources.token()?;
-        // Loopback never uses a proxy. A variable that is not UTF-8 is passed on, so that reading it is an error.
-        let variable = |name: &str| (sources.environment)(name).map(|value| value.to_string_lossy().into_owned());
-        let proxy = if is_loopback(&url) {
-            ProxyChoice::Direct
-        } else {
-            proxy::choose(&url, variable).map_err(Error::configuration)?
-        };
-        Ok(Self { url, refresh_token, ca_bundle, client_cert, client_key, timeout, plain_http, proxy })
+        let proxy = proxy_for(&url, sources)?;
+        Ok(Self {
+            url,
+            credential: None,
+            verify_tls: true,
+            ca_bundle,
+            client_cert,
+            client_key,
+            timeout,
+            plain_http,
+            proxy,
+        })
     }
 
     /// Every setting with its value and its source, secrets masked.
@@ -128,6 +190,19 @@ impl Config {
         });
         all.collect()
     }
+}
+
+fn allow_http(sources: &Sources<impl Fn(&str) -> Option<OsString>>) -> Result<bool, Error> {
+    sources.find(&ALLOW_HTTP)?.map_or(Ok(false), |found| flag(&found))
+}
+
+fn proxy_for(url: &Url, sources: &Sources<impl Fn(&str) -> Option<OsString>>) -> Result<ProxyChoice, Error> {
+    if is_loopback(url) {
+        return Ok(ProxyChoice::Direct);
+    }
+    // A variable that is not UTF-8 is passed on, so that reading it is an error.
+    let variable = |name: &str| (sources.environment)(name).map(|value| value.to_string_lossy().into_owned());
+    proxy::choose(url, variable).map_err(Error::configuration)
 }
 
 /// The kind of a token, without its secret.
@@ -204,6 +279,13 @@ mod tests {
         let lookup =
             |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(*value));
         Config::resolve(given, lookup).map_err(|error| error.to_string())
+    }
+
+    fn token(config: &Config) -> Option<&str> {
+        match &config.credential {
+            Some(Credential::AccessToken(token)) => Some(token.expose()),
+            _ => None,
+        }
     }
 
     #[test]
@@ -287,7 +369,7 @@ mod tests {
                 .unwrap();
         }
         let shown = |config: &Config| {
-            let token = config.refresh_token.as_ref().map_or("none", |token| token.expose()).to_owned();
+            let token = token(&config).unwrap_or("none").to_owned();
             (config.url.as_str().to_owned(), token, config.timeout.as_secs())
         };
         let of = |url: &str, token: &str, timeout| (url.to_owned(), token.to_owned(), timeout);
@@ -330,8 +412,8 @@ mod tests {
     #[test]
     fn a_pasted_token_is_stripped_and_an_empty_one_is_none() {
         let token = |text: &str| Given { refresh_token: Some(Secret::from_pasted(text)), ..Given::default() };
-        assert_eq!(resolve(token(" abc\n"), &[]).unwrap().refresh_token.unwrap().expose(), "abc");
-        assert!(resolve(token("  "), &[]).unwrap().refresh_token.is_none());
-        assert!(resolve(Given::default(), &[("MLP_REFRESH_TOKEN", "")]).unwrap().refresh_token.is_none());
+        assert_eq!(self::token(&resolve(token(" abc\n"), &[]).unwrap()), Some("abc"));
+        assert!(resolve(token("  "), &[]).unwrap().credential.is_none());
+        assert!(resolve(Given::default(), &[("MLP_REFRESH_TOKEN", "")]).unwrap().credential.is_none());
     }
 }

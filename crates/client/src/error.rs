@@ -96,7 +96,7 @@ impl Error {
         self
     }
 
-    fn with_hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         self.with(|inner| inner.hint = Some(hint.into()))
     }
 
@@ -264,6 +264,11 @@ impl Error {
         self.0.request_id.as_deref()
     }
 
+    /// Whether the platform says that the credential has expired.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.hint() == Some(EXPIRED)
+    }
+
     /// Whether the session was unknown to the server; a new exchange solves that.
     pub(crate) fn is_unknown_session(&self) -> bool {
         matches!(&self.0.kind, Kind::Refused(body) if body.status == ErrorCode::Unauthorized.status())
@@ -284,11 +289,13 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {}
 
+const EXPIRED: &str = "the token has expired: ask an Administrator for a new registration token";
+
 fn refusal_hint(body: &ErrorBody, expired: bool, retry_after: Option<u64>) -> Option<String> {
     let field = body.field().unwrap_or_default();
     let status = |code: ErrorCode| body.status == code.status();
     let hint = if expired {
-        "the token has expired: ask an Administrator for a new registration token".to_owned()
+        EXPIRED.to_owned()
     } else if status(ErrorCode::Forbidden) && field.contains("does not contain the following scopes") {
         "this needs a token with the role Administrator: use one, or ask an Administrator".to_owned()
     } else if status(ErrorCode::Forbidden) && field.contains("already redeemed") {

@@ -4,13 +4,15 @@
 //! a verb ([`tokens`], [`clusters`], [`objects`]) says what is asked; [`Client`] lends it a [`session`] and heals one that the server
 //! no longer knows; [`transport`] sends it, as often as is safe ([`retry`]), until the deadline;
 //! reqwest speaks HTTP, with the certificates of [`tls`],
-//! through the proxy that the environment names ([`proxy`]). Where a value of a setting comes from is [`config`]'s business, what can go wrong and
+//! through the proxy that the environment names ([`proxy`]). What a session is created with is a [`credential`]. Where a value of a setting comes from is [`config`]'s business, what can go wrong and
 //! what to do about it is [`error`]'s, for the network [`failure`]'s.
 
 pub mod audit;
 mod client;
 pub mod clusters;
 pub mod config;
+pub mod connect;
+pub mod credential;
 mod deadline;
 pub mod error;
 mod expiry;

@@ -10,6 +10,7 @@ use mlplatform_protocol::{
 use crate::{
     client::Client,
     config::Config,
+    credential::Credential,
     error::Error,
     profile::{Profile, Profiles},
     settings::{CA_BUNDLE, CLIENT_CERT, CLIENT_KEY, PROFILE, REFRESH_TOKEN, URL},
@@ -61,7 +62,7 @@ impl Login {
         .filter_map(|(setting, value)| Some((setting.name, value?)))
         .collect();
         let (mut config, profile) = Config::resolve_for_login(given, environment)?;
-        config.refresh_token = None;
+        config.credential = None;
         settings.insert(URL.name, config.url.as_str().to_owned());
         if let Some(profiles) = &profiles {
             profiles.check_writable(&profile)?;
@@ -103,7 +104,9 @@ impl Login {
     }
 
     async fn who_am_i(&self, token: &Secret) -> Result<TokenInfo, Error> {
-        Client::new(&Config { refresh_token: Some(token.clone()), ..self.config.clone() })?.who_am_i(None).await
+        Client::new(&Config { credential: Some(Credential::AccessToken(token.clone())), ..self.config.clone() })?
+            .who_am_i(None)
+            .await
     }
 
     fn save(&self, token: &Secret) -> Option<Result<PathBuf, Error>> {

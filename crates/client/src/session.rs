@@ -1,4 +1,4 @@
-//! The session: created by exchanging the access token, shared by all calls until it expires.
+//! The session: created by exchanging the credential, shared by all calls until it expires.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -9,14 +9,22 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
-use mlplatform_protocol::{Endpoint, Secret, TokenKind, routes::CreateSession, token, tokens::CreateSessionRequest};
+use mlplatform_protocol::{
+    Endpoint, Secret, TokenKind,
+    oauth::OauthToken,
+    routes::{CreateOauthToken, CreateSession},
+    token,
+    tokens::{CreateSessionRequest, Session},
+};
 use tokio::time::Instant;
 
 use crate::{
+    config::Config,
+    credential::Credential,
     deadline::Deadline,
     error::{Error, Kind},
     expiry::{self, Expiry},
-    transport::{Attempts, Transport},
+    transport::{Attempts, Transport, fields},
 };
 
 /// A session is renewed when less than a tenth of its lifetime, or less than this, is left, so that it does not expire during
@@ -27,10 +35,22 @@ const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
 /// A session. Its expiry is on the monotonic clock, so that changes of the wall clock do not matter.
 pub(crate) struct Live {
-    pub(crate) token: Secret,
+    /// The value of the header `Authorization`.
+    pub(crate) authorization: Secret,
     /// The expiry of the access token, if it is near.
     expiry: Option<Expiry>,
-    renew_at: Instant,
+    /// `None`: it cannot be renewed.
+    renew_at: Option<Instant>,
+}
+
+impl Live {
+    fn new(token: &Secret, expires_in: Option<u64>, asked_at: Instant, expiry: Option<Expiry>) -> Self {
+        let renew_at = expires_in.map(|seconds| {
+            let life = Duration::from_secs(seconds).min(LONGEST_LIFE);
+            asked_at + life.saturating_sub(MARGIN.min(life / 10))
+        });
+        Self { authorization: Secret::from_pasted(&format!("Bearer {}", token.expose())), expiry, renew_at }
+    }
 }
 
 type Exchanging = BoxFuture<'static, Result<Arc<Live>, Error>>;
@@ -55,13 +75,19 @@ impl Current {
 /// Creates sessions. Calls that need one at the same time share one exchange and its result.
 pub(crate) struct Sessions {
     transport: Arc<Transport>,
-    refresh_token: Secret,
+    credential: Credential,
     current: Mutex<Current>,
 }
 
 impl Sessions {
-    pub(crate) fn new(transport: Arc<Transport>, refresh_token: Secret) -> Self {
-        Self { transport, refresh_token, current: Mutex::default() }
+    /// `None`: the configuration has no credential. `platform` is the transport to the platform.
+    pub(crate) fn of(config: &Config, platform: &Arc<Transport>) -> Result<Option<Self>, Error> {
+        let Some(credential) = config.credential.clone() else { return Ok(None) };
+        let transport = match &credential {
+            Credential::ServiceUser { issuer: Some(issuer), .. } => Arc::new(Transport::new(&config.at(issuer))?),
+            _ => Arc::clone(platform),
+        };
+        Ok(Some(Self { transport, credential, current: Mutex::default() }))
     }
 
     /// The current session, or a new one.
@@ -95,20 +121,35 @@ impl Sessions {
         }
     }
 
-    /// Drops a session that the server does not know, so that the next call creates another. A newer one is kept.
-    pub(crate) fn invalidate(&self, dead: &Arc<Live>) {
-        let mut current = self.lock();
-        if matches!(&*current, Current::There(live) if Arc::ptr_eq(live, dead)) {
-            *current = Current::Nothing;
+    /// The session after one that the server does not know, as `error` says. A newer one than that is kept.
+    pub(crate) async fn replace(&self, dead: &Arc<Live>, error: Error, deadline: Deadline) -> Result<Arc<Live>, Error> {
+        if matches!(self.credential, Credential::Session(_)) {
+            return Err(error.with_hint(
+                "the platform does not know ciam_access_token, or it has expired: get a new one; \
+                 with client_id and client_secret instead, the client gets and renews it by itself",
+            ));
         }
+        {
+            let mut current = self.lock();
+            if matches!(&*current, Current::There(live) if Arc::ptr_eq(live, dead)) {
+                *current = Current::Nothing;
+            }
+        }
+        self.get(deadline).await
     }
 
     /// The current session, or the exchange that creates one.
     fn current_or_start(&self, deadline: Deadline) -> Result<Result<Arc<Live>, Exchange>, Error> {
-        check_shape(&self.refresh_token)?;
+        match &self.credential {
+            Credential::AccessToken(token) => check_shape("refresh_token", token)?,
+            Credential::ServiceUser { user, .. } => check_shape("password or client_secret", &user.secret)?,
+            Credential::Session(_) => {}
+        }
         let mut current = self.lock();
         match &*current {
-            Current::There(live) if Instant::now() < live.renew_at => return Ok(Ok(Arc::clone(live))),
+            Current::There(live) if live.renew_at.is_none_or(|at| Instant::now() < at) => {
+                return Ok(Ok(Arc::clone(live)));
+            }
             Current::Coming(coming) => {
                 let coming = coming.upgrade().filter(|exchange| !matches!(exchange.peek(), Some(Err(_))));
                 if let Some(exchange) = coming {
@@ -117,7 +158,7 @@ impl Sessions {
             }
             Current::There(_) | Current::Nothing => {}
         }
-        let exchange = exchange(Arc::clone(&self.transport), self.refresh_token.clone(), deadline).boxed().shared();
+        let exchange = exchange(Arc::clone(&self.transport), self.credential.clone(), deadline).boxed().shared();
         *current = exchange.downgrade().map_or(Current::Nothing, Current::Coming);
         Ok(Err(exchange))
     }
@@ -128,19 +169,32 @@ impl Sessions {
     }
 }
 
-async fn exchange(transport: Arc<Transport>, refresh_token: Secret, deadline: Deadline) -> Result<Arc<Live>, Error> {
+async fn exchange(transport: Arc<Transport>, credential: Credential, deadline: Deadline) -> Result<Arc<Live>, Error> {
     let asked_at = Instant::now();
-    let mut attempts = Attempts::of(&CreateSession::ROUTE)?;
-    let request = CreateSessionRequest { refresh_token };
-    let session = transport.call::<CreateSession>(&request, None, &mut attempts, deadline).await?.answer;
-    let life = Duration::from_secs(session.expires_in).min(LONGEST_LIFE);
-    let margin = MARGIN.min(life / 10);
-    let expiry = session.token.zip(session.now).and_then(|(token, now)| expiry::near(&token, now));
-    Ok(Arc::new(Live { token: session.session_token, expiry, renew_at: asked_at + life.saturating_sub(margin) }))
+    let live = match credential {
+        Credential::AccessToken(refresh_token) => {
+            let request = fields(&CreateSessionRequest { refresh_token })?;
+            let mut attempts = Attempts::of(&CreateSession::ROUTE)?;
+            let raw = transport.call(&CreateSession::ROUTE, request, None, &mut attempts, deadline).await?;
+            let session: Session = transport.parse(&raw)?;
+            let expiry = session.token.zip(session.now).and_then(|(token, now)| expiry::near(&token, now));
+            Live::new(&session.session_token, Some(session.expires_in), asked_at, expiry)
+        }
+        Credential::ServiceUser { user, .. } => {
+            let request = fields(&user.request())?;
+            let mut attempts = Attempts::of(&CreateOauthToken::ROUTE)?;
+            let raw =
+                transport.call(&CreateOauthToken::ROUTE, request, Some(&user.basic()), &mut attempts, deadline).await;
+            let token: OauthToken = transport.parse(&raw.map_err(|error| user.explain(error))?)?;
+            Live::new(&token.access_token, token.expires_in, asked_at, None)
+        }
+        Credential::Session(token) => Live::new(&token, None, asked_at, None),
+    };
+    Ok(Arc::new(live))
 }
 
 /// Refuses a mistyped token or one of another kind before it is sent. Other formats are passed on unchanged.
-fn check_shape(refresh_token: &Secret) -> Result<(), Error> {
+fn check_shape(name: &str, refresh_token: &Secret) -> Result<(), Error> {
     let problem = match token::shape(refresh_token.expose()) {
         token::Shape::Whole(TokenKind::Access) | token::Shape::Opaque => return Ok(()),
         token::Shape::Damaged(kind) => damaged(kind),
@@ -149,7 +203,7 @@ fn check_shape(refresh_token: &Secret) -> Result<(), Error> {
         }
         token::Shape::Whole(TokenKind::Session) => "this is a session token, which only the library uses: give the access token (it begins with 'mlpr_')".to_owned(),
     };
-    Err(Error::argument("refresh_token", problem))
+    Err(Error::argument(name, problem))
 }
 
 /// The message for a text with a token's prefix that is not a valid token.

@@ -37,6 +37,11 @@ pub const TIMEOUT: Setting = Setting { name: "timeout", variable: "MLP_TIMEOUT",
 pub const ALLOW_HTTP: Setting =
     Setting { name: "allow_http", variable: "MLP_ALLOW_HTTP", default: Some("0"), secret: false };
 
+/// The platform's address, of a service user's client.
+pub(crate) const HOST: Setting = Setting { name: "host", variable: "", default: None, secret: false };
+/// The address of the server with its token endpoint.
+pub(crate) const LK_UI_URL: Setting = Setting { name: "lk_ui_url", variable: "", default: None, secret: false };
+
 /// The profile that is used where none is named.
 pub const DEFAULT_PROFILE: &str = "default";
 /// The profile to read settings from.

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use mlplatform_protocol::{Endpoint, ErrorBody, Repeat, Route, Secret, headers, routes::DeleteIssuerTokens};
+use mlplatform_protocol::{Endpoint, ErrorBody, ErrorCode, Repeat, Route, Secret, headers, routes::DeleteIssuerTokens};
 use reqwest::{
     Client as Http, RequestBuilder, Response, Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
     redirect,
 };
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout_at};
 
 use crate::{
     config::Config,
+    credential::encoded,
     deadline::Deadline,
     error::Error,
     failure::{Problem, causes},
@@ -42,6 +44,14 @@ const LARGEST_STREAM: usize = 512 * 1024 * 1024;
 pub(crate) struct Received<T> {
     pub(crate) answer: T,
     pub(crate) bytes: usize,
+}
+
+/// A success, unread.
+pub(crate) struct Raw {
+    status: u16,
+    headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    attempts: u32,
 }
 
 pub(crate) struct Transport {
@@ -136,6 +146,7 @@ impl Transport {
         let through = proxy.as_ref().map(Proxy::to_reqwest).transpose().map_err(cannot_be_set_up)?;
         let builder = || {
             let mut builder = Http::builder()
+                .tls_danger_accept_invalid_certs(!config.verify_tls)
                 .user_agent(concat!("mlplatform-client/", env!("CARGO_PKG_VERSION")))
                 .redirect(redirect::Policy::none())
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -162,20 +173,21 @@ impl Transport {
         Ok(Self { http: http.map_err(cannot_be_set_up)?, base: config.url.clone(), proxy })
     }
 
-    /// Sends a request until an answer is final or the deadline has passed.
-    pub(crate) async fn call<E: Endpoint>(
+    /// Sends a request until an answer is final or the deadline has passed. One function for all routes: a copy for each
+    /// would be most of the library's size.
+    pub(crate) async fn call(
         &self,
-        request: &E::Request,
-        bearer: Option<&Secret>,
+        route: &Route,
+        fields: Map<String, Value>,
+        authorization: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
-    ) -> Result<Received<E::Response>, Error> {
-        let route = E::ROUTE;
-        let prepared = self.prepare(&route, request, bearer)?;
+    ) -> Result<Raw, Error> {
+        let prepared = self.prepare(route, fields, authorization)?;
         let mut last = None;
         loop {
             let builder = prepared.try_clone().ok_or_else(|| Error::internal("a request that cannot be repeated"))?;
-            let sending = self.send(attempts.next(builder), &route);
+            let sending = self.send(attempts.next(builder), route);
             let Ok(attempt) = timeout_at(deadline.at(), sending).await else {
                 let doing = format!("attempt {} of {}", attempts.made, route.name);
                 return Err(deadline.passed(&doing).with_previous(last.as_ref()).after(attempts.made, None));
@@ -183,12 +195,8 @@ impl Transport {
             let (outcome, ending) = match attempt {
                 Attempt::Failure { outcome, error } => (outcome, Err(error.after(attempts.made, None))),
                 Attempt::Answer { status, headers, body } => {
-                    let retry_after = retry_after(&headers);
-                    let request_id = text_of(&headers, headers::REQUEST_ID);
-                    let ending = self.read::<E>(status, &headers, &body, retry_after);
-                    let ending = ending.map(|answer| Received { answer, bytes: body.len() });
-                    let ending = ending.map_err(|error| error.after(attempts.made, request_id));
-                    (Outcome::Answered { status, retry_after }, ending)
+                    let outcome = Outcome::Answered { status, retry_after: retry_after(&headers) };
+                    (outcome, self.checked(route, status, headers, body, attempts.made))
                 }
             };
             match decide(attempts.made, outcome, deadline.left(), random_fraction()) {
@@ -199,19 +207,30 @@ impl Transport {
         }
     }
 
+    /// The content of a success.
+    pub(crate) fn parse<T: DeserializeOwned>(&self, raw: &Raw) -> Result<T, Error> {
+        // An answer without content is read as null: `()`.
+        let body = if raw.body.is_empty() { b"null" } else { raw.body.as_slice() };
+        serde_json::from_slice(body).map_err(|_| self.unreadable(raw))
+    }
+
+    fn unreadable(&self, Raw { status, headers, body, attempts }: &Raw) -> Error {
+        self.foreign(*status, headers, body).after(*attempts, text_of(headers, headers::REQUEST_ID))
+    }
+
     /// Like [`call`](Self::call), for a byte stream of any length, which is appended to `into`. After a broken connection, the
     /// missing part is requested: `request` makes the request from an offset, `None` at first.
     pub(crate) async fn stream<E: Endpoint>(
         &self,
         request: impl Fn(Option<u64>) -> E::Request,
-        bearer: Option<&Secret>,
+        authorization: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
         into: &mut Streamed,
     ) -> Result<(), Error> {
         let route = E::ROUTE;
         loop {
-            let prepared = self.prepare(&route, &request(into.next()), bearer)?;
+            let prepared = self.prepare(&route, fields(&request(into.next()))?, authorization)?;
             let before = into.bytes.len();
             let streaming = self.stream_once(attempts.next(prepared), route.success, into);
             let Ok(attempt) = timeout_at(deadline.at(), streaming).await else {
@@ -221,7 +240,7 @@ impl Transport {
             };
             let (outcome, error) = match attempt {
                 Ok(()) => return Ok(()),
-                Err(attempt) => self.failed_attempt::<E>(attempt, attempts.made),
+                Err(attempt) => self.failed_attempt(&route, attempt, attempts.made),
             };
             if into.bytes.len() > before {
                 // Only attempts without progress count.
@@ -239,20 +258,20 @@ impl Transport {
         &self,
         request: &E::Request,
         asked: Option<u64>,
-        bearer: Option<&Secret>,
+        authorization: Option<&Secret>,
         attempts: &mut Attempts,
         deadline: Deadline,
     ) -> Result<(Response, Head), Error> {
         let route = E::ROUTE;
         loop {
-            let prepared = attempts.next(self.prepare(&route, request, bearer)?);
+            let prepared = attempts.next(self.prepare(&route, fields(request)?, authorization)?);
             let Ok(attempt) = timeout_at(deadline.at(), self.open_once(prepared, route.success, asked)).await else {
                 let doing = format!("attempt {} of {}", attempts.made, route.name);
                 return Err(deadline.passed(&doing).after(attempts.made, None));
             };
             let (outcome, error) = match attempt {
                 Ok(opened) => return Ok(opened),
-                Err(attempt) => self.failed_attempt::<E>(attempt, attempts.made),
+                Err(attempt) => self.failed_attempt(&route, attempt, attempts.made),
             };
             match decide(attempts.made, outcome, deadline.left(), random_fraction()) {
                 Decision::Again { pause, .. } => sleep(pause).await,
@@ -262,17 +281,16 @@ impl Transport {
     }
 
     /// The outcome and the error of a failed attempt.
-    fn failed_attempt<E: Endpoint>(&self, attempt: Attempt, made: u32) -> (Outcome, Error) {
+    fn failed_attempt(&self, route: &Route, attempt: Attempt, made: u32) -> (Outcome, Error) {
         match attempt {
             Attempt::Failure { outcome, error } => (outcome, error.after(made, None)),
             Attempt::Answer { status, headers, body } => {
-                let retry_after = retry_after(&headers);
-                let request_id = text_of(&headers, headers::REQUEST_ID);
-                let error = match self.read::<E>(status, &headers, &body, retry_after) {
+                let outcome = Outcome::Answered { status, retry_after: retry_after(&headers) };
+                let error = match self.checked(route, status, headers, body, made) {
                     Err(error) => error,
-                    Ok(_) => self.foreign(status, &headers, &body),
+                    Ok(raw) => self.unreadable(&raw),
                 };
-                (Outcome::Answered { status, retry_after }, error.after(made, request_id))
+                (outcome, error)
             }
         }
     }
@@ -325,29 +343,27 @@ impl Transport {
         Ok(())
     }
 
-    fn prepare<R: serde::Serialize>(
+    fn prepare(
         &self,
         route: &Route,
-        request: &R,
-        bearer: Option<&Secret>,
+        fields: Map<String, Value>,
+        authorization: Option<&Secret>,
     ) -> Result<RequestBuilder, Error> {
-        let fields = match serde_json::to_value(request).map_err(Error::internal)? {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
-        };
         let (path, rest) = route.fill(fields);
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         let mut builder = self.http.request(route.method.clone(), url);
-        builder = if route.method == http::Method::POST {
+        builder = if route.is_form() {
+            builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form(&rest))
+        } else if route.method == http::Method::POST {
             builder.json(&rest)
         } else if rest.is_empty() {
             builder
         } else {
             builder.query(&rest)
         };
-        if let Some(token) = bearer {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+        if let Some(authorization) = authorization {
+            let mut value = HeaderValue::try_from(authorization.expose())
                 .map_err(|_| Error::internal("the platform returned a session that is not valid in a header"))?;
             value.set_sensitive(true);
             builder = builder.header(AUTHORIZATION, value);
@@ -384,29 +400,28 @@ impl Transport {
         Attempt::Failure { outcome: what.outcome(), error }
     }
 
-    fn read<E: Endpoint>(
+    /// A success, or the error that an answer is.
+    fn checked(
         &self,
+        route: &Route,
         status: u16,
-        headers: &HeaderMap,
-        body: &[u8],
-        retry_after: Option<Duration>,
-    ) -> Result<E::Response, Error> {
-        if status == E::ROUTE.success {
-            // Portals answer 204 to every request; the platform's answers have a request id.
-            if body.is_empty() && !headers.contains_key(headers::REQUEST_ID) {
-                return Err(self.foreign(status, headers, body));
-            }
-            // An answer without content is read as null: `()`.
-            let body = if body.is_empty() { b"null" } else { body };
-            return serde_json::from_slice(body).map_err(|_| self.foreign(status, headers, body));
+        headers: HeaderMap,
+        body: Vec<u8>,
+        attempts: u32,
+    ) -> Result<Raw, Error> {
+        // Portals answer 204 to every request; the platform's answers have a request id.
+        if status == route.success && (!body.is_empty() || headers.contains_key(headers::REQUEST_ID)) {
+            return Ok(Raw { status, headers, body, attempts });
         }
-        match serde_json::from_slice::<ErrorBody>(body) {
-            Ok(error) if error.status == status => {
-                let expired = text_of(headers, headers::REFUSAL).as_deref() == Some(headers::REFUSAL_EXPIRED);
-                Err(Error::refused(error, expired, retry_after.map(|wait| wait.as_secs())))
+        let refused = (status != route.success).then(|| refusal(route, status, &body)).flatten();
+        let error = match refused {
+            Some(error) => {
+                let expired = text_of(&headers, headers::REFUSAL).as_deref() == Some(headers::REFUSAL_EXPIRED);
+                Error::refused(error, expired, retry_after(&headers).map(|wait| wait.as_secs()))
             }
-            _ => Err(self.foreign(status, headers, body)),
-        }
+            None => self.foreign(status, &headers, &body),
+        };
+        Err(error.after(attempts, text_of(&headers, headers::REQUEST_ID)))
     }
 
     /// Guesses what answered. The error contains nothing of the answer, because a portal's page may contain anything.
@@ -455,6 +470,32 @@ impl Transport {
 fn cannot_be_set_up(problem: reqwest::Error) -> Error {
     let causes = causes(&problem.without_url()).join(": ");
     Error::configuration(format!("the HTTP client cannot be set up: {causes}"))
+}
+
+/// The error of an answer in the platform's form, or, from another token service, in that of RFC 6749 §5.2.
+fn refusal(route: &Route, status: u16, body: &[u8]) -> Option<ErrorBody> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    if let Some(error) = ErrorBody::deserialize(&body).ok().filter(|error| error.status == status) {
+        return Some(error);
+    }
+    let text = |key| body.get(key).and_then(Value::as_str);
+    let error = text("error").filter(|_| route.is_form())?;
+    let code = ErrorCode::ALL.iter().find(|code| code.status() == status)?;
+    Some(ErrorBody::new(*code, format!("{error}: {}", text("error_description").unwrap_or_default())))
+}
+
+/// The fields as a form.
+fn form(fields: &Map<String, Value>) -> String {
+    let pairs = fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_str()?))));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// The fields of a request.
+pub(crate) fn fields<R: Serialize>(request: &R) -> Result<Map<String, Value>, Error> {
+    match serde_json::to_value(request).map_err(Error::internal)? {
+        Value::Object(fields) => Ok(fields),
+        _ => Ok(Map::new()),
+    }
 }
 
 /// A failure that another attempt would repeat.

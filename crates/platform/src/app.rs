@@ -1,6 +1,10 @@
 //! The application state that all requests share.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use mlplatform_store::{Connection, Store, query};
 use tokio::sync::watch;
@@ -10,6 +14,7 @@ use crate::{
     audit::Audit,
     caller::Caller,
     clock::Clock,
+    connect::live::Connect,
     error::Result,
     jobs::runtime::Jobs,
     last_used::LastUsed,
@@ -35,6 +40,7 @@ struct Inner {
     admission: Admission,
     last_used: LastUsed,
     jobs: Jobs,
+    connect: Arc<Connect>,
     stopping: watch::Sender<bool>,
     system: Arc<dyn System>,
     readiness: Readiness,
@@ -61,6 +67,7 @@ impl App {
             admission,
             last_used: LastUsed::default(),
             jobs,
+            connect: Arc::default(),
             stopping: watch::Sender::new(false),
             system,
             readiness: Readiness::default(),
@@ -118,6 +125,17 @@ impl App {
     #[must_use]
     pub fn jobs(&self) -> &Jobs {
         &self.inner.jobs
+    }
+
+    /// The calls of Spark Connect in progress.
+    #[must_use]
+    pub fn connect(&self) -> &Arc<Connect> {
+        &self.inner.connect
+    }
+
+    /// The file with the key of the secrets.
+    pub(crate) fn secrets_key(&self) -> &Path {
+        &self.inner.secrets_key
     }
 
     /// What is counted.

@@ -56,15 +56,15 @@ pub enum KeysError {
     Forgotten,
     /// Another key.
     #[error(
-        "'{}' is not the key of this database: take the file from where `mlplatform-server init` was run, or from another \
-         server of this database, and name its folder with --keys-dir",
+        "'{}' is not the key of this database: take the file from another server of this database, or from a \
+         backup, and name its folder with --keys-dir",
         .0.display()
     )]
     Other(PathBuf),
     /// No key.
     #[error(
-        "the key in '{}' cannot be used: {source}; take the file from where `mlplatform-server init` was run, or from \
-         another server of this database, and name its folder with --keys-dir",
+        "the key in '{}' cannot be used: {source}; take the file from another server of this database, or \
+         from a backup, and name its folder with --keys-dir",
         path.display()
     )]
     Unusable {
@@ -167,4 +167,21 @@ pub(crate) fn make(path: &Path) -> io::Result<Vec<u8>> {
     getrandom::fill(&mut key)?;
     private_file::replace(path, &key)?;
     Ok(key.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_32_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit-key");
+        let made = make(&path).unwrap();
+        assert_eq!((read(&path).unwrap(), made.len()), (made, KEY));
+        for length in [0, 31, 33, 4096] {
+            std::fs::write(&path, vec![1; length]).unwrap();
+            assert!(read(&path).unwrap_err().to_string().contains("does not hold 32 bytes"), "{length}");
+        }
+    }
 }

@@ -31,6 +31,7 @@ pub mod caller;
 pub mod clock;
 pub mod clusters;
 pub mod concurrency;
+pub mod connect;
 pub mod error;
 pub mod idempotency;
 pub mod jobs;

@@ -211,6 +211,30 @@ pub struct ClusterRequest {
     pub cluster_id: String,
 }
 
+/// `top_nodes_info`: the machines of a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct NodesUsage {
+    /// Each of them, in the order of their names.
+    pub nodes: Vec<NodeUsage>,
+}
+
+/// What a machine has and uses, whoever uses it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct NodeUsage {
+    /// Its name.
+    pub name: String,
+    /// Cores in use, as an average of a moment.
+    pub cpu_usage: f64,
+    /// Cores.
+    pub cpu_total: f64,
+    /// Bytes of memory that are in use.
+    pub memory_usage: u64,
+    /// Bytes of memory.
+    pub memory_total: u64,
+}
+
 /// `set_cluster_delete_time` and `set_cluster_suspend_time`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod clusters;
+pub mod connect;
 pub mod error;
 pub mod headers;
 pub mod id;
@@ -16,6 +17,7 @@ mod json_schema;
 pub mod lifetime;
 pub mod manifest;
 pub mod name;
+pub mod oauth;
 pub mod objects;
 pub mod open;
 #[cfg(feature = "openapi")]

@@ -83,10 +83,11 @@ impl Document {
             },
         });
         if route.method == Method::POST {
+            let media_type = if route.is_form() { "application/x-www-form-urlencoded" } else { "application/json" };
             let required: Vec<_> = required.into_iter().filter(|field| rest.contains_key(field)).collect();
             set(&mut body, "properties", Value::Object(rest));
             set(&mut body, "required", json!(required));
-            set(&mut operation, "requestBody", json!({"required": true, "content": content(body)}));
+            set(&mut operation, "requestBody", json!({"required": true, "content": { media_type: {"schema": body} }}));
         }
         let path = self.paths.entry(route.path).or_insert_with(|| json!({}));
         set(path, &route.method.as_str().to_ascii_lowercase(), operation);
@@ -217,7 +218,7 @@ fn refusals(route: &Route) -> Vec<ErrorCode> {
     let changes = route.method != Method::GET;
     let knows = |code: &ErrorCode| match code {
         ErrorCode::BadRequest | ErrorCode::InternalServerError | ErrorCode::ServiceUnavailable => true,
-        ErrorCode::Unauthorized => route.access != Access::Public,
+        ErrorCode::Unauthorized => route.access != Access::Public || route.is_form(),
         ErrorCode::Forbidden | ErrorCode::TooManyRequests => route.access != Access::Public || post,
         ErrorCode::NotFound => changes || route.path.contains('{'),
         ErrorCode::Conflict => changes,

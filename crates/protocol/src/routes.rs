@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{audit::*, clusters::*, jobs::*, objects::*, page::*, tokens::*};
+use crate::{audit::*, clusters::*, connect::*, jobs::*, oauth::*, objects::*, page::*, tokens::*};
 
 /// Access to a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,8 @@ macro_rules! with_routes {
             OpenApi "openapi": GET "/openapi.json", Public, Harmless, Project, 200, Nothing => Map<String, Value>;
             /// Exchanges an access token for a session.
             CreateSession "create_session": POST "/v1_0/sessions", Public, Harmless, Project, 201, CreateSessionRequest => Session;
+            /// Exchanges an access token's name and value for a session: OAuth 2.0 client credentials.
+            CreateOauthToken "create_oauth_token": POST "/iam/hydra/oauth2/token", Public, Harmless, Vendor, 200, OauthTokenRequest => OauthToken;
             /// Makes a registration token.
             CreateRegisterToken "create_register_token": POST "/v1_0/register-tokens", Administrator, Keyed, Project, 201, CreateRegisterTokenRequest => CreatedRegisterToken;
             /// The registration tokens, whatever became of them.
@@ -182,6 +184,8 @@ macro_rules! with_routes {
             GetConfigmapDetail "get_configmap_detail": GET "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", User, Harmless, Project, 200, ConfigmapRequest => ConfigmapInfo;
             /// Deletes a config map.
             DeleteConfigmap "delete_configmap": DELETE "/v1_0/magnum/{cluster_id}/configmaps/{configmap_name}", Administrator, Keyed, Project, 204, ConfigmapRequest => ();
+            /// What the machines of a cluster have and use.
+            TopNodesInfo "top_nodes_info": GET "/v1_0/magnum/{cluster_id}/nodes", User, Harmless, Project, 200, ClusterRequest => NodesUsage;
             /// Submits a job.
             SparkSubmitJob "spark_submit_job": POST "/v1_0/magnum/{cluster_id}/jobs", User, Keyed, Project, 201, SubmitJobRequest => JobInfo;
             /// The jobs of a cluster.
@@ -196,6 +200,12 @@ macro_rules! with_routes {
             SparkDeleteJob "spark_delete_job": DELETE "/v1_0/magnum/{cluster_id}/jobs/{job_name}", User, Keyed, Project, 204, JobRequest => ();
             /// What happened on a cluster.
             SparkEvents "spark_events": GET "/v1_0/magnum/{cluster_id}/events", User, Harmless, Project, 200, OfClusterRequest => Page<JobEvent>;
+            /// The open sessions of Spark Connect.
+            GetSparkSessions "get_spark_sessions": GET "/v1_0/magnum/{cluster_id}/spark-sessions", User, Harmless, Project, 200, ClusterRequest => SparkSessions;
+            /// Closes a session of Spark Connect. A User may close its own.
+            CloseSparkSession "close_spark_session": DELETE "/v1_0/magnum/{cluster_id}/spark-sessions/{session_id}", User, Keyed, Project, 204, SparkSessionRequest => ();
+            /// Adds to what the Connect server loads.
+            AddSparkConnectJars "add_spark_connect_jars": POST "/v1_0/magnum/{cluster_id}/spark-connect", Administrator, Harmless, Project, 200, AddJarsRequest => SparkConnectSettings;
             /// Why a job is where it is.
             SparkJobExplain "spark_job_explain": GET "/v1_0/magnum/{cluster_id}/jobs/{job_name}/explanation", User, Harmless, Project, 200, JobRequest => Explanation;
             /// What changed among the jobs of a cluster: a long poll.
@@ -224,10 +234,18 @@ pub fn is_below_one(path: &str) -> bool {
 }
 
 impl Route {
+    /// Whether the body of a request is a form, as RFC 6749 requires, and not JSON.
+    #[must_use]
+    pub fn is_form(&self) -> bool {
+        self.name == CreateOauthToken::ROUTE.name
+    }
+
     /// The largest body that is read.
     #[must_use]
     pub fn largest_body(&self) -> usize {
         match self.name {
+            // A name, a secret and the name of a cluster.
+            "create_oauth_token" => 16 * 1024,
             // Base64 makes four bytes of three, and JSON at worst six of one; the rest comes on top.
             "create_secret_from_yaml" => MAX_OBJECT.div_ceil(3) * 4 + LARGEST_BODY,
             "create_configmap_from_yaml" => MAX_OBJECT * 6 + LARGEST_BODY,

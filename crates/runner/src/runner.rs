@@ -8,11 +8,11 @@
 //! exists: a server that is killed there finds a run that has not begun, and nothing ever runs that the store does not
 //! know. What the first step refuses was never a run.
 
-use std::{collections::HashSet, fmt, io, time::Duration};
+use std::{collections::HashSet, fmt, future::ready, io, time::Duration};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use mlplatform_protocol::EventKind;
+use mlplatform_protocol::{EventKind, clusters::NodeUsage};
 use serde_json::Value;
 
 use crate::{plan::Plan, termination::Termination, values::Values};
@@ -238,6 +238,11 @@ pub trait Runner: fmt::Debug + Send + Sync {
 
     /// Makes what a cluster needs: its bucket, its namespace.
     fn ensure<'a>(&'a self, cluster: &'a ClusterRef) -> Answer<'a, ()>;
+
+    /// What the machines that the cluster's jobs run on have and use. None of them: the runner does not know its machines.
+    fn nodes<'a>(&'a self, _: &'a ClusterRef) -> Answer<'a, Vec<NodeUsage>> {
+        Box::pin(ready(Ok(Vec::new())))
+    }
 
     /// Removes what a cluster needed, its bucket apart: its files are the users' own.
     fn remove<'a>(&'a self, cluster: &'a ClusterRef) -> Answer<'a, ()>;

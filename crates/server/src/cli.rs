@@ -222,6 +222,10 @@ pub(crate) struct Serve {
     /// Without it, only an Administrator reads them, at /metrics of the platform's own address
     #[arg(long, env = "MLP_SERVER_METRICS_LISTEN", value_name = "HOST:PORT")]
     pub(crate) metrics_listen: Option<String>,
+    /// Where Spark Connect is served, with the same rule for addresses: HOST:PORT, or off. A default that another program has
+    /// taken is left out, with a warning
+    #[arg(long, env = "MLP_SERVER_CONNECT_LISTEN", value_name = "HOST:PORT|off")]
+    pub(crate) connect_listen: Option<String>,
     /// How long requests are still answered after SIGTERM, while /readyz says 503: as long as the balancer in front takes to
     /// see that, such as 10s, and at most 10m
     #[arg(long, env = "MLP_SERVER_DRAIN_DELAY", value_name = "LENGTH", value_parser = drain_delay)]
@@ -250,6 +254,9 @@ pub(crate) struct Serve {
     #[arg(long, env = "MLP_SERVER_CLOCK_OFFSET_FILE", value_name = "FILE", hide = true)]
     pub(crate) clock_offset_file: Option<PathBuf>,
 }
+
+/// The port is the one that clients take without being told.
+const CONNECT: &str = "127.0.0.1:15002";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Answer {
@@ -282,6 +289,16 @@ impl Serve {
             tokens_per_issuer: self.tokens_per_issuer,
         };
         Limits { policy, drain_delay: self.drain_delay.unwrap_or_default(), ..Limits::default() }
+    }
+
+    /// Where Spark Connect is served, and whether somebody has said so; `None`: nowhere.
+    pub(crate) fn connect(&self) -> Option<(&str, bool)> {
+        match self.connect_listen.as_deref() {
+            Some("off") => None,
+            Some(address) => Some((address, true)),
+            None if self.jobs.no_jobs => None,
+            None => Some((CONNECT, false)),
+        }
     }
 
     pub(crate) fn spark(&self) -> Result<SparkConfig, StartError> {

@@ -6,6 +6,7 @@
 //! ```text
 //! server       starts and stops it
 //! router       the routes and pages, and the layers around them
+//! connect      the gateway for Spark Connect, given the platform's tokens and servers
 //! listen, tls  which addresses may be listened on, and with which certificate; the limit of connections
 //! peer         whose process holds the other end of a connection within this machine
 //! commands     commands on the machine, beside a server
@@ -21,6 +22,7 @@
 mod audit_mark;
 pub mod backup;
 pub mod commands;
+pub mod connect;
 pub mod copy;
 pub mod data_dir;
 pub mod listen;

@@ -7,6 +7,7 @@ mod stop;
 
 use std::{
     io::{self, IsTerminal, Write},
+    net::TcpListener,
     process::ExitCode,
 };
 
@@ -226,6 +227,7 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
     let listener = bind(&arguments.listen, tls.is_some())?;
     // Any address: that this is one of this machine alone, the server says itself.
     let metrics = arguments.metrics_listen.as_deref().map(|address| bind(address, true)).transpose()?;
+    let connect = connect(&arguments, tls.is_some())?;
     let (limits, storage) = (arguments.limits(), arguments.storage()?);
     let config = Config {
         tls,
@@ -245,8 +247,25 @@ async fn serve(arguments: Serve) -> Result<(), StartError> {
         Some(metrics) => server.with_metrics(metrics)?,
         None => server,
     };
+    let server = match connect {
+        Some(connect) => server.with_connect(connect)?,
+        None => server,
+    };
     announce(server.ready());
     server.run(stop).await
+}
+
+/// The listener of Spark Connect. Where nobody has said where, it is no reason not to start that another platform of this
+/// machine has taken the place.
+fn connect(arguments: &Serve, tls: bool) -> Result<Option<TcpListener>, StartError> {
+    let Some((address, given)) = arguments.connect() else { return Ok(None) };
+    match bind(address, tls) {
+        Err(error) if !given => {
+            tracing::warn!("Spark Connect is not served: {error}, as --connect-listen");
+            Ok(None)
+        }
+        bound => bound.map(Some),
+    }
 }
 
 #[cfg(not(feature = "test-clock"))]

@@ -10,6 +10,9 @@ use tokio::task::spawn_blocking;
 /// State of a connection that both ends hold open.
 const ESTABLISHED: &str = "01";
 
+/// State of a socket that others can connect to.
+const LISTENING: &str = "0A";
+
 /// The user whose process holds that end; `None`: nobody does any more, or this system does not tell.
 pub(crate) async fn owner(end: SocketAddr, other: SocketAddr) -> io::Result<Option<u32>> {
     let found = spawn_blocking(move || {
@@ -17,6 +20,29 @@ pub(crate) async fn owner(end: SocketAddr, other: SocketAddr) -> io::Result<Opti
         tables.into_iter().flatten().find_map(|table| find(&table, end, other))
     });
     found.await.map_err(io::Error::other)
+}
+
+/// Whether whoever listens on that address is that user; also where this system does not tell.
+pub(crate) async fn is_listener(address: SocketAddr, user: u32) -> bool {
+    let found = spawn_blocking(move || {
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+        let tables: Vec<String> = tables.into_iter().flatten().collect();
+        let owners: Vec<u32> = tables.iter().flat_map(|table| listeners(table, address)).collect();
+        tables.is_empty() || (!owners.is_empty() && owners.iter().all(|owner| *owner == user))
+    });
+    found.await.unwrap_or(false)
+}
+
+/// The users that listen on that address, or on its port of every address.
+fn listeners(table: &str, address: SocketAddr) -> Vec<u32> {
+    let found = table.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let at = columns.next().and_then(parse)?;
+        let is_there = same(at, address) || (at.ip().to_canonical().is_unspecified() && at.port() == address.port());
+        let listens = columns.nth(1) == Some(LISTENING);
+        (is_there && listens).then(|| columns.nth(3)?.parse().ok())?
+    });
+    found.collect()
 }
 
 fn find(table: &str, end: SocketAddr, other: SocketAddr) -> Option<u32> {
@@ -60,6 +86,18 @@ mod tests {
             drop(client);
             // Whoever has gone is nobody, and not root, as which the system lists what nobody holds.
             assert_eq!(owner(peer, server.local_addr().unwrap()).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn our_own_listener_is_ours() {
+        let own = rustix::process::geteuid().as_raw();
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let there = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
+            assert!(is_listener(there, own).await && !is_listener(there, own + 1).await);
+            drop(listener);
+            assert!(!is_listener(there, own).await, "nobody listens");
         }
     }
 

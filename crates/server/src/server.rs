@@ -36,6 +36,7 @@ use tokio::{
 
 use crate::{
     audit_mark::write_marks,
+    connect::{self, ConnectListener},
     data_dir::{DataDir, DirLock, keep_admin_token},
     listen::{ConnectionLimits, LimitedAcceptor, MOST_HTTP2, raise_file_limit},
     local_jobs::{LocalSystem, local_jobs},
@@ -111,12 +112,15 @@ impl Config {
 pub struct Ready {
     /// Where it listens.
     pub url: String,
-    /// The file with the newest Administrator token that was made on this machine, if one was.
+    /// The file with the newest Administrator token that was made on this machine; `None`: on PostgreSQL, none was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_token_file: Option<PathBuf>,
     /// Where metrics are scraped from, if they have a listener of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_url: Option<String>,
+    /// What clients of Spark Connect are given, if it is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_url: Option<String>,
 }
 
 /// A platform whose store is open and whose listener is bound: connections already queue.
@@ -128,9 +132,12 @@ pub struct Server {
     site: Arc<Site>,
     ready: Ready,
     metrics: Option<MetricsListener>,
+    connect: Option<ConnectListener>,
     /// Jobs end when this does.
     end_jobs: bool,
     database: Option<Database>,
+    /// Jobs have the platform's own rights.
+    jobs_as_myself: bool,
     /// The users that jobs have, and nobody else.
     job_uids: Option<RangeInclusive<u32>>,
     _lock: DirLock,
@@ -180,7 +187,10 @@ impl Server {
         } else if admin::bootstrap(&app, |value| keep_admin_token(&admin_token, value)).await? {
             tracing::info!("made the first Administrator token: {}", admin_token.display());
         }
-        let ready = Ready { url, admin_token_file: admin_token.exists().then_some(admin_token), metrics_url: None };
+        // Where several share a database, it may have been made elsewhere.
+        let made_here = config.database.is_none() || admin_token.exists();
+        let ready =
+            Ready { url, admin_token_file: made_here.then_some(admin_token), metrics_url: None, connect_url: None };
         if renewed {
             s3_secret::renew(&app).await?;
         }
@@ -199,7 +209,9 @@ impl Server {
             site,
             ready,
             metrics: None,
+            connect: None,
             end_jobs,
+            jobs_as_myself,
             database: config.database,
             job_uids,
             _lock: lock,
@@ -214,6 +226,20 @@ impl Server {
         let listener = MetricsListener::new(listener)?;
         self.ready.metrics_url = Some(listener.url());
         self.metrics = Some(listener);
+        Ok(self)
+    }
+
+    /// Serves Spark Connect on that listener, too.
+    ///
+    /// # Errors
+    /// When others than this machine's owner could run programs with the platform's own rights by it.
+    pub fn with_connect(mut self, listener: TcpListener) -> Result<Self, StartError> {
+        let listener = ConnectListener::new(listener, self.tls.as_ref().map(RustlsConfig::get_inner))?;
+        if self.jobs_as_myself && !listener.is_loopback() {
+            JobsAs::Myself.check(Some("others can reach --connect-listen"), [])?;
+        }
+        self.ready.connect_url = Some(listener.url());
+        self.connect = Some(listener);
         Ok(self)
     }
 
@@ -256,6 +282,7 @@ impl Server {
         let scraping = self
             .metrics
             .map(|listener| tokio::spawn(metrics::serve(self.app.clone(), listener, self.job_uids.clone())));
+        let gateway = self.connect.map(|listener| connect::start(&self.app, listener, self.job_uids.clone()));
         let failed = |error| StartError::System("the listener failed", error);
         let mut server = axum_server::from_tcp(self.listener).map_err(failed)?.handle(handle);
         let service = router(&self.app, Arc::clone(&self.proxies), &self.site)
@@ -289,6 +316,9 @@ impl Server {
             None => server.acceptor(LimitedAcceptor::new(DefaultAcceptor::new(), limits)).serve(service).await,
         };
         settling.abort();
+        if let Some(gateway) = gateway {
+            gateway.stop().await;
+        }
         if let Some(scraping) = scraping {
             scraping.abort();
         }

@@ -33,12 +33,6 @@ pub struct Storage {
     pub database: Option<Database>,
 }
 
-impl From<&Path> for Storage {
-    fn from(data_dir: &Path) -> Self {
-        Self { data_dir: data_dir.to_owned(), database: None }
-    }
-}
-
 /// The state of a platform, open.
 pub(crate) struct Opened {
     pub store: Store,

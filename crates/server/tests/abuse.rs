@@ -287,9 +287,10 @@ async fn a_count_is_written_when_its_time_is_over() {
     for _ in 0..20 {
         platform.exchange("nobody's").await;
     }
-    let total = "SELECT sum(coalesce(detail ->> 'count', 1)) FROM audit WHERE action = 'create_session'";
+    let count = platform.database().detail("count");
+    let total = format!("SELECT sum(coalesce(CAST({count} AS BIGINT), 1)) FROM audit WHERE action = 'create_session'");
     timeout(LATE, async {
-        while platform.rows(total).await != ["20"] {
+        while platform.rows(&total).await != ["20"] {
             sleep(Duration::from_millis(20)).await;
         }
     })

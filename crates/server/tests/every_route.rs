@@ -27,6 +27,7 @@ fn example(route: &Route, cluster: &str) -> Value {
     let page = json!({"limit": 1, "cursor": "00"});
     match route.name {
         "healthz" | "readyz" | "metrics" | "openapi" | "who_am_i" => json!({}),
+        "create_oauth_token" => json!({"grant_type": "client_credentials", "client_id": "x", "audience": "x"}),
         "create_session" => json!({"refresh_token": "nobody's"}),
         "create_register_token" => {
             json!({"client_name": "x", "access_ttl": "1h", "refresh_ttl": "2h", "token_type": "USER"})
@@ -38,9 +39,11 @@ fn example(route: &Route, cluster: &str) -> Value {
         "rotate_token" => json!({"token_name": "nobody", "overlap": "1h"}),
         "delete_issuer_tokens" => json!({"issuer_name": "nobody", "issuer_id": "tok_none"}),
         "create_cluster" => json!({"name": "x", "cluster_template_id": "t", "labels": {"a": "b"}}),
-        "get_cluster_info" | "remove_cluster_delete_time" | "remove_cluster_suspend_time" | "wake_up_cluster" => {
-            in_cluster(json!({}))
-        }
+        "get_cluster_info"
+        | "top_nodes_info"
+        | "remove_cluster_delete_time"
+        | "remove_cluster_suspend_time"
+        | "wake_up_cluster" => in_cluster(json!({})),
         "delete_cluster" => json!({"cluster_id": "00000000-0000-4000-8000-000000000000"}),
         "set_cluster_delete_time" | "set_cluster_suspend_time" => in_cluster(json!({"minutes": 100_000})),
         "create_secret_from_yaml" => {
@@ -67,6 +70,11 @@ fn example(route: &Route, cluster: &str) -> Value {
         "spark_job_logs" => in_cluster(json!({"job_name": "none", "offset": 0, "wait_ms": 0})),
         "spark_job_info" | "describe_spark_job" | "spark_delete_job" | "spark_job_explain" => {
             in_cluster(json!({"job_name": "none"}))
+        }
+        "get_spark_sessions" => in_cluster(json!({})),
+        "close_spark_session" => in_cluster(json!({"session_id": "00000000-0000-4000-8000-000000000000"})),
+        "add_spark_connect_jars" => {
+            in_cluster(json!({"jars": ["s3a://none/x.jar"], "packages": ["a:b:1"], "repositories": []}))
         }
         "get_audit" => json!({
             "token": "nobody", "action": "open", "outcome": "done", "since": "2026-01-01T00:00:00Z",

@@ -9,15 +9,15 @@
 
 mod common;
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
-use common::{Platform, rows};
+use common::Platform;
 use mlplatform_platform::limits::Limits;
 use mlplatform_protocol::routes::GetProjectTokensInfo;
 use serde_json::{Value, json};
 
-async fn stored(folder: &Path) -> Vec<String> {
-    rows(folder, "SELECT name, last_used_at IS NOT NULL, last_used_address FROM tokens ORDER BY seq").await
+async fn stored(platform: &Platform) -> Vec<String> {
+    platform.rows("SELECT name, last_used_at IS NOT NULL, last_used_address FROM tokens ORDER BY seq").await
 }
 
 async fn listed(platform: &Platform, session: &str, name: &str) -> Value {
@@ -46,7 +46,7 @@ async fn shown_at_once_and_kept_at_a_clean_stop() {
     let second = listed(&platform, &admin, "anna").await;
     assert!(time(&second).duration_since(time(&first)).as_secs() >= 5);
     platform.stop().await;
-    assert_eq!(stored(platform.folder.path()).await, ["admin|1|127.0.0.1", "anna|1|127.0.0.1"]);
+    assert_eq!(stored(&platform).await, ["admin|1|127.0.0.1", "anna|1|127.0.0.1"]);
 
     let again = Platform::start_in(platform.folder.clone(), Limits::default(), None).await;
     let admin = again.admin_session().await;
@@ -82,5 +82,5 @@ async fn a_refusal_is_no_use() {
     let mut platform = platform;
     platform.stop().await;
     let kept = "SELECT last_used_at FROM tokens WHERE name = 'anna'";
-    assert_eq!(rows(platform.folder.path(), kept).await, [time(&used).as_microsecond().to_string()]);
+    assert_eq!(platform.rows(kept).await, [time(&used).as_microsecond().to_string()]);
 }

@@ -352,7 +352,8 @@ async fn a_restart_keeps_everything() {
     let session = platform.admin_session().await;
     let register_token = platform.registered(&session, "anna").await;
     platform.stop().await;
-    assert!(!platform.folder.path().join("platform.sqlite3-wal").exists(), "the log was written back");
+    let log = platform.folder.path().join("platform.sqlite3-wal");
+    assert!(!log.exists(), "SQLite's log was written back");
     let again = Platform::start_in(platform.folder.clone(), Limits::default(), None).await;
     assert_eq!(again.admin, platform.admin);
     assert_eq!(again.who_am_i(&session).await.status, 200);

@@ -280,7 +280,8 @@ async fn a_restart_keeps_them_and_a_lost_key_file_is_told() {
     drop(app);
     platform.stop().await;
     std::fs::remove_file(folder.path().join("secrets-key")).unwrap();
-    let started = Server::start(bind("127.0.0.1:0", false).unwrap(), Config::new(folder.path())).await;
+    let config = Config { database: platform.storage().database, ..Config::new(folder.path()) };
+    let started = Server::start(bind("127.0.0.1:0", false).unwrap(), config).await;
     let message = started.err().unwrap().to_string();
     assert!(message.contains("secrets-key") && message.contains("backup"), "{message}");
 }
@@ -314,8 +315,12 @@ async fn every_new_cluster_has_the_secret_of_its_bucket() {
     assert_eq!(platform.ask::<DeleteSecret>(which).session(&admin).send().await.status, 204);
     drop(app);
 
-    // Without a user's secret nothing is lost with the key, and what was the platform's own is made anew.
+    // Without a user's secret nothing is lost with the key, and what was the platform's own is made anew: where one server
+    // alone has the key.
     platform.stop().await;
+    if platform.storage().database.is_some() {
+        return;
+    }
     let folder = Arc::clone(&platform.folder);
     std::fs::remove_file(folder.path().join("secrets-key")).unwrap();
     let platform = Platform::start_in(Arc::clone(&folder), Limits::default(), None).await;

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mlplatform_runner::{plan::Plan, values::Values};
+use mlplatform_runner::{
+    plan::{Plan, SPARK_INTERNAL},
+    values::Values,
+};
 
 use crate::{
     credentials::Credentials,
@@ -88,6 +91,7 @@ pub(crate) fn properties(folder: &Path) -> PathBuf {
 /// The main program as Spark is given it.
 pub(crate) fn main_program(plan: &Plan, locations: &Locations) -> Result<String, String> {
     match &plan.main {
+        Some(main) if main == SPARK_INTERNAL => Ok(main.clone()),
         Some(main) => locations.resolve(main).map_err(|problem| format!("spec.mainApplicationFile: {problem}")),
         None => Err("spec.mainApplicationFile: there is no program to run: pass pycode_file_path, or set \
                      manifest.main_app_file"

@@ -25,6 +25,7 @@
 //! proxy              the proxy settings that jobs inherit
 //! launch             from a plan to a command, a configuration, an environment
 //! run_job            the parent process of a run
+//! node               what this machine has and uses
 //! log                what a job prints, within limits
 //! run_folder         the state of a run on disk
 //! proc               processes as `/proc` shows them
@@ -54,6 +55,7 @@ mod local;
 mod log;
 mod mounts;
 mod namespaces;
+mod node;
 pub mod path_walk;
 mod paths;
 mod preflight;

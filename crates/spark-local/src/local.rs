@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use mlplatform_protocol::EventKind;
+use mlplatform_protocol::{EventKind, clusters::NodeUsage};
 use mlplatform_runner::{
     ids::IdStore,
     runner::{
@@ -33,7 +33,7 @@ use crate::{
     job_user::{JobUsers, JobsAs},
     launch::{self, LaunchContext},
     log::{self, Gap, JobLog, LogQuota, OwnedLog, gaps_of, read_gaps, truncation_message},
-    mounts,
+    mounts, node,
     paths::{Locations, upload_uri},
     preflight, process_tree, proxy,
     run_folder::{FolderState, RunFolder},
@@ -110,6 +110,7 @@ impl LocalRunner {
         let credentials = user_ids::allocate(shared, run.id).await?;
         field_support::notices(run.manifest, run.plan, credentials.is_some()).map_err(RunnerError::Job)?;
         let installation = preflight::installation(shared).await.map_err(RunnerError::Job)?;
+        preflight::check_program(run.plan, &installation).map_err(RunnerError::Job)?;
         let locations = self.locations(run.cluster, installation.spark_home.clone());
         // Who looks for them runs as the jobs' user: that it fails may be a job's doing, and must not keep the others waiting.
         let problem = preflight::check_files(shared, run.plan, &locations, run.cluster, &run.id.job.id)
@@ -282,6 +283,10 @@ impl Runner for LocalRunner {
         Box::pin(self.blocking("making the cluster's bucket", move |shared| {
             shared.folders.make_bucket(&name, BucketOwner::Platform)
         }))
+    }
+
+    fn nodes<'a>(&'a self, _: &'a ClusterRef) -> Answer<'a, Vec<NodeUsage>> {
+        Box::pin(async { Ok(vec![node::usage().await.map_err(RunnerError::transient("reading /proc"))?]) })
     }
 
     fn remove<'a>(&'a self, _: &'a ClusterRef) -> Answer<'a, ()> {

@@ -43,6 +43,21 @@ pub(crate) async fn warn_of_no_jobs(shared: &Shared) {
     }
 }
 
+/// The first Spark whose Connect server asks for a secret.
+const AUTHENTICATED: (u32, u32) = (4, 0);
+
+/// Whether a program of Spark's own may be run: a Connect server lets in whoever reaches its port, unless it asks for a secret.
+pub(crate) fn check_program(plan: &Plan, installation: &Installation) -> Result<(), String> {
+    let is_server = plan.main_class.as_deref() == Some("org.apache.spark.sql.connect.service.SparkConnectServer");
+    match installation.spark_version {
+        Some((major, minor)) if is_server && (major, minor) < AUTHENTICATED => Err(format!(
+            "the Connect server of Spark {major}.{minor} lets in whoever reaches its port: install Spark 4 or later, such as \
+             pyspark 4.3, or serve with --connect-listen off"
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// What is wrong with the files that a plan names, asked with the rights that the job will have: those of the cluster's
 /// group, where each job has an id of its own.
 pub(crate) async fn check_files(
@@ -82,4 +97,31 @@ pub(crate) async fn check_files(
 fn locate(locations: &Locations, field: &str, uri: &str) -> Result<Option<(String, LocalFile)>, String> {
     let file = locations.locate(uri).map_err(|problem| format!("{field}: {problem}"))?;
     Ok(file.map(|file| (field.to_owned(), file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::installation::Launcher;
+    use serde_json::json;
+
+    #[test]
+    fn a_connect_server_that_asks_for_no_secret_is_not_started() {
+        let checked = |version, class: &str| {
+            let installation = Installation {
+                spark_home: "/usr".into(),
+                python: "/usr/bin/python3".into(),
+                spark_version: version,
+                launcher: Launcher::Java { program: "/java/bin/java".into(), version: 17 },
+            };
+            let spec = json!({"type": "Scala", "mainClass": class, "mainApplicationFile": "spark-internal"});
+            let plan = Plan::read(&json!({"metadata": {"name": "x"}, "spec": spec})).unwrap();
+            check_program(&plan, &installation)
+        };
+        let server = "org.apache.spark.sql.connect.service.SparkConnectServer";
+        assert!(checked(Some((3, 5)), server).unwrap_err().contains("Spark 3.5 lets in whoever reaches its port"));
+        for (version, class) in [(Some((4, 3)), server), (None, server), (Some((3, 5)), "org.example.Main")] {
+            assert_eq!(checked(version, class), Ok(()));
+        }
+    }
 }

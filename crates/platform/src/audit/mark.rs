@@ -178,3 +178,44 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     let bytes = pairs.iter().map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     bytes.collect::<Option<Vec<_>>>()?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_as_a_text() {
+        let mark = Mark { seq: 5, mac: [0xab; 32] };
+        let text = mark.to_string();
+        assert_eq!(text, format!("5:{}", "ab".repeat(32)));
+        for good in [text.clone(), format!(" {text}\n"), line(mark)] {
+            assert_eq!(good.parse::<Mark>().ok(), Some(mark), "{good}");
+        }
+        for bad in ["", "5", ":", "5:ab", "-1:", "x:y", &format!("-5{}", &text[1..]), &format!("{text}00"), &text[1..]]
+        {
+            assert!(bad.parse::<Mark>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_mark_is_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mark");
+        assert_eq!(Mark::from_file(&path).unwrap(), None);
+        let mark = Mark { seq: 5, mac: [1; 32] };
+        std::fs::write(&path, format!("{mark}\n")).unwrap();
+        assert_eq!(Mark::from_file(&path).unwrap(), Some(mark));
+        std::fs::write(&path, format!("{}{mark}", " ".repeat(200))).unwrap();
+        assert!(Mark::from_file(&path).unwrap_err().to_string().contains("not SEQ:MAC"));
+    }
+
+    #[test]
+    fn in_memory_a_later_mark_is_kept_and_one_over_a_gap() {
+        let mark = |seq| Mark { seq, mac: [1; 32] };
+        let place = MarkPlace::in_memory(None);
+        for (seq, over_gap, kept) in [(3, false, 3), (2, false, 3), (4, false, 4), (1, true, 1)] {
+            place.keep(NewMark { mark: mark(seq), over_gap }).unwrap();
+            assert_eq!(place.read().unwrap(), Some(mark(kept)));
+        }
+    }
+}

@@ -30,7 +30,7 @@ use crate::{
 /// When the store fails.
 pub async fn settle(app: &App) -> Result<()> {
     let now = app.clock().now().as_microsecond();
-    if due(&mut app.read().await?, now).await?.is_empty() {
+    if due(app, &mut app.read().await?, now).await?.is_empty() {
         return Ok(());
     }
     let context = RequestContext::local();
@@ -38,7 +38,7 @@ pub async fn settle(app: &App) -> Result<()> {
     let now = tx.now().as_microsecond();
     let mut gone = Vec::new();
     // Again, now that nobody else can change them.
-    for cluster in due(tx.connection(), now).await? {
+    for cluster in due(app, tx.connection(), now).await? {
         let minutes = now.saturating_sub(cluster.last_active_at) / MINUTE;
         let reason = format!("{minutes} minutes without a job");
         let action = if cluster.is_being_deleted() {
@@ -79,8 +79,8 @@ pub async fn settle(app: &App) -> Result<()> {
 }
 
 /// The clusters for which a time has come. `last_active_at` lies ahead while one is on its way to running.
-async fn due(connection: &mut Connection, now: i64) -> Result<Vec<Cluster>> {
-    let rows = joined(&[
+async fn due(app: &App, connection: &mut Connection, now: i64) -> Result<Vec<Cluster>> {
+    let mut rows: Vec<Cluster> = joined(&[
         SELECT,
         " AND (phase = 'delete' OR NOT ",
         KEEPS_ACTIVE,
@@ -91,6 +91,11 @@ async fn due(connection: &mut Connection, now: i64) -> Result<Vec<Cluster>> {
     .bind(now)
     .all(connection)
     .await?;
+    // The store is told of calls of Spark Connect a little later.
+    rows.retain(|cluster| {
+        let active = app.connect().last_active(&cluster.id, now);
+        cluster.is_being_deleted() || active.is_none() || cluster.is_inactive(now, active)
+    });
     Ok(rows)
 }
 

@@ -55,6 +55,15 @@ impl Cluster {
         ClusterRef { id: self.id.clone(), name: self.name.clone(), bucket: self.bucket.clone() }
     }
 
+    /// Whether it was inactive for so long that it is to be suspended or deleted; `active`: when it was called last.
+    pub(crate) fn is_inactive(&self, now: i64, active: Option<i64>) -> bool {
+        let since = active.map_or(self.last_active_at, |active| active.max(self.last_active_at));
+        let over = |minutes: Option<i64>| {
+            minutes.is_some_and(|minutes| since.saturating_add(minutes.saturating_mul(MINUTE)) <= now)
+        };
+        over(self.delete_after_min) || (self.phase != Phase::Suspend.name() && over(self.suspend_after_min))
+    }
+
     pub(crate) fn is_being_deleted(&self) -> bool {
         self.phase == Phase::Delete.name()
     }
@@ -123,6 +132,12 @@ pub(crate) async fn delete(tx: &mut Transaction<'_>, id: &str, reason: Option<&s
 pub(crate) async fn find(connection: &mut Connection, id: &str) -> Result<Option<Cluster>> {
     let cluster = joined(&[SELECT, " AND id = $1"]).bind(id).optional(connection);
     Ok(cluster.await?)
+}
+
+/// Whether a cluster that is there has that id or that name.
+pub(crate) async fn exists(connection: &mut Connection, named: &str) -> Result<bool> {
+    let found = query("SELECT EXISTS (SELECT 1 FROM clusters WHERE gone_at IS NULL AND (id = $1 OR name = $2))");
+    Ok(found.bind(named).bind(named).scalar(connection).await?)
 }
 
 /// The cluster that a change is about; when there is none, the change ends with a refusal.

@@ -6,7 +6,7 @@
 
 use mlplatform_protocol::{
     ClusterInfo, ClusterStatus, ErrorCode, Minutes, Page, PageRequest,
-    clusters::{ClusterRequest, CreateClusterRequest},
+    clusters::{ClusterRequest, CreateClusterRequest, NodesUsage},
 };
 use mlplatform_runner::runner::ClusterRef;
 use mlplatform_store::{joined, query};
@@ -102,6 +102,19 @@ pub async fn get_cluster_info(app: &App, request: ClusterRequest) -> Result<Clus
     let now = app.clock().now().as_microsecond();
     let cluster = find(&mut app.read().await?, &request.cluster_id).await?;
     cluster.and_then(|cluster| cluster.info(now)).ok_or_else(|| unknown(&request.cluster_id))
+}
+
+/// `top_nodes_info`.
+///
+/// # Errors
+/// When there is no such cluster, or the runner cannot say.
+pub async fn top_nodes_info(app: &App, request: ClusterRequest) -> Result<NodesUsage> {
+    settle(app).await?;
+    let now = app.clock().now().as_microsecond();
+    let cluster = find(&mut app.read().await?, &request.cluster_id).await?;
+    let cluster = cluster.filter(|cluster| cluster.status(now).is_some());
+    let cluster = cluster.ok_or_else(|| unknown(&request.cluster_id))?;
+    Ok(NodesUsage { nodes: app.jobs().runner().nodes(&cluster.cluster_ref()).await? })
 }
 
 /// `create_cluster`. It answers at once; the cluster runs a little later.

@@ -1,11 +1,11 @@
 //! Jobs: what may be done with them, their rows in the store, and the supervisor that has a runner run them.
 
 pub mod changes;
-mod form;
+pub(crate) mod form;
 pub mod ids;
 pub mod lease;
 pub mod logs;
-mod lookup;
+pub(crate) mod lookup;
 pub mod placement;
 mod restart;
 pub(crate) mod row;

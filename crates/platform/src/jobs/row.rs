@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use mlplatform_protocol::{EventKind, JobEvent, JobState, Open};
 use mlplatform_runner::{
     explain::JobSnapshot,
+    plan::Plan,
     runner::{JobRef, RunId},
     termination::Termination,
 };
@@ -13,6 +14,7 @@ use mlplatform_store::{Connection, FromRow, joined, query};
 use crate::{
     clock::timestamp,
     error::{Error, Result},
+    secret::Digest,
 };
 
 /// A job.
@@ -55,9 +57,9 @@ const SELECT_SMALL: &str = "SELECT seq, id, cluster_id, name, '' AS manifest, mi
 const OPEN: &str = "(alive = TRUE OR (deleted_at IS NULL AND state NOT IN ('COMPLETED', 'FAILED')))";
 
 /// Whether a job keeps the cluster of the row around it from being inactive: it runs, or will when there is room. One
-/// that asks for more than the cluster has does not.
+/// that asks for more than the cluster has does not, and neither does the Connect server: its calls do.
 pub(crate) const KEEPS_ACTIVE: &str = "EXISTS (SELECT 1 FROM jobs WHERE jobs.cluster_id = clusters.id \
-     AND (jobs.alive = TRUE OR (jobs.deleted_at IS NULL AND jobs.state NOT IN ('COMPLETED', 'FAILED') \
+     AND jobs.name <> 'spark-connect' AND (jobs.alive = TRUE OR (jobs.deleted_at IS NULL AND jobs.state NOT IN ('COMPLETED', 'FAILED') \
      AND jobs.millicores <= clusters.max_cores * 1000 AND jobs.memory_mib <= clusters.max_memory / 1048576)))";
 
 impl JobRow {
@@ -111,6 +113,39 @@ impl JobRow {
             problem: self.problem.clone(),
         })
     }
+}
+
+/// A job that is added.
+pub(crate) struct NewJob<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) cluster_id: &'a str,
+    pub(crate) plan: &'a Plan,
+    pub(crate) manifest: &'a str,
+    pub(crate) created_by: &'a str,
+    pub(crate) submit_key: Option<&'a Digest>,
+    pub(crate) submit_digest: &'a Digest,
+}
+
+/// Adds a job that waits for its turn.
+pub(crate) async fn insert(connection: &mut Connection, now: i64, new: NewJob<'_>) -> Result<JobRow> {
+    let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    query(
+        "INSERT INTO jobs (id, cluster_id, name, manifest, millicores, memory_mib, created_at, created_by, \
+         submit_key, submit_digest, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'SUBMITTED')",
+    )
+    .bind(new.id)
+    .bind(new.cluster_id)
+    .bind(&new.plan.name)
+    .bind(new.manifest)
+    .bind(stored(new.plan.millicores()))
+    .bind(stored(new.plan.memory_mib()))
+    .bind(now)
+    .bind(new.created_by)
+    .bind(new.submit_key)
+    .bind(new.submit_digest)
+    .execute(connection)
+    .await?;
+    by_id(connection, new.id).await?.ok_or(Error::Fault("a new job is not there"))
 }
 
 /// The name of a job's driver.

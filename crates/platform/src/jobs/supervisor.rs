@@ -535,6 +535,14 @@ async fn began(tx: &mut Transaction<'_>, job: &JobRow) -> Result<()> {
     note(tx.connection(), job, now, EventKind::Normal, "Started", message).await
 }
 
+/// Ends a job of the platform's own.
+pub(crate) async fn end(app: &App, job: &JobRow, why: &'static str) -> Result<()> {
+    let context = RequestContext::local();
+    let mut tx = app.begin(&context).await?;
+    delete(&mut tx, job, why).await?;
+    tx.commit().await
+}
+
 async fn delete(tx: &mut Transaction<'_>, job: &JobRow, why: &'static str) -> Result<()> {
     let now = tx.now().as_microsecond();
     query("UPDATE jobs SET deleted_at = $1 WHERE id = $2 AND deleted_at IS NULL")

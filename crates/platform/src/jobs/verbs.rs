@@ -19,7 +19,7 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::{
     form::{self, Program, Submitted, bad},
     logs, lookup,
-    row::{self, JobRow, note},
+    row::{self, JobRow, NewJob, note},
     supervisor::{LONGEST_END, clean_up},
     values::values_of,
 };
@@ -28,6 +28,7 @@ use crate::{
     audit::Outcome,
     caller::Caller,
     clusters::{self, row::Cluster},
+    connect::{server, settings},
     error::{Error, Result},
     idempotency::Key,
     page::Window,
@@ -101,6 +102,10 @@ async fn submit(
     let passed_over = form::check(&manifest)?;
     form::check_program(&manifest)?;
     let plan = Plan::read(&manifest).map_err(bad)?;
+    if plan.name == settings::NAME {
+        let text = format!("metadata.name: '{}' is the name of the cluster's Connect server: give another", plan.name);
+        return Err(bad(text));
+    }
     let values = values_of(app, &cluster.id, &plan).await?;
     let first =
         RunId { job: JobRef { id: id.clone(), cluster: cluster.id.clone(), name: plan.name.clone() }, number: 1 };
@@ -139,24 +144,16 @@ async fn submit(
         return Err(tx.refuse(event, Error::refused(ErrorCode::Conflict, text)).await);
     }
     let now = tx.now().as_microsecond();
-    let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    query(
-        "INSERT INTO jobs (id, cluster_id, name, manifest, millicores, memory_mib, created_at, created_by, \
-         submit_key, submit_digest, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'SUBMITTED')",
-    )
-    .bind(&id)
-    .bind(&cluster.id)
-    .bind(&plan.name)
-    .bind(&manifest)
-    .bind(stored(plan.millicores()))
-    .bind(stored(plan.memory_mib()))
-    .bind(now)
-    .bind(caller.id())
-    .bind(key.map(|key| &key.digest))
-    .bind(&request_digest)
-    .execute(tx.connection())
-    .await?;
-    let job = row::by_id(tx.connection(), &id).await?.ok_or(Error::Fault("a new job is not there"))?;
+    let new = NewJob {
+        id: &id,
+        cluster_id: &cluster.id,
+        plan: &plan,
+        manifest: &manifest,
+        created_by: caller.id(),
+        submit_key: key.map(|key| &key.digest),
+        submit_digest: &request_digest,
+    };
+    let job = row::insert(tx.connection(), now, new).await?;
     let message = format!("SparkApplication {} was added, enqueuing it for submission", job.name);
     note(tx.connection(), &job, now, EventKind::Normal, "SparkApplicationAdded", &message).await?;
     for message in passed_over.iter().map(ToString::to_string).chain(notices) {
@@ -330,6 +327,13 @@ pub async fn spark_delete_job(
         let event = clusters::row::event(ACTION, caller, None, Outcome::Refused, detail);
         return Err(tx.refuse(event, lookup::unknown(&request.job_name)).await);
     };
+    if server::is_server(tx.connection(), &job).await? && !caller.is_administrator() {
+        let detail = json!({"reason": "role", "name": job.name});
+        let event = clusters::row::event(ACTION, caller, Some(&job.id), Outcome::Refused, detail);
+        let text = "only an Administrator may end the Connect server, which ends everybody's sessions: end your own with \
+                    spark.stop() or close_spark_session";
+        return Err(tx.refuse(event, Error::refused(ErrorCode::Forbidden, text)).await);
+    }
     delete(&mut tx, &job, caller, key).await?;
     tx.record(clusters::row::event(ACTION, caller, Some(&job.id), Outcome::Done, json!({"name": job.name}))).await?;
     tx.commit().await?;

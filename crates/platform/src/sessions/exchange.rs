@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use mlplatform_protocol::{
-    Access, ErrorCode, Route, TokenKind,
+    Access, ErrorCode, Route, Secret, TokenKind,
     error::missing_scope,
     token::{Shape, shape},
     tokens::{CreateSessionRequest, Session},
@@ -19,6 +19,7 @@ use crate::{
     audit::{Event, Outcome},
     caller::{Caller, session_ended, unauthorized},
     clock::{micros, timestamp},
+    clusters::row as clusters,
     error::{Error, Result},
     request::RequestContext,
     secret::{Digest, digest, mint},
@@ -40,9 +41,51 @@ const ACTION: &str = "create_session";
 /// # Errors
 /// One answer for every token that is not good: the audit knows why.
 pub async fn create_session(app: &App, context: &RequestContext, request: CreateSessionRequest) -> Result<Session> {
-    let presented = digest(request.refresh_token.expose());
+    exchange(app, context, &request.refresh_token, None).await
+}
+
+/// `create_oauth_token`: the same for an access token's name and value. `names`: the ways to read the name that was sent;
+/// `audience`: the id or name of a cluster.
+///
+/// # Errors
+/// As [`create_session`]; and 400 when there is no such cluster, which only the holder of a living token learns.
+pub async fn of_service_user(
+    app: &App,
+    context: &RequestContext,
+    names: &[String],
+    value: &Secret,
+    audience: Option<&str>,
+) -> Result<Session> {
+    exchange(app, context, value, Some(ServiceUser { names, audience })).await
+}
+
+struct ServiceUser<'a> {
+    names: &'a [String],
+    audience: Option<&'a str>,
+}
+
+async fn exchange(
+    app: &App,
+    context: &RequestContext,
+    value: &Secret,
+    user: Option<ServiceUser<'_>>,
+) -> Result<Session> {
+    let presented = digest(value.expose());
     let (mut tx, LiveToken { token, ends_at }) = admit(app, context, ACTION, &presented, Mode::Concurrent).await?;
+    if user.as_ref().is_some_and(|user| !is_named(&token, user.names)) {
+        drop(tx);
+        let ended = EndedToken { id: Some(token.id), reason: "name".to_owned() };
+        return Err(refuse(app, context, ACTION, &ended).await);
+    }
     context.identify(&token.id);
+    if let Some(audience) = user.and_then(|user| user.audience)
+        && !clusters::exists(tx.connection(), audience).await?
+    {
+        let text = format!(
+            "audience '{audience}' is no cluster of this platform: send the id or the name of one, or leave it out"
+        );
+        return Err(Error::refused(ErrorCode::BadRequest, text));
+    }
     let now = tx.now().as_microsecond();
     let minted = mint(TokenKind::Session)?;
     let longest = now.saturating_add(micros(app.limits().session));
@@ -58,6 +101,14 @@ pub async fn create_session(app: &App, context: &RequestContext, request: Create
         token: Some(app.last_used().applied_to(token).into()),
         now: Some(timestamp(now)),
     })
+}
+
+/// Whether the token has one of these names. Digests are compared, and all of them, so that the time tells nothing of the
+/// token's name.
+fn is_named(token: &TokenRow, names: &[String]) -> bool {
+    let own = digest(&token.name);
+    let same = |name: &String| digest(name).iter().zip(&own).fold(0, |different, (a, b)| different | (a ^ b)) == 0;
+    names.iter().fold(false, |found, name| found | same(name))
 }
 
 #[derive(FromRow)]
@@ -123,7 +174,8 @@ pub(crate) async fn admit<'a>(
     }
 }
 
-async fn refuse(app: &App, context: &RequestContext, action: &'static str, ended: &EndedToken) -> Error {
+/// Records why a value is not good, and gives the one answer.
+pub(crate) async fn refuse(app: &App, context: &RequestContext, action: &'static str, ended: &EndedToken) -> Error {
     match ended.id {
         None => app.transactions().refuse_unknown(context, action).await,
         Some(_) => app.transactions().refuse_ended(context, ended.event(action), ended.error()).await,

@@ -216,7 +216,6 @@ impl List {
     /// read, however many there are. Gives the column of that order.
     fn source(&self, query: &mut Builder, text: &str, postgres: bool) -> &'static str {
         match By::of(text) {
-            // One index for parts of any length.
             By::Part | By::ShortPart if postgres => query.push(self.table),
             By::Nothing | By::Never | By::Id => query.push(self.table),
             By::ShortPart => query.push(self.table).push(" INDEXED BY ").push(self.in_order),
@@ -234,8 +233,13 @@ impl List {
     fn narrow(&self, query: &mut Builder, text: &str, postgres: bool) {
         match By::of(text) {
             // The columns have the collation "C", which folds ASCII alone; the index is on this expression.
-            By::Part | By::ShortPart if postgres => {
+            // Some characters become two in lower case.
+            By::Part | By::ShortPart if postgres && text.to_lowercase().chars().count() >= SHORTEST_PART => {
                 query.push(" AND ").push(self.name).push(" COLLATE \"default\" ILIKE ").push_bind(like(text));
+            }
+            By::Part | By::ShortPart if postgres => {
+                query.push(" AND short_parts(").push(self.name).push(") @> ARRAY[lower(");
+                query.push_bind(text.to_owned()).push(" COLLATE \"default\")]");
             }
             By::Nothing => {}
             By::Never => {

@@ -118,6 +118,9 @@ impl Restart {
     }
 }
 
+/// Spark's own name for a program that is among its jars.
+pub const SPARK_INTERNAL: &str = "spark-internal";
+
 impl Plan {
     /// Parses a manifest that obeys the contract's own rules.
     ///
@@ -197,7 +200,8 @@ impl Plan {
 
     /// The files that it names, each with its field.
     pub fn files(&self) -> impl Iterator<Item = (String, &str)> {
-        let main = self.main.iter().map(|uri| ("spec.mainApplicationFile".to_owned(), uri.as_str()));
+        let main = self.main.iter().filter(|main| *main != SPARK_INTERNAL);
+        let main = main.map(|uri| ("spec.mainApplicationFile".to_owned(), uri.as_str()));
         main.chain(self.lists().into_iter().flat_map(|(_, uris)| uris))
     }
 

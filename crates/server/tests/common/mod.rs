@@ -6,12 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use mlplatform_platform::{
-    audit::{Audit, VerifiedChain},
-    clock::Clock,
-    limits::Limits,
-    store,
-};
+use mlplatform_platform::{audit::VerifiedChain, clock::Clock, limits::Limits};
 use mlplatform_protocol::{
     Endpoint, headers,
     routes::{
@@ -20,15 +15,15 @@ use mlplatform_protocol::{
     },
 };
 use mlplatform_server::{
-    data_dir::DataDir,
+    commands::{audit_reader, init},
     listen::bind,
     server::{Config, Server},
-    storage::Storage,
+    storage::{self, Storage},
     tls::TlsFiles,
 };
+use mlplatform_store::testing::{self, Database, WriterHeld};
 use reqwest::{Client, RequestBuilder, Response, header::HeaderMap};
 use serde_json::{Map, Value, json};
-use sqlx::{AssertSqlSafe, Row, Sqlite, SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -126,6 +121,8 @@ impl Platform {
 
     pub async fn start_as(folder: Arc<TempDir>, config: Config) -> Self {
         let clock = config.clock.clone();
+        prepare(folder.path()).await;
+        let config = Config { database: storage_in(folder.path()).database, ..config };
         let listener = bind("127.0.0.1:0", config.tls.is_some()).unwrap();
         let server = Server::start(listener, config).await.unwrap();
         let ready = server.ready().clone();
@@ -226,17 +223,22 @@ impl Platform {
 
     /// Of commands beside it.
     pub fn storage(&self) -> Storage {
-        Storage::from(self.folder.path())
+        storage_in(self.folder.path())
     }
 
     /// Rows of the store, each as `column|column`.
     pub async fn rows(&self, query: &str) -> Vec<String> {
-        rows(self.folder.path(), query).await
+        self.database().rows(query).await
     }
 
     /// Nobody writes, until that is dropped. (The platform waits for 10 seconds.)
-    pub async fn hold_the_writer(&self) -> sqlx::Transaction<'static, Sqlite> {
-        open(self.folder.path()).await.begin_with("BEGIN IMMEDIATE").await.unwrap()
+    pub async fn hold_the_writer(&self) -> WriterHeld {
+        self.database().hold_the_writer().await
+    }
+
+    /// To look into.
+    pub fn database(&self) -> Database {
+        database_in(self.folder.path())
     }
 
     pub async fn verify_audit(&self) -> VerifiedChain {
@@ -244,26 +246,34 @@ impl Platform {
     }
 }
 
-pub async fn rows(folder: &Path, query: &str) -> Vec<String> {
-    let pool = open(folder).await;
-    let rows = sqlx::query(AssertSqlSafe(query.to_owned())).fetch_all(&pool).await.unwrap();
-    let text = |row: &sqlx::sqlite::SqliteRow| {
-        let columns = (0..row.len()).map(|i| row.get_unchecked::<Option<String>, _>(i).unwrap_or_default());
-        columns.collect::<Vec<_>>().join("|")
-    };
-    rows.iter().map(text).collect()
+/// Where the state of the platform of that folder is: on the store that `MLP_TEST_STORE` names.
+pub fn storage_in(folder: &Path) -> Storage {
+    let url = std::fs::read_to_string(url_file(folder)).ok();
+    let database = url.map(|url| storage::Database { url: url.parse().unwrap(), keys_dir: None, audit_mark: None });
+    Storage { data_dir: folder.to_owned(), database }
+}
+
+/// The file with the URL of its database on PostgreSQL.
+fn url_file(folder: &Path) -> PathBuf {
+    folder.join("database-url")
+}
+
+/// Its database, to look into.
+pub fn database_in(folder: &Path) -> Database {
+    std::fs::read_to_string(url_file(folder))
+        .map_or_else(|_| Database::Sqlite(folder.join("platform.sqlite3")), Database::Postgres)
+}
+
+/// A folder with a platform that nobody has served yet, and whom it belongs to on PostgreSQL.
+async fn prepare(folder: &Path) {
+    if testing::on_postgres() && !url_file(folder).exists() {
+        std::fs::write(url_file(folder), testing::migrated_database().await).unwrap();
+        init(&storage_in(folder), Clock::default(), None).await.unwrap();
+    }
 }
 
 pub async fn verify_audit(folder: &Path) -> VerifiedChain {
-    let dir = DataDir::existing(folder).unwrap();
-    let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), false).unwrap();
-    let store = store::open_as_it_is(&dir.database()).await.unwrap();
-    audit.verify(&mut store.read().await.unwrap()).await.unwrap().unwrap()
-}
-
-async fn open(folder: &Path) -> SqlitePool {
-    let path = DataDir::existing(folder).unwrap().database();
-    SqlitePool::connect_with(SqliteConnectOptions::new().filename(path)).await.unwrap()
+    audit_reader(&storage_in(folder), None).await.unwrap().verify().await.unwrap().unwrap().chain
 }
 
 fn plain(value: Value) -> String {

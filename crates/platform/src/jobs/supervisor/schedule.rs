@@ -14,6 +14,7 @@ use super::{Supervisor, manifest_of, plan_of};
 use crate::{
     audit::{Event, Outcome},
     clusters::{self, row::Cluster},
+    connect,
     error::Result,
     jobs::{
         row::{JobRow, note},
@@ -126,10 +127,11 @@ impl Supervisor {
     /// Gives whether it is on its way, and not waiting.
     async fn start(&mut self, mut job: JobRow, cluster: &Cluster) -> Result<bool> {
         let read = plan_of(&job).and_then(|plan| Ok((plan, manifest_of(&job)?)));
-        let (plan, manifest) = match read {
+        let (mut plan, manifest) = match read {
             Ok(read) => read,
             Err(problem) => return self.not_started(&job, &problem).await.map(|()| true),
         };
+        connect::server::arm(&self.app, &job, &mut plan).await?;
         let values = values_of(&self.app, &cluster.id, &plan).await?;
         let runner = Arc::clone(self.app.jobs().runner());
         let id = RunId { job: job.job_ref(), number: job.runs.saturating_add(1) };

@@ -7,11 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-mod common;
-
-use common::rows;
-use mlplatform_platform::store;
-use mlplatform_server::data_dir::DataDir;
+use mlplatform_store::{Store, testing::Database};
 use sqlx::{AssertSqlSafe, SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
 
 /// A digest, as SQL writes it.
@@ -20,10 +16,10 @@ const DIGEST: &str = "x'5A89BF0DBB66F59F4F07EEF84F8B8EE5D2F2C5C9C8BA5C3F2C25C0EF
 #[tokio::test]
 async fn tokens_that_had_one_secret() {
     let folder = tempfile::tempdir().unwrap();
-    let dir = DataDir::create(folder.path()).unwrap();
-    let options = SqliteConnectOptions::new().filename(dir.database()).create_if_missing(true);
+    let file = folder.path().join("platform.sqlite3");
+    let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
-    let all = Migrator::new(std::path::Path::new("../store/migrations/sqlite")).await.unwrap();
+    let all = Migrator::new(std::path::Path::new("migrations/sqlite")).await.unwrap();
     let first = Migrator { migrations: all.iter().take(1).cloned().collect::<Vec<_>>().into(), ..Migrator::DEFAULT };
     first.run(&pool).await.unwrap();
     let key = "x'0000000000000000000000000000000000000000000000000000000000000000'";
@@ -40,31 +36,31 @@ async fn tokens_that_had_one_secret() {
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(&pool).await.unwrap();
     pool.close().await;
 
-    store::open(&dir.database()).await.unwrap().close().await;
-    let path = folder.path();
-    assert_eq!(rows(path, "PRAGMA foreign_key_check").await, Vec::<String>::new());
-    assert_eq!(rows(path, "PRAGMA integrity_check").await, ["ok"]);
+    Store::open_sqlite(&file).await.unwrap().close().await;
+    let database = Database::Sqlite(file);
+    assert_eq!(database.rows("PRAGMA foreign_key_check").await, Vec::<String>::new());
+    assert_eq!(database.rows("PRAGMA integrity_check").await, ["ok"]);
     let secrets =
         "SELECT token_id, hex(digest), created_at, first_used_at, ends_at FROM token_secrets ORDER BY token_id";
     assert_eq!(
-        rows(path, secrets).await,
+        database.rows(secrets).await,
         [format!("tok_1|{}|1|2|", &DIGEST[2..66]), format!("tok_3|{}|3||", &key[2..66])]
     );
     let tokens = "SELECT seq, id, name, issuer_id, register_token_id, delete_reason FROM tokens ORDER BY seq";
-    assert_eq!(rows(path, tokens).await, ["3|tok_1|admin|||", "5|tok_3|anna|tok_1|tok_2|deleted"]);
+    assert_eq!(database.rows(tokens).await, ["3|tok_1|admin|||", "5|tok_3|anna|tok_1|tok_2|deleted"]);
     let register_tokens = "SELECT seq, id, redeemed_at, redeem_attempt, replay_count FROM register_tokens";
-    assert_eq!(rows(path, register_tokens).await, ["7|tok_2|3|4|5"]);
+    assert_eq!(database.rows(register_tokens).await, ["7|tok_2|3|4|5"]);
     let schema = "SELECT count(*) FROM sqlite_schema WHERE instr(sql, 'new_')";
-    assert_eq!(rows(path, schema).await, ["0"], "no reference to a table's name of meanwhile");
+    assert_eq!(database.rows(schema).await, ["0"], "no reference to a table's name of meanwhile");
 }
 
 #[tokio::test]
 async fn objects_that_all_had_a_maker() {
     let folder = tempfile::tempdir().unwrap();
-    let dir = DataDir::create(folder.path()).unwrap();
-    let options = SqliteConnectOptions::new().filename(dir.database()).create_if_missing(true);
+    let file = folder.path().join("platform.sqlite3");
+    let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
     let pool = SqlitePool::connect_with(options).await.unwrap();
-    let all = Migrator::new(std::path::Path::new("../store/migrations/sqlite")).await.unwrap();
+    let all = Migrator::new(std::path::Path::new("migrations/sqlite")).await.unwrap();
     let old = Migrator { migrations: all.iter().take(11).cloned().collect::<Vec<_>>().into(), ..Migrator::DEFAULT };
     old.run(&pool).await.unwrap();
     let statements = "INSERT INTO tokens (seq, id, name, role, issuer_name, created_at) \
@@ -77,16 +73,16 @@ async fn objects_that_all_had_a_maker() {
     sqlx::raw_sql(statements).execute(&pool).await.unwrap();
     pool.close().await;
 
-    store::open(&dir.database()).await.unwrap().close().await;
-    let path = folder.path();
-    assert_eq!(rows(path, "PRAGMA foreign_key_check").await, Vec::<String>::new());
-    assert_eq!(rows(path, "PRAGMA integrity_check").await, ["ok"]);
+    Store::open_sqlite(&file).await.unwrap().close().await;
+    let database = Database::Sqlite(file);
+    assert_eq!(database.rows("PRAGMA foreign_key_check").await, Vec::<String>::new());
+    assert_eq!(database.rows("PRAGMA integrity_check").await, ["ok"]);
     let kept = "SELECT o.seq, o.name, o.type, o.created_by, v.key, hex(v.value) FROM objects o \
                 JOIN object_values v ON v.object = o.seq";
-    assert_eq!(rows(path, kept).await, ["4|s3|Opaque|tok_1|k|00FF"]);
+    assert_eq!(database.rows(kept).await, ["4|s3|Opaque|tok_1|k|00FF"]);
     let indices =
         "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'objects' AND sql IS NOT NULL";
-    assert_eq!(rows(path, indices).await, ["3"]);
+    assert_eq!(database.rows(indices).await, ["3"]);
     let schema = "SELECT count(*) FROM sqlite_schema WHERE instr(sql, 'objects_new')";
-    assert_eq!(rows(path, schema).await, ["0"], "no reference to a table's name of meanwhile");
+    assert_eq!(database.rows(schema).await, ["0"], "no reference to a table's name of meanwhile");
 }
