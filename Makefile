@@ -81,6 +81,12 @@ lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, 
 soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(VENV)/.spark dist/mlplatform_client.tar.gz | chromium ## what is too long for CI; writes docs/reliability.md
 	$(BIN)/pytest tests/soak --timeout 7200 -m ""
 
+# The programs of the control plane are built once, into ~/.cache: a quarter of an hour. MLP_KUBERNETES_PROGRAMS names a
+# folder of ready-made ones.
+.PHONY: kubernetes
+kubernetes: $(VENV)/.dev ## the test bed of Kubernetes, the runner on it; with KUBECONFIG, the runner on that cluster
+	$(BIN)/pytest tests/kubernetes --timeout 3600
+
 .PHONY: bench
 bench: $(VENV)/.dev dist/mlplatform_client.tar.gz ## measures, in an environment of its own with the release packages; writes docs/benchmarks.md
 	$(PYTHON) -m venv --clear .cache/bench
