@@ -6,15 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mlplatform_runner::{plan::Plan, values::Values};
+use mlplatform_runner::{log::LogQuota, plan::Plan, values::Values};
 
 use crate::{
     credentials::Credentials,
     environment::{self, Resolved},
     installation::{ClassPath, Installation},
-    java_options,
-    log::LogQuota,
-    mounts,
+    java_options, mounts,
     paths::Locations,
     proxy,
     run_job::LaunchSpec,
