@@ -22,13 +22,11 @@ class ApiError(Exception):
 
 
 class Api:
-    """`address`: host and port; `ca`: the file of the server's certificate."""
+    """`address`: host and port; `ca`: the file of the authority that the server's certificate is of."""
 
     def __init__(self, address: str, ca: str, token: str) -> None:
         self.address, self.token = address, token
         self.tls = ssl.create_default_context(cafile=ca)
-        # The API server made its certificate for itself.
-        self.tls.check_hostname = False
 
     def _send(self, method: str, path: str, body: Object | None, kind: str, timeout: float) -> http.client.HTTPResponse:
         connection = http.client.HTTPSConnection(self.address, timeout=timeout, context=self.tls)

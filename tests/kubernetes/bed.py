@@ -57,16 +57,13 @@ class Bed:
 
     def _start(self) -> None:
         self._openssl("genrsa", "-out", "service-accounts.key", "2048")
-        self._openssl(
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3", "-subj", "/CN=127.0.0.1",
-            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "server.key", "-out", "server.crt",
-        )  # fmt: skip
+        self._certificates()
         (self.folder / "tokens.csv").write_text(f"{self.token},admin,admin,system:masters\n")
         self.kubeconfig.touch(0o600)
         self.kubeconfig.write_text(json.dumps(self.config("admin", self.token)))
         self.run("etcd")
         self.run("kube-apiserver")
-        self.api = Api(f"127.0.0.1:{self.port}", str(self.folder / "server.crt"), self.token)
+        self.api = Api(f"127.0.0.1:{self.port}", str(self.folder / "ca.crt"), self.token)
         self.until("the API server", self.api.is_ready)
         self.run("kube-controller-manager")
         self.run("kube-scheduler")
@@ -94,7 +91,7 @@ class Bed:
 
     def config(self, user: str, token: str, namespace: str = "default") -> dict[str, object]:
         """A kubeconfig."""
-        server = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": str(self.folder / "server.crt")}
+        server = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": str(self.folder / "ca.crt")}
         return {
             "apiVersion": "v1",
             "kind": "Config",
@@ -129,7 +126,7 @@ class Bed:
             "kube-controller-manager": [
                 "kube", "kube-controller-manager", *kubeconfig, f"--controllers={','.join(CONTROLLERS)}",
                 f"--service-account-private-key-file={self.folder / 'service-accounts.key'}",
-                f"--root-ca-file={self.folder / 'server.crt'}", "--use-service-account-credentials=false",
+                f"--root-ca-file={self.folder / 'ca.crt'}", "--use-service-account-credentials=false",
             ],
             "kube-scheduler": ["kube", "kube-scheduler", *kubeconfig],
         }[component]  # fmt: skip
@@ -162,6 +159,17 @@ class Bed:
                 log = (self.folder / f"{dead or 'kube-apiserver'}.log").read_text(errors="replace")
                 raise CannotStart(f"{what} is not ready; {dead or 'kube-apiserver'} says:\n{log[-4000:]}")
             time.sleep(0.1)
+
+    def _certificates(self) -> None:
+        """An authority, and the certificate of API server and node."""
+        new = ("req", "-newkey", "rsa:2048", "-nodes", "-subj")
+        self._openssl(*new, "/CN=authority", "-x509", "-days", "3", "-keyout", "ca.key", "-out", "ca.crt")
+        self._openssl(*new, "/CN=127.0.0.1", "-keyout", "server.key", "-out", "server.csr")
+        (self.folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+        self._openssl(
+            "x509", "-req", "-days", "3", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
+            "-extfile", "names", "-out", "server.crt",
+        )  # fmt: skip
 
     def _openssl(self, *arguments: str) -> None:
         try:

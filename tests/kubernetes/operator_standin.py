@@ -267,6 +267,19 @@ def failure(pod: Object) -> str:
     return "driver container status missing"
 
 
+def mounts(spec: Object, asked: Object) -> tuple[list[Object], list[Object]]:
+    """The volumes of a pod and its mounts, as the operator's webhook adds them."""
+    volumes, mounted = [], list(asked.get("volumeMounts", []))
+    names = [mount["name"] for mount in mounted]
+    volumes += [volume for volume in spec.get("volumes", []) if volume["name"] in names]
+    for field, source, name in (("configMaps", "configMap", "name"), ("secrets", "secret", "secretName")):
+        for item in asked.get(field, []):
+            volume = f"{item['name']}-vol"
+            volumes.append({"name": volume, source: {name: item["name"]}})
+            mounted.append({"name": volume, "mountPath": item["path"]})
+    return volumes, mounted
+
+
 def driver(application: Object, submission: str) -> Object:
     """The driver's pod."""
     metadata, spec = application["metadata"], application["spec"]
@@ -280,6 +293,7 @@ def driver(application: Object, submission: str) -> Object:
     }
     properties = [part for key, value in spec.get("sparkConf", {}).items() for part in ("--conf", f"{key}={value}")]
     main = ["--class", spec["mainClass"]] if spec.get("mainClass") else []
+    volumes, mounted = mounts(spec, asked)
     base = {
         "metadata": {
             "name": asked.get("podName") or f"{metadata['name']}-driver",
@@ -298,6 +312,7 @@ def driver(application: Object, submission: str) -> Object:
         },
         "spec": {
             "restartPolicy": "Never",
+            "volumes": volumes,
             "serviceAccountName": asked.get("serviceAccount", "default"),
             "containers": [
                 {
@@ -311,6 +326,8 @@ def driver(application: Object, submission: str) -> Object:
                         *spec.get("arguments", []),
                     ],
                     "env": asked.get("env", []),
+                    "envFrom": asked.get("envFrom", []),
+                    "volumeMounts": mounted,
                     "resources": {"requests": {"cpu": asked.get("coreRequest", "10m")}},
                 }
             ],
