@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::AsyncReadExt;
+use futures_util::{AsyncReadExt, StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Error, api::LogParams};
 use mlplatform_runner::{
@@ -18,7 +18,7 @@ use mlplatform_runner::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -79,11 +79,41 @@ pub(crate) struct LogKeeper {
     /// The attempts of one job write one file, one after the other.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     changed: Arc<Notify>,
+    found: mpsc::UnboundedSender<Found>,
+    to_follow: tokio::sync::Mutex<mpsc::UnboundedReceiver<Found>>,
+}
+
+/// A driver whose log is to be followed.
+#[derive(Debug)]
+struct Found {
+    job: String,
+    attempt: String,
+    pod: String,
+    state: watch::Receiver<PodState>,
 }
 
 impl LogKeeper {
     pub(crate) fn new(pods: Api<Pod>, root: PathBuf, limit: LogLimit, changed: Arc<Notify>) -> Self {
-        Self { pods, root, limit, logs: Mutex::default(), turns: Mutex::default(), changed }
+        // As many as there are drivers.
+        let (found, to_follow) = mpsc::unbounded_channel();
+        let to_follow = tokio::sync::Mutex::new(to_follow);
+        Self { pods, root, limit, logs: Mutex::default(), turns: Mutex::default(), changed, found, to_follow }
+    }
+
+    /// Follows the logs of the drivers that are seen. When it is dropped nobody writes logs any more, so that another server
+    /// may.
+    pub(crate) async fn work(&self) {
+        let mut to_follow = self.to_follow.lock().await;
+        let mut following = FuturesUnordered::new();
+        // Those that were followed before are seen again.
+        while to_follow.try_recv().is_ok() {}
+        self.logs().retain(|_, log| matches!(log, Log::Complete));
+        loop {
+            tokio::select! {
+                Some(found) = to_follow.recv() => following.push(self.follow(found)),
+                Some(()) = following.next() => {}
+            }
+        }
     }
 
     fn logs(&self) -> std::sync::MutexGuard<'_, Logs> {
@@ -91,7 +121,7 @@ impl LogKeeper {
     }
 
     /// A driver was seen; `is_gone`: its pod was deleted.
-    pub(crate) fn saw(self: &Arc<Self>, pod: &PodView, is_gone: bool) {
+    pub(crate) fn saw(&self, pod: &PodView, is_gone: bool) {
         if !pod.is_driver || (pod.started_at.is_none() && !pod.is_over && !is_gone) {
             return;
         }
@@ -116,9 +146,9 @@ impl LogKeeper {
             None => {
                 let (sender, receiver) = watch::channel(state);
                 logs.insert(key, Log::Follows(sender));
-                let (keeper, name) = (Arc::clone(self), pod.name.clone());
                 let (job, attempt) = (pod.job.clone(), pod.attempt.clone());
-                tokio::spawn(async move { keeper.follow(job, attempt, name, receiver).await });
+                // The other end is a field of this.
+                let _ = self.found.send(Found { job, attempt, pod: pod.name.clone(), state: receiver });
             }
         }
     }
@@ -147,7 +177,8 @@ impl LogKeeper {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
     }
 
-    async fn follow(&self, job: String, attempt: String, pod: String, state: watch::Receiver<PodState>) {
+    async fn follow(&self, found: Found) {
+        let Found { job, attempt, pod, state } = found;
         let turn =
             Arc::clone(self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(job.clone()).or_default());
         let _turn = turn.lock().await;

@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     pub(crate) secrets: Api<Secret>,
     pub(crate) config_maps: Api<ConfigMap>,
     pub(crate) events: Api<Event>,
-    pub(crate) logs: Arc<LogKeeper>,
+    pub(crate) logs: LogKeeper,
     pub(crate) changed: Arc<Notify>,
     /// Pods or logs have changed, for all who wait for an end.
     pub(crate) ended: Notify,
@@ -77,7 +77,7 @@ impl Shared {
             secrets: namespaced(&client, &namespace),
             config_maps: namespaced(&client, &namespace),
             events: namespaced(&client, &namespace),
-            logs: Arc::new(logs),
+            logs,
             changed,
             ended: Notify::new(),
             removed_programs: Mutex::default(),

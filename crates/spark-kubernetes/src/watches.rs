@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fmt::Debug, pin::pin};
 
-use futures_util::{Stream, StreamExt, future::join3};
+use futures_util::{Stream, StreamExt, future::join4};
 use k8s_openapi::api::core::v1::Event as CoreEvent;
 use kube::{
     Resource,
@@ -68,7 +68,7 @@ pub(crate) async fn watch(shared: &Shared) {
         |_| {},
         |_| {},
     );
-    join3(applications, pods, events).await;
+    join4(shared.logs.work(), applications, pods, events).await;
 }
 
 async fn follow<K: Resource + Clone + Debug>(
