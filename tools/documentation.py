@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONTENTS = {
     "Start": ["migrating.md", "configuration.md", "errors.md"],
     "Tokens": ["tokens-administrators.md", "tokens-users.md"],
-    "Spark": ["spark.md", "waiting.md", "manifests.md", "clusters.md", "notebooks.md"],
+    "Spark": ["spark.md", "waiting.md", "manifests.md", "clusters.md", "kubernetes.md", "notebooks.md"],
     "The command": ["command.md", "command-reference.md"],
     "For programs": ["async.md", "testing.md", "integrations.md", "api.md", "routes.md"],
     "The platform": [

@@ -84,7 +84,7 @@ impl Fixture {
         runner.reconcile(KnownJobs::default()).await.unwrap();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let id = format!("c{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let cluster = ClusterRef { name: id.clone(), bucket: format!("spark-{id}"), id };
+        let cluster = ClusterRef { name: id.clone(), bucket: format!("spark-{id}"), id, kubernetes: None };
         Self { runner, cluster }
     }
 

@@ -14,9 +14,11 @@ use mlplatform_platform::{
     tokens::admin,
 };
 use mlplatform_protocol::{ClusterInfo, PageRequest, Secret, page::MAX_LIMIT};
+use mlplatform_spark_kubernetes::check::Finding;
 
 use crate::{
     data_dir::DataDir,
+    kubernetes::findings,
     local_jobs::{LocalSystem, no_jobs},
     start::StartError,
 };
@@ -58,11 +60,26 @@ pub async fn cluster_add(
     clock: Clock,
     name: &str,
     capacity: Capacity,
+    kubernetes: Option<String>,
 ) -> Result<ClusterInfo, StartError> {
     let app = open(data_dir, clock).await?;
-    let added = verbs::add(&app, name, capacity).await;
+    let added = verbs::add(&app, name, capacity, kubernetes).await;
     app.store().close().await;
     Ok(added?)
+}
+
+/// `mlplatform-server cluster check`: what works of a cluster on Kubernetes, and what is missing. `None`: it is this machine.
+///
+/// # Errors
+/// When the directory holds no store of this version, or no such cluster.
+pub async fn cluster_check(data_dir: &Path, clock: Clock, name: &str) -> Result<Option<Vec<Finding>>, StartError> {
+    let app = open(data_dir, clock).await?;
+    let settings = verbs::kubernetes_of(&app, name).await;
+    app.store().close().await;
+    Ok(match settings? {
+        Some(settings) => Some(findings(data_dir, &settings).await),
+        None => None,
+    })
 }
 
 /// `mlplatform-server cluster list`, also while a server runs on the directory.

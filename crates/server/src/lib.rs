@@ -9,7 +9,8 @@
 //! listen, tls  which addresses may be listened on, and with which certificate; the limit of connections
 //! peer         whose process holds the other end of a connection within this machine
 //! commands     commands on the machine, beside a server
-//! local_jobs   the runner of jobs on this machine, given its folders and settings
+//! local_jobs   the runners of jobs, given their folders and settings
+//! kubernetes   clusters on Kubernetes: flags, runners, check
 //! metrics      the listener of metrics
 //! backup       backup and restore
 //! start        start-up errors
@@ -18,6 +19,7 @@
 pub mod backup;
 pub mod commands;
 pub mod data_dir;
+pub mod kubernetes;
 pub mod listen;
 mod local_jobs;
 mod metrics;

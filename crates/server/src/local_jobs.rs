@@ -1,15 +1,15 @@
-//! Wiring of the local runner: jobs run as processes of this machine, below the data directory.
+//! Wiring of the runners: jobs run as processes of this machine, below the data directory, or on Kubernetes.
 
 use std::{path::PathBuf, sync::Arc};
 
 use mlplatform_platform::{
-    jobs::{ids::JobIds, runtime::Jobs},
+    jobs::{ids::JobIds, runners::Runners, runtime::Jobs},
     readiness::System,
 };
 use mlplatform_spark_local::{Folders, JobUsers, LocalRunner, SparkConfig, disk_space};
 use mlplatform_store::Store;
 
-use crate::data_dir::DataDir;
+use crate::{data_dir::DataDir, kubernetes::make_runner};
 
 /// `users`: whom jobs run as, if not as this user. `url`: where people find the platform.
 pub(crate) fn local_jobs(
@@ -20,7 +20,9 @@ pub(crate) fn local_jobs(
     url: String,
 ) -> Jobs {
     let ids = Arc::new(JobIds::new(store.clone()));
-    Jobs::new(Arc::new(LocalRunner::new(Folders::new(dir.path()), config, users, ids)), url)
+    let make = make_runner(dir, config.longest_log, config.longest_cluster_logs);
+    let local = Arc::new(LocalRunner::new(Folders::new(dir.path()), config, users, ids));
+    Jobs::new(Arc::new(Runners::new(local, store.clone(), make)), url)
 }
 
 /// The disk of the data directory.

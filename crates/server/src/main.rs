@@ -6,7 +6,7 @@ mod stop;
 
 use std::{
     io::{self, IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -20,7 +20,7 @@ use mlplatform_server::{
         make::backup,
         restore::{Restored, restore},
     },
-    commands::{admin_token, cluster_add, cluster_list, sign_in_link},
+    commands::{admin_token, cluster_add, cluster_check, cluster_list, sign_in_link},
     listen::bind,
     server::{Config, Ready, Server},
     start::StartError,
@@ -89,9 +89,13 @@ fn run(command: Command) -> Result<u8, StartError> {
             print(&restore_summary(&restored))
         }),
         Command::Cluster(Cluster::Add(add)) => runtime.block_on(async {
-            let made = cluster_add(&path(&add.directory)?, Clock::default(), &add.name, add.capacity()).await?;
+            let (dir, settings) = (path(&add.directory)?, add.kubernetes.settings()?);
+            let made = cluster_add(&dir, Clock::default(), &add.name, add.capacity(), settings).await?;
             print(&format!("{}\n", made.id))
         }),
+        Command::Cluster(Cluster::Check(arguments)) => {
+            return runtime.block_on(check_cluster(&path(&arguments.directory)?, &arguments.name));
+        }
         Command::Cluster(Cluster::List(directory)) => {
             runtime.block_on(async { print(&table(&cluster_list(&path(&directory)?, Clock::default()).await?)) })
         }
@@ -141,6 +145,23 @@ fn restore_summary(restored: &Restored) -> String {
     text + &format!(
         "Administrators' tokens are good as before; if none is at hand: mlplatform-server admin-token --data-dir {path}\n"
     )
+}
+
+/// A table for people; gives the exit code.
+async fn check_cluster(data_dir: &Path, name: &str) -> Result<u8, StartError> {
+    let Some(findings) = cluster_check(data_dir, Clock::default(), name).await? else {
+        print(&format!("the cluster '{name}' is this machine\n"))?;
+        return Ok(0);
+    };
+    let word = |works| match works {
+        Some(true) => "ok",
+        Some(false) => "missing",
+        None => "?",
+    };
+    let lines =
+        findings.iter().map(|one| format!("{:<18} {:<8} {}\n", one.subject, word(one.works), harmless(&one.text)));
+    print(&lines.collect::<String>())?;
+    Ok(u8::from(findings.iter().any(|one| one.works == Some(false))))
 }
 
 /// For people, and for `awk`: no field holds a space.

@@ -11,11 +11,13 @@
 //! start, status, stop    a run, from its begin to what it leaves
 //! log_keeper, log_lines  the logs of drivers, followed and kept
 //! records                what is remembered of runs
+//! check                  what works of a cluster, and what is missing
 //! names                  names and labels in the cluster
 //! errors                 what the API's refusals mean
 //! ```
 
 mod application;
+pub mod check;
 mod errors;
 mod log_keeper;
 mod log_lines;
@@ -32,4 +34,4 @@ mod view;
 mod watches;
 
 pub use runner::KubernetesRunner;
-pub use settings::KubernetesConfig;
+pub use settings::{ClusterSettings, KubernetesConfig};

@@ -7,7 +7,6 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use kube::api::ListParams;
 use mlplatform_protocol::EventKind;
 use mlplatform_runner::{
     log::{self, Gap, JobLog, OwnedLog, truncation_message},
@@ -19,13 +18,7 @@ use mlplatform_runner::{
 };
 use serde_json::Value;
 
-use crate::{
-    errors::{ask, ask_for},
-    names,
-    settings::KubernetesConfig,
-    shared::Shared,
-    start, status, stop, watches,
-};
+use crate::{errors::ask_for, names, settings::KubernetesConfig, shared::Shared, start, status, stop, watches};
 
 const LOG_TRUNCATED: &str = "LogTruncated";
 
@@ -53,7 +46,7 @@ impl KubernetesRunner {
 
 impl Runner for KubernetesRunner {
     /// The operator does.
-    fn restarts_jobs(&self) -> bool {
+    fn restarts_jobs(&self, _: &str) -> bool {
         true
     }
 
@@ -66,10 +59,8 @@ impl Runner for KubernetesRunner {
     }
 
     fn ensure<'a>(&'a self, _: &'a ClusterRef) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let one = ListParams::default().limit(1);
-            ask("listing SparkApplications", self.shared.applications.list(&one)).await.map(drop)
-        })
+        // Its namespace is the administrator's. Nothing is asked: a cluster is made while the store waits.
+        Box::pin(ready(Ok(())))
     }
 
     fn remove<'a>(&'a self, cluster: &'a ClusterRef) -> Answer<'a, ()> {

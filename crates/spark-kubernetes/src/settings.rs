@@ -1,15 +1,65 @@
 //! Which cluster of Kubernetes, and what this platform uses of it.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use mlplatform_runner::{log::LogLimit, runner::RunnerError};
+use serde::{Deserialize, Serialize};
 
 /// Until a connection stands.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// The settings of a cluster, as a store keeps them: JSON without any secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClusterSettings {
+    /// The file with addresses and credentials, as the server finds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Which context of that file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// Where all objects are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Whom drivers run as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// The image for a version of Spark.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
+}
+
+impl ClusterSettings {
+    /// Of the cluster with that id; its logs and the ends of its runs are kept in a folder below `root`.
+    #[must_use]
+    pub fn config(
+        self,
+        cluster: &str,
+        root: &Path,
+        longest_log: LogLimit,
+        longest_cluster_logs: LogLimit,
+    ) -> KubernetesConfig {
+        KubernetesConfig {
+            kubeconfig: self.kubeconfig,
+            context: self.context,
+            namespace: self.namespace,
+            platform: cluster.to_owned(),
+            service_account: self.service_account,
+            images: self.images,
+            folder: root.join(cluster),
+            longest_log,
+            longest_cluster_logs,
+        }
+    }
+}
 
 /// The settings of a cluster on Kubernetes.
 #[derive(Clone, Debug)]
@@ -20,7 +70,7 @@ pub struct KubernetesConfig {
     pub context: Option<String>,
     /// Where all objects are; `None`: the context's, or the pod's own.
     pub namespace: Option<String>,
-    /// Names this platform among those that use the namespace: a value of a label.
+    /// Names this platform's cluster among all that use the namespace: a value of a label.
     pub platform: String,
     /// Whom drivers run as; `None`: the operator decides.
     pub service_account: Option<String>,

@@ -71,8 +71,13 @@ impl Platform {
         (self.runner, self.work) = start(&self.folder, &self.name).await;
     }
 
+    fn cluster(&self) -> ClusterRef {
+        let name = || self.name.clone();
+        ClusterRef { id: name(), name: name(), bucket: name(), kubernetes: None }
+    }
+
     async fn job(&self, name: &str, program: &str, mut spec: Value) -> Job {
-        let cluster = ClusterRef { id: self.name.clone(), name: self.name.clone(), bucket: self.name.clone() };
+        let cluster = self.cluster();
         let id = JobRef { id: format!("{}-{name}", self.name), cluster: cluster.id.clone(), name: name.to_owned() };
         let address = self.runner.upload(&cluster, &id.id, "job.py", program.as_bytes().to_vec()).await.unwrap();
         spec["type"] = "Python".into();
@@ -367,7 +372,7 @@ async fn what_a_user_may_not_set_is_refused(on: Platform) {
 }
 
 async fn a_program_that_is_too_long_is_refused(on: Platform) {
-    let cluster = ClusterRef { id: on.name.clone(), name: on.name.clone(), bucket: on.name.clone() };
+    let cluster = on.cluster();
     let id = format!("{}-long", on.name);
     let refused = on.runner.upload(&cluster, &id, "job.py", vec![b'#'; (1 << 20) + 1]).await;
     assert!(matches!(&refused, Err(RunnerError::Job(text)) if text.contains("1048577")), "{refused:?}");

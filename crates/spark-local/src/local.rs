@@ -253,7 +253,7 @@ fn status(shared: &Shared, run: &RunId) -> RunStatus {
 }
 
 impl Runner for LocalRunner {
-    fn restarts_jobs(&self) -> bool {
+    fn restarts_jobs(&self, _: &str) -> bool {
         false
     }
 

@@ -7,6 +7,7 @@ pub mod logs;
 mod lookup;
 mod restart;
 pub(crate) mod row;
+pub mod runners;
 pub mod runtime;
 pub mod story;
 pub mod supervisor;
