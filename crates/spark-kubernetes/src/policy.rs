@@ -25,6 +25,7 @@ const IDENTITY: &str = "the cluster's administrator says whom jobs run as";
 const NODE: &str = "a job has no access to its node";
 const REACHED: &str = "the cluster's administrator says what can be reached from outside";
 const ANY_FIELD: &str = "it can set any field of a pod";
+const OTHERS: &str = "it names a config map of the namespace, which may be another job's";
 const NAMES: &str = "the platform names what it makes";
 
 /// All of them, in the order in which they are told.
@@ -40,6 +41,13 @@ const RULES: &[Rule] = &[
     Rule { field: "{pod}.podName", refuses: always, because: NAMES },
     Rule { field: "{pod}.labels", refuses: has_reserved_label, because: NAMES },
     Rule { field: "volumes", refuses: has_other_volume, because: NODE },
+    Rule { field: "sparkConfigMap", refuses: always, because: OTHERS },
+    Rule { field: "hadoopConfigMap", refuses: always, because: OTHERS },
+    Rule {
+        field: "batchSchedulerOptions.priorityClassName",
+        refuses: always,
+        because: "a job does not displace others",
+    },
     Rule { field: "imagePullSecrets", refuses: always, because: IDENTITY },
     Rule { field: "mode", refuses: is_other_mode, because: "the driver runs in a pod of its own (cluster)" },
     Rule { field: "suspend", refuses: always, because: "the platform says when a job starts" },
