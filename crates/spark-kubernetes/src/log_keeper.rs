@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{AsyncReadExt, StreamExt, stream::FuturesUnordered};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, jiff::SignedDuration};
 use kube::{Api, Error, api::LogParams};
 use mlplatform_runner::{
     disk_space::Thresholds,
@@ -32,6 +32,9 @@ use crate::{
 };
 
 const PIECE: usize = 64 * 1024;
+/// How much earlier a log is asked for: `kube` rounds the time to a second, up as well as down, and a node's clock may be set
+/// back.
+const CLOCK: SignedDuration = SignedDuration::from_secs(30);
 /// How often the position is written down: what was kept since is compared again after a crash.
 const SAVE: Duration = Duration::from_secs(1);
 /// Between two attempts to read.
@@ -239,7 +242,7 @@ impl LogKeeper {
             container: Some(DRIVER_CONTAINER.to_owned()),
             follow: true,
             timestamps: true,
-            since_time: position.time,
+            since_time: position.time.and_then(|time| time.checked_sub(CLOCK).ok()),
             ..LogParams::default()
         };
         let mut stream = match self.pods.log_stream(pod, &params).await {

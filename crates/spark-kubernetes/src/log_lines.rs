@@ -34,13 +34,17 @@ pub(crate) struct LogLines {
     stamp: Option<Vec<u8>>,
     time: Option<Timestamp>,
     is_old: bool,
+    /// The last line of `from` has come again, and whatever follows is new.
+    is_found: bool,
 }
 
 impl LogLines {
     /// Goes on at a position, when so many bytes are kept in all.
     pub(crate) fn new(from: Position, kept: u64) -> Self {
         let skip = kept.saturating_sub(from.bytes);
+        let is_found = from.time.is_none();
         Self {
+            is_found,
             position: from.clone(),
             from,
             again: 0,
@@ -77,14 +81,18 @@ impl LogLines {
             return rest;
         }
         self.time = std::str::from_utf8(&stamp).ok().and_then(|text| text.parse().ok());
-        self.is_old = match (self.time, self.from.time) {
-            (Some(time), Some(from)) if time < from => true,
-            (Some(time), Some(from)) if time == from && self.again < self.from.lines => {
+        self.is_old = !self.is_found;
+        // By their order: a node's clock may be set back, and later lines have earlier times then.
+        match (self.time, self.from.time) {
+            _ if self.is_found => {}
+            (Some(time), Some(from)) if time == from => {
                 self.again = self.again.saturating_add(1);
-                true
+                self.is_found = self.again >= self.from.lines;
             }
-            _ => false,
-        };
+            // It is not there any more.
+            (Some(time), Some(from)) if time > from => (self.is_found, self.is_old) = (true, false),
+            _ => {}
+        }
         if self.time.is_none() {
             // No time is before this line: all of it was printed.
             self.keep(&stamp, kept);
@@ -166,6 +174,18 @@ mod tests {
                 assert_eq!(kept, printed(), "pieces of {size}, cut off at {cut}");
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_loses_nothing() {
+        let all = "2026-01-02T03:04:05.5Z one\n2026-01-02T03:04:06.5Z two\n2026-01-02T03:04:06.1Z three\n";
+        let (first, _) = all.split_at(54);
+        let mut lines = LogLines::new(Position::default(), 0);
+        let mut kept = lines.take(first.as_bytes());
+        assert_eq!(kept, b"one\ntwo\n");
+        let mut lines = LogLines::new(lines.position().clone(), kept.len() as u64);
+        kept.extend(lines.take(all.as_bytes()));
+        assert_eq!(kept, b"one\ntwo\nthree\n");
     }
 
     #[test]
