@@ -33,7 +33,7 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 CARGO_FILES := Cargo.toml Cargo.lock rust-toolchain.toml
 PROTOCOL_FILES := $(CARGO_FILES) $(shell find crates/protocol -type f)
 CLIENT_FILES := $(PROTOCOL_FILES) pyproject.toml $(shell find crates/client crates/cli src -type f)
-SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/store crates/runner crates/platform crates/spark-local crates/connect crates/api crates/console crates/server -type f)
+SERVER_FILES := $(PROTOCOL_FILES) $(shell find crates/store crates/runner crates/platform crates/spark-local crates/spark-kubernetes crates/connect crates/api crates/console crates/server -type f)
 # What goes into the wheel beside the compiled module.
 PYTHON_FILES := README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
@@ -86,6 +86,12 @@ lint: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(CARGO_DENY) ## formatting, 
 .PHONY: soak
 soak: $(VENV)/.client $(VENV)/.server $(VENV)/.dev $(VENV)/.spark dist/mlplatform_client.tar.gz | chromium ## what is too long for CI; writes docs/reliability.md
 	$(BIN)/pytest tests/soak --timeout 7200 -m ""
+
+# The programs of the control plane are built once, into ~/.cache: a quarter of an hour. MLP_KUBERNETES_PROGRAMS names a
+# folder of ready-made ones.
+.PHONY: kubernetes
+kubernetes: $(VENV)/.client $(VENV)/.server $(VENV)/.dev ## the test bed of Kubernetes, the runner on it; with KUBECONFIG, the runner on that cluster
+	$(BIN)/pytest tests/kubernetes --timeout 3600
 
 .PHONY: bench
 bench: $(VENV)/.dev dist/mlplatform_client.tar.gz ## measures, in an environment of its own with the release packages; writes docs/benchmarks.md

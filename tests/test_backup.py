@@ -239,6 +239,7 @@ def test_a_backup_of_an_older_version_is_brought_to_this_one_s_form(tmp_path: Pa
     # As the version before the store had this table would have written it.
     with closing(sqlite3.connect(path)) as store, store:
         store.execute("DROP TABLE readiness")
+        store.execute("ALTER TABLE clusters DROP COLUMN kubernetes")
         store.execute("DELETE FROM _sqlx_migrations WHERE version >= 15")
     described = json.loads((tmp_path / "backup" / "manifest.json").read_text())
     described.update(version="0.0.9", schema=14)

@@ -27,6 +27,7 @@ CONTENTS = {
         "waiting.md",
         "manifests.md",
         "clusters.md",
+        "kubernetes.md",
         "notebooks.md",
         "v2.md",
     ],

@@ -85,7 +85,7 @@ impl Fixture {
         runner.reconcile(KnownJobs::default()).await.unwrap();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let id = format!("c{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let cluster = ClusterRef { name: id.clone(), bucket: format!("spark-{id}"), id };
+        let cluster = ClusterRef { name: id.clone(), bucket: format!("spark-{id}"), id, kubernetes: None };
         Self { runner, cluster }
     }
 
@@ -271,7 +271,12 @@ async fn a_log_is_read_piece_by_piece(on: Fixture) {
     }
     let printed = "Failed at /a/path".to_owned();
     assert_eq!(on.runner.with_user_paths(&job.id, printed.clone()), printed);
-    assert_eq!(on.runner.events(&job.id, None).await.unwrap(), []);
+    let events = on.runner.events(&job.id, None).await.unwrap();
+    for (index, event) in events.iter().enumerate() {
+        assert!(events.iter().skip(index + 1).all(|other| other.key != event.key), "{events:?}");
+        let later = on.runner.events(&job.id, Some(&event.key)).await.unwrap();
+        assert!(later.len() >= events.len() - index - 1 && !later.contains(event), "{later:?}");
+    }
     on.runner.stop(&run, Duration::ZERO).await.unwrap();
 }
 
@@ -330,9 +335,8 @@ async fn an_end_wakes_who_waits(on: Fixture) {
 }
 
 async fn what_cannot_start_is_refused(on: Fixture) {
-    on.runner.ensure(&on.cluster).await.unwrap();
-    let id = format!("{}-none", on.cluster.id);
-    let missing = on.job_of(id, "none", json!({"type": "Python", "mainApplicationFile": "local:///no/such/job.py"}));
+    let missing = on.job("none", "exit 0").await;
+    on.runner.remove_upload(&on.cluster, &missing.id.id);
     let variable = json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]);
     let mut secret = on.job("secret", "exit 0").await;
     let main = secret.plan.main.clone().unwrap();

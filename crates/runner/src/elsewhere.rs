@@ -29,7 +29,7 @@ fn nothing<'a, T: Default + Send + 'a>() -> Answer<'a, T> {
 }
 
 impl Runner for Elsewhere {
-    fn restarts_jobs(&self) -> bool {
+    fn restarts_jobs(&self, _: &str) -> bool {
         false
     }
 

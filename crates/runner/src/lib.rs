@@ -7,15 +7,19 @@
 //! elsewhere              the runner of a server that runs no jobs
 //! ids                    numeric ids that jobs and clusters hold, as the store keeps them
 //! termination            how a run ended
+//! log                    what a job prints, within limits
+//! disk_space             free space, and when it is scarce
 //! explain, findings      why a job is where it is, from its state and its log
 //! conformance, memory    tests that every runner has to pass, and a runner in memory (feature `testing`)
 //! ```
 //!
 //! Nothing here starts anything, and nothing knows of a database or of HTTP.
 
+pub mod disk_space;
 pub mod elsewhere;
 pub mod explain;
 pub mod ids;
+pub mod log;
 pub mod plan;
 pub mod quantity;
 pub mod runner;

@@ -153,7 +153,7 @@ impl MemoryRunner {
             return Err(RunnerError::Job(problem.clone()));
         }
         let (stop, stopped) = watch::channel(Stop::Not);
-        let attempts = self.restarts_jobs().then_some(1);
+        let attempts = (self.shared.repeats > 0).then_some(1);
         let status = RunStatus { state: RunState::Running, started_at: Some(Timestamp::now()), attempts };
         let task = tokio::spawn(execute(Arc::clone(&self.shared), id.clone(), program, stopped)).abort_handle();
         state.runs.insert(id, MemoryRun { log_from, status, stop, task: Some(task) });
@@ -245,7 +245,7 @@ async fn interpret(
 }
 
 impl Runner for MemoryRunner {
-    fn restarts_jobs(&self) -> bool {
+    fn restarts_jobs(&self, _: &str) -> bool {
         self.shared.repeats > 0
     }
 

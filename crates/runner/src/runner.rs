@@ -79,6 +79,8 @@ pub struct ClusterRef {
     pub name: String,
     /// The name of its bucket, never another's.
     pub bucket: String,
+    /// Which cluster of Kubernetes it is, as JSON; `None`: it is this machine.
+    pub kubernetes: Option<String>,
 }
 
 /// A job, as a runner knows it.
@@ -227,8 +229,8 @@ pub struct KnownJobs {
 
 /// Runs jobs.
 pub trait Runner: fmt::Debug + Send + Sync {
-    /// Whether it repeats runs by itself, as the restart policy says. Otherwise the rules do.
-    fn restarts_jobs(&self) -> bool;
+    /// Whether it repeats the runs of a cluster, given by its id, as the restart policy says. Otherwise the rules do.
+    fn restarts_jobs(&self, cluster: &str) -> bool;
 
     /// The runner's own work (watching its disk, removing what jobs left behind), for as long as the server runs.
     fn work(&self) -> BoxFuture<'_, ()>;

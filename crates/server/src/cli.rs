@@ -11,7 +11,7 @@ use mlplatform_platform::{
     policy::{Policy, TOKENS_PER_ISSUER},
 };
 use mlplatform_protocol::Lifetime;
-use mlplatform_server::{start::StartError, storage::Storage, tls::TlsFiles};
+use mlplatform_server::{kubernetes::KubernetesArgs, start::StartError, storage::Storage, tls::TlsFiles};
 use mlplatform_spark_local::{JobUserError, JobsAs, LogLimit, SparkConfig};
 use tracing::level_filters::LevelFilter;
 
@@ -174,6 +174,18 @@ pub(crate) enum Cluster {
     Add(ClusterAdd),
     /// List the clusters, one a line
     List(Directory),
+    /// Say what works of a cluster on Kubernetes and what is missing
+    ///
+    /// Exit codes: 0, all that can be told works; 1, something is missing.
+    Check(ClusterCheck),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClusterCheck {
+    /// The cluster's
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) directory: Directory,
 }
 
 #[derive(Debug, Args)]
@@ -186,6 +198,8 @@ pub(crate) struct ClusterAdd {
     /// Memory that its jobs share, such as 16g, 16Gi or 512m
     #[arg(long, value_name = "M", default_value_t = Memory(Capacity::default().memory))]
     max_memory: Memory,
+    #[command(flatten)]
+    pub(crate) kubernetes: KubernetesArgs,
     #[command(flatten)]
     pub(crate) directory: Directory,
 }

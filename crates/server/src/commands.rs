@@ -15,9 +15,11 @@ use mlplatform_platform::{
     tokens::admin,
 };
 use mlplatform_protocol::{ClusterInfo, PageRequest, Secret, page::MAX_LIMIT};
+use mlplatform_spark_kubernetes::check::Finding;
 
 use crate::{
     data_dir::{DataDir, keep_admin_token},
+    kubernetes::findings,
     local_jobs::{LocalSystem, no_jobs},
     safe_path,
     start::StartError,
@@ -109,15 +111,30 @@ pub async fn cluster_add(
     clock: Clock,
     name: &str,
     capacity: Capacity,
+    kubernetes: Option<String>,
 ) -> Result<ClusterInfo, StartError> {
     if storage.database.is_some() {
         // The runner of this machine makes the cluster's bucket in it.
         DataDir::create(&storage.data_dir)?;
     }
     let app = open(storage, clock).await?;
-    let added = verbs::add(&app, name, capacity).await;
+    let added = verbs::add(&app, name, capacity, kubernetes).await;
     app.store().close().await;
     Ok(added?)
+}
+
+/// `mlplatform-server cluster check`: what works of a cluster on Kubernetes, and what is missing. `None`: it is this machine.
+///
+/// # Errors
+/// When there is no store of this version, or no such cluster.
+pub async fn cluster_check(storage: &Storage, clock: Clock, name: &str) -> Result<Option<Vec<Finding>>, StartError> {
+    let app = open(storage, clock).await?;
+    let settings = verbs::kubernetes_of(&app, name).await;
+    app.store().close().await;
+    Ok(match settings? {
+        Some(settings) => Some(findings(&storage.data_dir, &settings).await),
+        None => None,
+    })
 }
 
 /// `mlplatform-server cluster list`, also while a server runs.

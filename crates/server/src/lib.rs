@@ -12,7 +12,8 @@
 //! commands     commands on the machine, beside a server
 //! storage      where the state is: SQLite in the data directory, or PostgreSQL and files of keys
 //! audit_mark   the mark of the audit on PostgreSQL, written outside of it
-//! local_jobs   the runner of jobs on this machine, given its folders and settings
+//! local_jobs   the runners of jobs, given their folders and settings
+//! kubernetes   clusters on Kubernetes: flags, runners, check
 //! metrics      the listener of metrics
 //! backup       backup and restore
 //! copy         from SQLite to PostgreSQL
@@ -25,6 +26,7 @@ pub mod commands;
 pub mod connect;
 pub mod copy;
 pub mod data_dir;
+pub mod kubernetes;
 pub mod listen;
 mod local_jobs;
 mod metrics;

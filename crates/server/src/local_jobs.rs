@@ -1,15 +1,15 @@
-//! Wiring of the local runner: jobs run as processes of this machine, below the data directory.
+//! Wiring of the runners: jobs run as processes of this machine, below the data directory, or on Kubernetes.
 
 use std::{path::PathBuf, sync::Arc};
 
 use mlplatform_platform::{
-    jobs::{ids::JobIds, placement::Placement, runtime::Jobs},
+    jobs::{ids::JobIds, placement::Placement, runners::Runners, runtime::Jobs},
     readiness::System,
 };
 use mlplatform_spark_local::{Folders, JobUsers, JobsAs, LocalRunner, SparkConfig, disk_space};
 use mlplatform_store::Store;
 
-use crate::{data_dir::DataDir, start::StartError};
+use crate::{data_dir::DataDir, kubernetes::make_runner, start::StartError};
 
 /// `users`: whom jobs run as, if not as this user. `url`: where people find the platform.
 ///
@@ -34,9 +34,11 @@ pub(crate) fn local_jobs(
     Ok(Jobs::new(local_runner(dir, store, config, users), url, Placement::Here { holder, id }))
 }
 
-fn local_runner(dir: &DataDir, store: &Store, config: SparkConfig, users: Option<JobUsers>) -> Arc<LocalRunner> {
+fn local_runner(dir: &DataDir, store: &Store, config: SparkConfig, users: Option<JobUsers>) -> Arc<Runners> {
     let ids = Arc::new(JobIds::new(store.clone()));
-    Arc::new(LocalRunner::new(Folders::new(dir.path()), config, users, ids))
+    let make = make_runner(dir, config.longest_log, config.longest_cluster_logs);
+    let local = Arc::new(LocalRunner::new(Folders::new(dir.path()), config, users, ids));
+    Arc::new(Runners::new(local, store.clone(), make))
 }
 
 /// The disk of the data directory.

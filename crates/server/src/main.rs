@@ -21,7 +21,7 @@ use mlplatform_server::{
         make::backup,
         restore::{Restored, restore},
     },
-    commands::{Initialised, admin_token, cluster_add, cluster_list, init, sign_in_link},
+    commands::{Initialised, admin_token, cluster_add, cluster_check, cluster_list, init, sign_in_link},
     copy::copy,
     listen::bind,
     server::{Config, Ready, Server},
@@ -119,9 +119,13 @@ fn run(command: Command) -> Result<u8, StartError> {
             print(&restore_summary(&restore(&arguments.folder, dir, Clock::default()).await?))
         }),
         Command::Cluster(Cluster::Add(add)) => runtime.block_on(async {
-            let made = cluster_add(&add.directory.storage()?, Clock::default(), &add.name, add.capacity()).await?;
+            let (storage, settings) = (add.directory.storage()?, add.kubernetes.settings()?);
+            let made = cluster_add(&storage, Clock::default(), &add.name, add.capacity(), settings).await?;
             print(&format!("{}\n", made.id))
         }),
+        Command::Cluster(Cluster::Check(arguments)) => {
+            return runtime.block_on(check_cluster(&arguments.directory.storage()?, &arguments.name));
+        }
         Command::Cluster(Cluster::List(directory)) => {
             runtime.block_on(async { print(&table(&cluster_list(&directory.storage()?, Clock::default()).await?)) })
         }
@@ -197,6 +201,23 @@ fn restore_summary(restored: &Restored) -> String {
     text + &format!(
         "Administrators' tokens are good as before; if none is at hand: mlplatform-server admin-token --data-dir {path}\n"
     )
+}
+
+/// A table for people; gives the exit code.
+async fn check_cluster(storage: &Storage, name: &str) -> Result<u8, StartError> {
+    let Some(findings) = cluster_check(storage, Clock::default(), name).await? else {
+        print(&format!("the cluster '{name}' is this machine\n"))?;
+        return Ok(0);
+    };
+    let word = |works| match works {
+        Some(true) => "ok",
+        Some(false) => "missing",
+        None => "?",
+    };
+    let lines =
+        findings.iter().map(|one| format!("{:<18} {:<8} {}\n", one.subject, word(one.works), harmless(&one.text)));
+    print(&lines.collect::<String>())?;
+    Ok(u8::from(findings.iter().any(|one| one.works == Some(false))))
 }
 
 /// For people, and for `awk`: no field holds a space.

@@ -299,13 +299,15 @@ async fn commands_work_beside_the_server_and_all_is_there_after_a_restart() {
     let mut platform = Platform::start().await;
     let folder = Arc::clone(&platform.folder);
     let capacity = Capacity { cores: 2, memory: 3 << 30 };
-    let made = cluster_add(&platform.storage(), platform.clock.clone(), "big", capacity).await.unwrap();
+    let made = cluster_add(&platform.storage(), platform.clock.clone(), "big", capacity, None).await.unwrap();
     let admin = platform.admin_session().await;
     let seen = get(&platform, &admin, &made.id).await;
     assert_eq!((seen.text("status").as_str(), &seen.body["max_cores"]), ("RUNNING", &json!(2)));
     for (name, why) in [("big", "a cluster is named 'big'"), ("b g", "is not a cluster's name")] {
-        let error =
-            cluster_add(&platform.storage(), platform.clock.clone(), name, capacity).await.unwrap_err().to_string();
+        let error = cluster_add(&platform.storage(), platform.clock.clone(), name, capacity, None)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(why), "{error}");
     }
     let listed = cluster_list(&platform.storage(), platform.clock.clone()).await.unwrap();

@@ -5,7 +5,7 @@
 //! evicted and there is no room all the same, the file `reserve` is given back, so that the platform can go on writing
 //! until its operator has made room.
 //!
-//! [`LogWriter`]: crate::log::LogWriter
+//! [`LogWriter`]: mlplatform_runner::log::LogWriter
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,14 +22,13 @@ use rustix::{
 };
 use tokio::{task::spawn_blocking, time::sleep};
 
-use mlplatform_runner::{runner::RunId, termination::EVICTED};
-
-use crate::{
+use mlplatform_runner::{
     disk_space::{CALM, Thresholds, free, low_mark},
-    process_tree,
-    shared::Shared,
-    workspace,
+    runner::RunId,
+    termination::EVICTED,
 };
+
+use crate::{process_tree, shared::Shared, workspace};
 
 /// How often free space is checked.
 const LOOK: Duration = Duration::from_millis(250);

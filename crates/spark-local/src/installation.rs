@@ -12,13 +12,13 @@ use std::{
     process::Command,
 };
 
+use mlplatform_runner::log::LogLimit;
 use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
 use crate::{
     job_user::{JobUser, JobsAs},
-    log::LogLimit,
     s3a::{SparkVersion, spark_version},
     subprocess,
 };

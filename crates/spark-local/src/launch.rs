@@ -7,6 +7,7 @@ use std::{
 };
 
 use mlplatform_runner::{
+    log::LogQuota,
     plan::{Plan, SPARK_INTERNAL},
     values::Values,
 };
@@ -15,9 +16,7 @@ use crate::{
     credentials::Credentials,
     environment::{self, Resolved},
     installation::{ClassPath, Installation},
-    java_options,
-    log::LogQuota,
-    mounts,
+    java_options, mounts,
     paths::Locations,
     proxy,
     run_job::LaunchSpec,

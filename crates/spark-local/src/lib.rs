@@ -26,11 +26,10 @@
 //! launch             from a plan to a command, a configuration, an environment
 //! run_job            the parent process of a run
 //! node               what this machine has and uses
-//! log                what a job prints, within limits
 //! run_folder         the state of a run on disk
 //! proc               processes as `/proc` shows them
 //! process_tree, cgroup  telling a run's processes from all others, and ending them
-//! disk, disk_space   disk pressure and evictions
+//! disk               disk pressure and evictions
 //! trash              removal of what jobs leave behind
 //! ```
 //!
@@ -40,7 +39,7 @@ mod access_check;
 mod cgroup;
 mod credentials;
 mod disk;
-pub mod disk_space;
+
 mod environment;
 mod error;
 mod field_support;
@@ -52,7 +51,6 @@ mod java_options;
 mod job_user;
 mod launch;
 mod local;
-mod log;
 mod mounts;
 mod namespaces;
 mod node;
@@ -78,5 +76,5 @@ pub use id_range::IdRange;
 pub use installation::SparkConfig;
 pub use job_user::{JobUsers, JobsAs};
 pub use local::LocalRunner;
-pub use log::LogLimit;
+pub use mlplatform_runner::{disk_space, log::LogLimit};
 pub use run_job::run_job;

@@ -14,7 +14,9 @@ use std::{
 use futures_util::future::BoxFuture;
 use mlplatform_protocol::{EventKind, clusters::NodeUsage};
 use mlplatform_runner::{
+    disk_space,
     ids::IdStore,
+    log::{self, Gap, JobLog, LogQuota, OwnedLog, gaps_of, read_gaps, truncation_message},
     runner::{
         Answer, ClusterRef, JobRef, KnownJobs, LogChunk, PreparedRun, Resource, Run, RunId, RunState, RunStatus,
         Runner, RunnerError, RunnerEvent,
@@ -27,12 +29,11 @@ use tokio::{io::AsyncWriteExt, process::Command, task::spawn_blocking};
 
 use crate::{
     credentials::Credentials,
-    disk, disk_space, environment, field_support,
+    disk, environment, field_support,
     folders::{BucketOwner, Folders},
     installation::SparkConfig,
     job_user::{JobUsers, JobsAs},
     launch::{self, LaunchContext},
-    log::{self, Gap, JobLog, LogQuota, OwnedLog, gaps_of, read_gaps, truncation_message},
     mounts, node,
     paths::{Locations, upload_uri},
     preflight, process_tree, proxy,
@@ -253,7 +254,7 @@ fn status(shared: &Shared, run: &RunId) -> RunStatus {
 }
 
 impl Runner for LocalRunner {
-    fn restarts_jobs(&self) -> bool {
+    fn restarts_jobs(&self, _: &str) -> bool {
         false
     }
 

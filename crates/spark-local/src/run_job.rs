@@ -18,7 +18,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use mlplatform_runner::termination::Termination;
+use mlplatform_runner::{
+    log::{LogQuota, LogWriter},
+    termination::Termination,
+};
 use rustix::{
     fs::{Gid, Mode, Uid, fchown},
     io::Errno,
@@ -38,7 +41,6 @@ use tokio::{
 use crate::{
     cgroup::Cgroup,
     credentials::Credentials,
-    log::{LogQuota, LogWriter},
     namespaces,
     process_tree::{GRACE_PERIOD, KILL_TIMEOUT, POLL_INTERVAL, ProcessId, ProcessTree, RUN_VARIABLE},
     run_folder::RunFolder,

@@ -8,9 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use mlplatform_runner::runner::KnownJobs;
+use mlplatform_runner::{log::JobLog, runner::KnownJobs};
 
-use crate::{credentials::Credentials, folders::Folders, launch, log::JobLog, mounts, shared::Shared};
+use crate::{credentials::Credentials, folders::Folders, launch, mounts, shared::Shared};
 
 /// The folders and files of a run; gives where its part of the log begins. Modes are set, and not left to the umask.
 pub(crate) fn lay_out(

@@ -36,11 +36,13 @@ pub(crate) struct Cluster {
     pub(crate) last_active_at: i64,
     suspend_after_min: Option<i64>,
     pub(crate) delete_after_min: Option<i64>,
+    /// Which cluster of Kubernetes it is, as JSON; `None`: it is this machine.
+    pub(crate) kubernetes: Option<String>,
 }
 
 /// What of a cluster is read: all but the keys.
 pub(crate) const SELECT: &str = "SELECT seq, id, name, phase, phase_since, status_reason, max_cores, max_memory, bucket, \
-     registry_id, info, last_active_at, suspend_after_min, delete_after_min FROM clusters WHERE gone_at IS NULL";
+     registry_id, info, last_active_at, suspend_after_min, delete_after_min, kubernetes FROM clusters WHERE gone_at IS NULL";
 
 impl Cluster {
     /// What it is doing; `None`: it is gone.
@@ -52,7 +54,12 @@ impl Cluster {
 
     /// As a runner knows it.
     pub(crate) fn cluster_ref(&self) -> ClusterRef {
-        ClusterRef { id: self.id.clone(), name: self.name.clone(), bucket: self.bucket.clone() }
+        ClusterRef {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            bucket: self.bucket.clone(),
+            kubernetes: self.kubernetes.clone(),
+        }
     }
 
     /// Whether it was inactive for so long that it is to be suspended or deleted; `active`: when it was called last.

@@ -50,11 +50,12 @@ pub async fn bootstrap(app: &App) -> Result<()> {
     tx.commit().await
 }
 
-/// Makes a running cluster of that capacity, for a command on the machine.
+/// Makes a running cluster of that capacity, for a command on the machine; `kubernetes`: which one of Kubernetes it is, as
+/// its runner reads it.
 ///
 /// # Errors
 /// When the name breaks its rule or is taken, or the store fails.
-pub async fn add(app: &App, name: &str, capacity: Capacity) -> Result<ClusterInfo> {
+pub async fn add(app: &App, name: &str, capacity: Capacity, kubernetes: Option<String>) -> Result<ClusterInfo> {
     form::check_name(name)?;
     settle(app).await?;
     let context = RequestContext::local();
@@ -63,11 +64,26 @@ pub async fn add(app: &App, name: &str, capacity: Capacity) -> Result<ClusterInf
     if name_is_taken(&mut tx, name).await? {
         return Err(name_taken(name));
     }
-    let id = insert(app, &mut tx, NewCluster::running(name, capacity)).await?;
+    let id = insert(app, &mut tx, NewCluster { kubernetes, ..NewCluster::running(name, capacity) }).await?;
     added(&mut tx, &id, name).await?;
     let cluster = find(tx.connection(), &id).await?.and_then(|cluster| cluster.info(now));
     tx.commit().await?;
     cluster.ok_or(Error::Fault("a new cluster is not there"))
+}
+
+/// Which cluster of Kubernetes the cluster of that name is, as its runner reads it; `None`: it is this machine.
+///
+/// # Errors
+/// When no cluster has that name, or the store fails.
+pub async fn kubernetes_of(app: &App, name: &str) -> Result<Option<String>> {
+    let found: Option<Option<String>> = query("SELECT kubernetes FROM clusters WHERE name = $1 AND gone_at IS NULL")
+        .bind(name)
+        .optional_scalar(&mut app.read().await?)
+        .await?;
+    found.ok_or_else(|| {
+        let text = format!("no cluster is named '{name}': `mlplatform-server cluster list` lists those there are");
+        Error::refused(ErrorCode::NotFound, text)
+    })
 }
 
 async fn added(tx: &mut Transaction<'_>, id: &str, name: &str) -> Result<()> {
@@ -163,6 +179,7 @@ pub async fn create_cluster(
         suspend_after,
         delete_after,
         by: Some((caller.id(), key)),
+        kubernetes: None,
     };
     let id = insert(app, &mut tx, new).await?;
     let detail = json!({"name": name, "secret": s3_secret::NAME});
@@ -265,6 +282,7 @@ struct NewCluster<'a> {
     suspend_after: Option<Minutes>,
     delete_after: Option<Minutes>,
     by: Option<(&'a str, Option<&'a Key>)>,
+    kubernetes: Option<String>,
 }
 
 impl<'a> NewCluster<'a> {
@@ -280,6 +298,7 @@ impl<'a> NewCluster<'a> {
             suspend_after: None,
             delete_after: None,
             by: None,
+            kubernetes: None,
         }
     }
 }
@@ -289,14 +308,14 @@ async fn insert(app: &App, tx: &mut Transaction<'_>, new: NewCluster<'_>) -> Res
     let id = uuid()?;
     let bucket = bucket(tx, new.name, &id).await?;
     // Before the commit: a cluster without its bucket would fail later, a bucket without its cluster harms nobody.
-    let cluster = ClusterRef { id, name: new.name.to_owned(), bucket };
+    let cluster = ClusterRef { id, name: new.name.to_owned(), bucket, kubernetes: new.kubernetes };
     app.jobs().runner().ensure(&cluster).await?;
-    let ClusterRef { id, bucket, .. } = cluster;
+    let ClusterRef { id, bucket, kubernetes, .. } = cluster;
     let since = if new.phase == Phase::Start { now.saturating_sub(Phase::Start.length()) } else { now };
     query(
         "INSERT INTO clusters (id, name, phase, phase_since, max_cores, max_memory, bucket, registry_id, info, \
-         last_active_at, suspend_after_min, delete_after_min, created_at, created_by, create_key) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+         last_active_at, suspend_after_min, delete_after_min, created_at, created_by, create_key, \
+         kubernetes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(&id)
     .bind(new.name)
@@ -313,6 +332,7 @@ async fn insert(app: &App, tx: &mut Transaction<'_>, new: NewCluster<'_>) -> Res
     .bind(now)
     .bind(new.by.map(|(id, _)| id))
     .bind(new.by.and_then(|(_, key)| key).map(|key| &key.digest))
+    .bind(kubernetes)
     .execute(tx.connection())
     .await?;
     s3_secret::make(app, tx, &id).await?;

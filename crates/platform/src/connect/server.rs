@@ -54,7 +54,16 @@ pub(super) async fn ready(
     cluster: &Cluster,
 ) -> Result<(String, Arc<Server>)> {
     // Not where another server runs the jobs: the Connect server listens on that machine alone.
-    app.jobs().runner().ready(&cluster.cluster_ref()).await?;
+    let place = cluster.cluster_ref();
+    app.jobs().runner().ready(&place).await?;
+    if place.kubernetes.is_some() {
+        let text = format!(
+            "the cluster '{}' is on Kubernetes, and Connect servers run on the platform's machine only: name another cluster \
+             (;cluster=…), or submit a job",
+            cluster.name
+        );
+        return Err(Error::refused(ErrorCode::Conflict, text));
+    }
     let deadline = Instant::now() + LONGEST_START;
     let mut changes = app.store().subscribe(row::TOPIC);
     loop {

@@ -9,6 +9,7 @@ pub(crate) mod lookup;
 pub mod placement;
 mod restart;
 pub(crate) mod row;
+pub mod runners;
 pub mod runtime;
 pub mod story;
 pub mod supervisor;

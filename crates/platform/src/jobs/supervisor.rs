@@ -349,7 +349,8 @@ impl Supervisor {
         let now = tx.now().as_microsecond();
         let at = self.app.clock().told(end.at).as_microsecond().min(now);
         // One that was evicted would only fill the disk again.
-        let may_repeat = job.deleted_at.is_none() && !end.is_eviction() && !self.app.jobs().runner().restarts_jobs();
+        let by_rules = !self.app.jobs().runner().restarts_jobs(&job.cluster_id);
+        let may_repeat = job.deleted_at.is_none() && !end.is_eviction() && by_rules;
         let again = plan.as_ref().ok().filter(|_| may_repeat);
         let again = again.and_then(|plan| plan.restart.after_run(end.is_success(), job.runs));
         let again = again.map(|seconds| seconds.max(restart::back_off(quick_ends)));

@@ -19,15 +19,17 @@ const REST: u64 = 64 * 1024;
 
 /// A log, and whose it is.
 #[derive(Debug)]
-pub(crate) struct OwnedLog<T> {
-    pub(crate) owner: T,
+pub struct OwnedLog<T> {
+    /// Whose it is.
+    pub owner: T,
     /// Nobody writes it any more.
-    pub(crate) is_over: bool,
-    pub(crate) path: PathBuf,
+    pub is_over: bool,
+    /// Its file.
+    pub path: PathBuf,
 }
 
 /// Gives what was dropped of whose, those first that come first.
-pub(crate) fn shrink<T>(logs: Vec<OwnedLog<T>>, limit: LogLimit) -> Vec<(T, Gap)> {
+pub fn shrink<T>(logs: Vec<OwnedLog<T>>, limit: LogLimit) -> Vec<(T, Gap)> {
     let mut taken: u64 = logs.iter().map(|log| size(&log.path)).fold(0, u64::saturating_add);
     let mut shrunk = Vec::new();
     for OwnedLog { owner, path, .. } in logs.into_iter().filter(|log| log.is_over) {

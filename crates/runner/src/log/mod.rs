@@ -11,8 +11,8 @@ mod limit;
 mod reader;
 mod writer;
 
-pub(crate) use cluster::{OwnedLog, shrink};
-pub(crate) use gaps::{Gap, gaps_of, read_gaps, truncation_message};
+pub use cluster::{OwnedLog, shrink};
+pub use gaps::{Gap, gaps_of, read_gaps, truncation_message};
 pub use limit::LogLimit;
-pub(crate) use reader::JobLog;
-pub(crate) use writer::{LogQuota, LogWriter};
+pub use reader::JobLog;
+pub use writer::{LogQuota, LogWriter};

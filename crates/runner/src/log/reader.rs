@@ -7,30 +7,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mlplatform_runner::runner::LogChunk;
+use crate::runner::LogChunk;
 
 use super::gaps::{Gap, read_gaps};
 
 /// A log that is there.
 #[derive(Debug)]
-pub(crate) struct JobLog {
+pub struct JobLog {
     file: File,
     path: PathBuf,
 }
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub struct Piece {
     /// Where it begins: behind the place that was asked for, if what is there was dropped.
-    pub(crate) from: u64,
-    pub(crate) bytes: Vec<u8>,
+    pub from: u64,
+    pub bytes: Vec<u8>,
     /// It stands for bytes that were dropped, and nothing follows them yet: they may become more.
-    pub(crate) grows: bool,
+    pub grows: bool,
 }
 
 impl JobLog {
     /// `None`: nothing was ever started.
-    pub(crate) fn open(path: &Path) -> io::Result<Option<Self>> {
+    pub fn open(path: &Path) -> io::Result<Option<Self>> {
         match File::open(path) {
             Ok(file) => Ok(Some(Self { file, path: path.to_owned() })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -39,17 +39,17 @@ impl JobLog {
     }
 
     /// Bytes, those included that were dropped.
-    pub(crate) fn size(&self) -> io::Result<u64> {
+    pub fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len().max(self.gaps()?.last().map_or(0, |gap| gap.to)))
     }
 
     /// The gaps as they are now.
-    pub(crate) fn gaps(&self) -> io::Result<Vec<Gap>> {
+    pub fn gaps(&self) -> io::Result<Vec<Gap>> {
         read_gaps(&self.path)
     }
 
     /// A piece of it, as the interface gives it.
-    pub(crate) fn chunk(&self, at: u64, most: usize) -> io::Result<LogChunk> {
+    pub fn chunk(&self, at: u64, most: usize) -> io::Result<LogChunk> {
         let Piece { from, bytes, grows } = self.read(at, most)?;
         let gaps = self.gaps()?;
         let is_gap = !bytes.is_empty() && gaps.iter().any(|gap| (gap.from..gap.to).contains(&from));
@@ -59,7 +59,7 @@ impl JobLog {
     }
 
     /// At most so many bytes from a place on, up to the next gap; in a gap, the line that stands for it.
-    pub(crate) fn read(&self, at: u64, most: usize) -> io::Result<Piece> {
+    pub fn read(&self, at: u64, most: usize) -> io::Result<Piece> {
         let mut bytes = vec![0; most];
         let length = self.file.read_at(&mut bytes, at)?;
         bytes.truncate(length);

@@ -12,23 +12,24 @@ use serde::{Deserialize, Serialize};
 use super::limit::LogLimit;
 
 /// Gaps of one log; when there are more, the two oldest become one.
-pub(crate) const MOST_GAPS: usize = 16;
+pub const MOST_GAPS: usize = 16;
 
 /// Bytes that were dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Gap {
+pub struct Gap {
     /// The first of them.
-    pub(crate) from: u64,
+    pub from: u64,
     /// The first behind them.
-    pub(crate) to: u64,
+    pub to: u64,
+    /// Why.
     #[serde(rename = "why")]
-    pub(crate) reason: DropReason,
+    pub reason: DropReason,
 }
 
 /// Why bytes were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum DropReason {
+pub enum DropReason {
     /// The log has reached its limit, in bytes.
     Limit(u64),
     /// The logs of the cluster's jobs have reached their limit, in bytes.
@@ -38,12 +39,14 @@ pub(crate) enum DropReason {
 }
 
 impl Gap {
-    pub(crate) fn length(&self) -> u64 {
+    /// In bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
         self.to.saturating_sub(self.from)
     }
 
     /// The line that is read in its place: its last bytes, so that what follows keeps its offset.
-    pub(crate) fn line(&self) -> Vec<u8> {
+    pub fn line(&self) -> Vec<u8> {
         let length = self.length();
         let why = match self.reason {
             DropReason::Limit(limit) => format!("the limit is {}", LogLimit(limit)),
@@ -57,13 +60,13 @@ impl Gap {
     }
 
     /// Where its line stands.
-    pub(crate) fn line_from(&self) -> u64 {
+    pub fn line_from(&self) -> u64 {
         self.to.saturating_sub(self.line().len() as u64)
     }
 }
 
 /// The message of the event about a log with a gap.
-pub(crate) fn truncation_message(gap: &Gap) -> String {
+pub fn truncation_message(gap: &Gap) -> String {
     let from = gap.from;
     match gap.reason {
         DropReason::Limit(limit) => format!(
@@ -83,12 +86,12 @@ pub(crate) fn truncation_message(gap: &Gap) -> String {
 }
 
 /// The file that lists the gaps of a log.
-pub(crate) fn gaps_of(log: &Path) -> PathBuf {
+pub fn gaps_of(log: &Path) -> PathBuf {
     log.with_extension("gaps")
 }
 
 /// In their order.
-pub(crate) fn read_gaps(log: &Path) -> io::Result<Vec<Gap>> {
+pub fn read_gaps(log: &Path) -> io::Result<Vec<Gap>> {
     match fs::read(gaps_of(log)) {
         Ok(text) => serde_json::from_slice(&text).map_err(io::Error::from),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -96,7 +99,7 @@ pub(crate) fn read_gaps(log: &Path) -> io::Result<Vec<Gap>> {
     }
 }
 
-pub(crate) fn write_gaps(log: &Path, gaps: &[Gap]) -> io::Result<()> {
+pub fn write_gaps(log: &Path, gaps: &[Gap]) -> io::Result<()> {
     let (path, beside) = (gaps_of(log), log.with_extension("gaps.tmp"));
     let mut options = OpenOptions::new();
     let mut file: File = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;

@@ -8,17 +8,17 @@ const MIB: u64 = 1 << 20;
 /// With fewer files left on a disk (or 5 % of a small one's), jobs are evicted.
 const FEW_FILES: u64 = 10_000;
 /// Between the end of pressure and its begin, so that it does not begin again at once.
-pub(crate) const CALM: u64 = 2;
+pub const CALM: u64 = 2;
 
 /// Thresholds of free space, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Thresholds {
+pub struct Thresholds {
     /// Below it, the output of jobs is dropped.
-    pub(crate) logs: u64,
+    pub logs: u64,
     /// Below it, jobs are evicted.
-    pub(crate) low: u64,
+    pub low: u64,
     /// The size of the reserve.
-    pub(crate) reserve: u64,
+    pub reserve: u64,
 }
 
 impl Thresholds {
@@ -31,7 +31,7 @@ impl Thresholds {
     }
 
     /// For the disk that holds a path.
-    pub(crate) fn at(path: &Path) -> Self {
+    pub fn at(path: &Path) -> Self {
         statvfs(path)
             .map_or(Self { logs: 0, low: 0, reserve: 0 }, |disk| Self::of(disk.f_blocks.saturating_mul(disk.f_frsize)))
     }
@@ -59,7 +59,7 @@ pub fn free(path: &Path) -> Option<u64> {
 }
 
 /// Whether something failed for want of room.
-pub(crate) fn is_full(error: &io::Error) -> bool {
+pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

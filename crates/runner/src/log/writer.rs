@@ -29,15 +29,15 @@ const FLUSH: Duration = Duration::from_millis(500);
 
 /// The limits of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LogQuota {
+pub struct LogQuota {
     /// Bytes of it that are kept.
-    pub(crate) limit: u64,
+    pub limit: u64,
     /// Bytes of the disk that are left free.
-    pub(crate) free: u64,
+    pub free: u64,
 }
 
 /// The one writer of a log.
-pub(crate) struct LogWriter {
+pub struct LogWriter {
     file: File,
     path: PathBuf,
     quota: LogQuota,
@@ -56,7 +56,7 @@ pub(crate) struct LogWriter {
 
 impl LogWriter {
     /// Goes on behind what is there.
-    pub(crate) fn open(path: &Path, quota: LogQuota) -> io::Result<Self> {
+    pub fn open(path: &Path, quota: LogQuota) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         file.set_permissions(PermissionsExt::from_mode(0o600))?;
@@ -83,7 +83,7 @@ impl LogWriter {
     }
 
     /// Adds what a job has printed.
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    pub fn write(&mut self, bytes: &[u8]) {
         let length = bytes.len() as u64;
         if self.is_low(length) {
             self.drop_next(length, DropReason::Disk);
@@ -101,19 +101,25 @@ impl LogWriter {
     }
 
     /// Drops what is beyond the limit of a log that nobody writes any more.
-    pub(crate) fn shrink(&mut self, reason: DropReason) {
+    pub fn shrink(&mut self, reason: DropReason) {
         if self.kept() > self.quota.limit {
             self.trim(reason);
         }
     }
 
     /// Writes the gaps that are not in their file yet; `false`: it cannot be written, and may be tried again.
-    pub(crate) fn flush_gaps(&mut self) -> bool {
+    pub fn flush_gaps(&mut self) -> bool {
         if self.unflushed && write_gaps(&self.path, &self.gaps).is_ok() {
             self.unflushed = false;
         }
         self.flushed = Some(Instant::now());
         !self.unflushed
+    }
+
+    /// Where the next byte goes: all bytes so far, those that were dropped included.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.end
     }
 
     fn kept(&self) -> u64 {
