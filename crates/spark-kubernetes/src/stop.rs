@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams};
 use mlplatform_runner::{
     runner::{KnownJobs, RunId, RunnerError},
@@ -150,7 +151,13 @@ pub(crate) async fn reconcile(shared: &Arc<Shared>, known: &KnownJobs) -> Result
     let ours = ListParams::default().labels(&format!("{PLATFORM}={}", shared.config.platform));
     let applications = ask("listing SparkApplications", shared.applications.list(&ours)).await?;
     let job = |labels: Option<&std::collections::BTreeMap<String, String>>| labels?.get(JOB).cloned();
-    let mut gone: Vec<String> = programs.iter().filter_map(|map| job(map.metadata.labels.as_ref())).collect();
+    // The API server's times are whole seconds.
+    let is_new = |map: &ConfigMap| {
+        let made = map.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second().saturating_add(1));
+        known.uploads_until.is_some_and(|until| made.is_some_and(|made| made > until.as_second()))
+    };
+    let programs = programs.iter().filter(|map| !is_new(map));
+    let mut gone: Vec<String> = programs.filter_map(|map| job(map.metadata.labels.as_ref())).collect();
     gone.extend(applications.iter().filter_map(|application| job(application.metadata.labels.as_ref())));
     gone.retain(|job| !known.kept.contains(job));
     let mut over: Vec<String> = maps.iter().filter_map(|map| job(map.metadata.labels.as_ref())).collect();
