@@ -125,6 +125,13 @@ def test_a_platform_goes_on_where_it_was(filled: Filled, url: Path, tmp_path: Pa
     assert code == 2
     assert "is not empty" in text
     assert "Give an empty database" in text
+    # Nobody goes on with the old rows by mistake.
+    for command in (["serve", "--listen", "127.0.0.1:0", "--no-jobs"], ["admin-token"], ["cluster", "list"]):
+        done = run(*command, "--data-dir", filled.folder / "data")
+        assert done.returncode == 2
+        assert "is in PostgreSQL" in done.stderr
+    (filled.folder / "data" / "server-id").unlink()
+    assert run("cluster", "list", "--data-dir", filled.folder / "data").returncode == 0
 
 
 def test_it_may_be_repeated(filled: Filled, url: Path) -> None:

@@ -31,13 +31,15 @@ use rustix::process::geteuid;
 
 use crate::safe_path;
 
+/// Made by servers whose store is PostgreSQL.
+const ID: &str = "server-id";
 /// The platform's own files.
 const FILES: [&str; 12] = [
     "platform.sqlite3",
     "platform.sqlite3-wal",
     "platform.sqlite3-shm",
     "platform.sqlite3-journal",
-    "server-id",
+    ID,
     "admin-token",
     "audit-key",
     "audit-head",
@@ -78,6 +80,16 @@ pub enum DataDirError {
     /// Nobody has served from it yet.
     #[error("there is no platform in '{}': run `mlplatform-server serve` on that data directory first, or give the right --data-dir", path.display())]
     NoStore {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Its platform is in PostgreSQL, and no database URL is given.
+    #[error(
+        "the platform of the data directory '{}' is in PostgreSQL, since a server was started on it with a database URL: give \
+         --database-url-file. To serve SQLite from it all the same, without what happened since, remove the file server-id",
+        path.display()
+    )]
+    OnPostgres {
         /// The folder.
         path: PathBuf,
     },
@@ -188,7 +200,7 @@ impl DataDir {
     /// # Errors
     /// When it cannot be read or written.
     pub fn id(&self) -> Result<String, DataDirError> {
-        let path = self.path.join("server-id");
+        let path = self.path.join(ID);
         let failed = |action| move |source| PathError::Folder { action, path: self.path.clone(), source };
         match fs::read_to_string(&path) {
             Ok(id) if id.len() == 36 => return Ok(id),
@@ -199,6 +211,18 @@ impl DataDir {
         let id = secret::uuid().map_err(|error| failed("write to")(io::Error::other(error)))?;
         private_file::replace(&path, id.as_bytes()).map_err(failed("write to"))?;
         Ok(id)
+    }
+
+    /// That no server has worked on it with PostgreSQL: SQLite would be another platform, empty or with tokens that have ended.
+    ///
+    /// # Errors
+    /// When one has.
+    pub fn is_of_sqlite(&self) -> Result<(), DataDirError> {
+        match self.path.join(ID).try_exists() {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(DataDirError::OnPostgres { path: self.path.clone() }),
+            Err(source) => Err(self.failed("read", source)),
+        }
     }
 
     /// The store.

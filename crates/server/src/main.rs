@@ -177,8 +177,8 @@ fn copy_summary(copied: &Copied, proof: &str) -> String {
     }
     let done = if copied.was_there { "the database held this copy already" } else { "copied, read back and compared" };
     text + &format!(
-        "{done}\n{proof}\nServe it with --database-url-file and the keys of this data directory. The data directory holds the \
-         platform as before: do not serve it without the database any more, or two platforms know the same tokens.\n"
+        "{done}\n{proof}\nServe it with --database-url-file and the keys of this data directory, which holds the platform as \
+         before: do not serve that any more, or two platforms know the same tokens.\n"
     )
 }
 

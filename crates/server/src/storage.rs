@@ -64,9 +64,11 @@ pub(crate) async fn open_to_serve(dir: &DataDir, database: Option<&Database>) ->
     if let Some(database) = database {
         let mark = database.audit_mark.as_deref().map(mark_in).transpose()?.flatten();
         let opened = database.opened(store::open_shared(&database.url).await?, dir, mark).await?;
+        dir.id()?;
         opened.audit.begin_mark(&mut opened.store.read().await?).await?;
         return Ok(opened);
     }
+    dir.is_of_sqlite()?;
     let store = store::open(&dir.database()).await?;
     let audit = Audit::open(&dir.audit_key(), &dir.audit_head(), store.is_fresh().await?)?;
     let renewed = Vault::prepare(&dir.secrets_key(), objects::any_secret(&mut store.read().await?).await?)?;
@@ -88,6 +90,7 @@ impl Storage {
         if let Some(database) = &self.database {
             return database.opened(store::open_shared_as_it_is(&database.url).await?, dir, mark).await;
         }
+        dir.is_of_sqlite()?;
         let audit = match mark {
             Some(_) => Audit::open_shared(&dir.audit_key(), mark)?,
             None => Audit::open(&dir.audit_key(), &dir.audit_head(), false)?,
