@@ -119,13 +119,12 @@ def test_a_stock_client(served: Connected, token: str, tmp_path: Path) -> None:
     (tmp_path / "gateway_helper.py").write_text("def triple(n):\n    return 3 * n\n")
     spark.addArtifacts(str(tmp_path / "gateway_helper.py"), pyfile=True)
 
-    @udf("long")
     def tripled(n: int) -> int:
         from gateway_helper import triple  # type: ignore[import-not-found]
 
         return triple(n)  # type: ignore[no-any-return]
 
-    assert [row[0] for row in spark.range(3).select(tripled("id")).collect()] == [0, 3, 6]
+    assert [row[0] for row in spark.range(3).select(udf(tripled, "long")("id")).collect()] == [0, 3, 6]
     # The bucket, under the name that jobs know it by.
     spark.range(5).write.mode("overwrite").parquet("s3a://spark-local/five")
     assert spark.read.parquet("s3a://spark-local/five").count() == 5
