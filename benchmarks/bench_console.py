@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from benchmarks.stores import on_postgresql
+from benchmarks.stores import Server, on_postgresql
 from postgres import Cluster
 
 from mlplatform_client.local import LocalPlatform
@@ -117,7 +117,7 @@ def seed(data_dir: str, count: int = TOKENS) -> None:
 class Reader:
     """Somebody who is signed in, and reads nothing but times and sizes."""
 
-    def __init__(self, platform: LocalPlatform) -> None:
+    def __init__(self, platform: LocalPlatform | Server) -> None:
         address = urlsplit(platform.url)
         self.connection = http.client.HTTPConnection(address.hostname or "", address.port)
         form = urlencode({"token": str(platform.admin_token)})
@@ -142,7 +142,7 @@ class Reader:
         return first, len(answer.read())
 
 
-def measure(platform: LocalPlatform, runs: int = RUNS) -> dict[str, tuple[float, int]]:
+def measure(platform: LocalPlatform | Server, runs: int = RUNS) -> dict[str, tuple[float, int]]:
     """Of each page the median time to its first byte, in milliseconds, and its size."""
     reader = Reader(platform)
     times: dict[str, list[float]] = {page: [] for page in PAGES}

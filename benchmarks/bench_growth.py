@@ -11,7 +11,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from benchmarks.bench_console import seed
-from benchmarks.stores import on_postgresql
+from benchmarks.stores import Server, on_postgresql
 from postgres import Cluster
 
 from mlplatform_client.local import LocalPlatform
@@ -25,7 +25,7 @@ REQUESTS = 40
 class Caller:
     """One connection to one platform; every request on it must succeed."""
 
-    def __init__(self, platform: LocalPlatform) -> None:
+    def __init__(self, platform: LocalPlatform | Server) -> None:
         self._platform = platform
         address = urlsplit(platform.url)
         self._connection = http.client.HTTPConnection(address.hostname or "", address.port)
@@ -77,9 +77,11 @@ def _seed(size: int, platform: LocalPlatform) -> None:
 def run() -> str:
     took: dict[str, dict[tuple[str, int], list[float]]] = {}
     with contextlib.ExitStack() as stack:
-        platforms = {("SQLite", size): stack.enter_context(LocalPlatform()) for size in SIZES}
-        for (_, size), platform in platforms.items():
+        platforms: dict[tuple[str, int], LocalPlatform | Server] = {}
+        for size in SIZES:
+            platform = stack.enter_context(LocalPlatform())
             seed(platform.data_dir, size)
+            platforms["SQLite", size] = platform
         cluster = stack.enter_context(Cluster(settings=("shared_buffers=128MB",)))
         for size in SIZES:
             moved = on_postgresql(cluster, partial(_seed, size))

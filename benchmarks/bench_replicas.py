@@ -13,13 +13,14 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from unittest import mock
 from urllib.parse import urlsplit
 
-from benchmarks.stores import on_postgresql
+from benchmarks.stores import Server, on_postgresql
 from postgres import Cluster
 
 from mlplatform_client import MLPlatform
@@ -47,7 +48,7 @@ end
 class Servers:
     """The servers of one platform."""
 
-    def __init__(self, servers: list[LocalPlatform], tokens: list[str], folder: Path, wrk: str) -> None:
+    def __init__(self, servers: Sequence[LocalPlatform | Server], tokens: list[str], folder: Path, wrk: str) -> None:
         self._servers, self._tokens, self._folder, self._wrk_program = servers, tokens, folder, wrk
 
     def exchange(self) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 import subprocess
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest import mock
+from typing import NamedTuple
 
 from postgres import Cluster
 
@@ -18,29 +18,50 @@ from mlplatform_client.local import LocalPlatform
 PROGRAM = Path(sysconfig.get_path("scripts")) / "mlplatform-server"
 
 
+class Server(NamedTuple):
+    """One server, and an Administrator's token: what a benchmark needs of a `LocalPlatform`."""
+
+    url: str
+    admin_token: str
+
+
 @contextlib.contextmanager
-def on_postgresql(
-    cluster: Cluster, seed: Callable[[LocalPlatform], None], servers: int = 1
-) -> Iterator[list[LocalPlatform]]:
+def _served(data_dir: Path, flags: list[str | Path]) -> Iterator[str]:
+    """The address of a server that ends with the block."""
+    data_dir.mkdir(mode=0o700, exist_ok=True)
+    command = [PROGRAM, "serve", "--data-dir", data_dir, "--listen", "127.0.0.1:0", "--connect-listen", "off", *flags]
+    with (
+        (data_dir / "server.log").open("wb") as log,
+        subprocess.Popen(
+            [*command, "--no-jobs", "--exit-on-stdin-eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit((data_dir / "server.log").read_text())
+        yield json.loads(line)["url"]
+        process.stdin.close()
+
+
+@contextlib.contextmanager
+def on_postgresql(cluster: Cluster, seed: Callable[[LocalPlatform], None], servers: int = 1) -> Iterator[list[Server]]:
     """Fill a platform on SQLite, copy it to a new database, and serve that."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlplatform-bench-")))
         with LocalPlatform(folder / "0") as platform:
             seed(platform)
+            token = str(platform.admin_token)
         url = folder / "url"
         url.touch(0o600)
         url.write_text(cluster.create_database())
+        flags: list[str | Path] = ["--database-url-file", url, "--keys-dir", folder / "0"]
         # 1: the rows that a benchmark has put into the audit are in no chain.
-        command: list[str | Path] = [PROGRAM, "copy", "--data-dir", folder / "0", "--database-url-file", url]
+        command: list[str | Path] = [PROGRAM, "copy", "--data-dir", folder / "0", *flags]
         copied = subprocess.run(command, check=False, capture_output=True, text=True)
         if copied.returncode not in (0, 1):
             raise SystemExit(copied.stderr)
-        with mock.patch.dict(os.environ, MLP_SERVER_DATABASE_URL_FILE=str(url), MLP_SERVER_KEYS_DIR=str(folder / "0")):
-            started = [stack.enter_context(LocalPlatform(folder / "0"))]
-            with mock.patch.dict(os.environ, MLP_SERVER_NO_JOBS="1"):
-                for number in range(1, servers):
-                    (folder / str(number)).mkdir(0o700)
-                    (folder / str(number) / "admin-token").write_bytes((folder / "0" / "admin-token").read_bytes())
-                    started.append(stack.enter_context(LocalPlatform(folder / str(number))))
+        started = [stack.enter_context(_served(folder / str(number), flags)) for number in range(servers)]
         cluster.sql("VACUUM ANALYZE", url.read_text().rsplit("/", 1)[1])
-        yield started
+        yield [Server(address, token) for address in started]
