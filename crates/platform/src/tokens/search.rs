@@ -239,7 +239,8 @@ impl List {
             }
             By::Part | By::ShortPart if postgres => {
                 query.push(" AND short_parts(").push(self.name).push(") @> ARRAY[lower(");
-                query.push_bind(text.to_owned()).push(" COLLATE \"default\")]");
+                // The names' own collation at the end: with another, the index is not used.
+                query.push_bind(text.to_owned()).push(" COLLATE \"default\") COLLATE \"C\"]");
             }
             By::Nothing => {}
             By::Never => {
