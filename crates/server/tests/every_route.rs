@@ -329,6 +329,14 @@ async fn every_route_is_for_whom_the_table_says() {
             let request = credential.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
             request.send().await.unwrap().status().as_u16()
         };
+        if route.name == "create_oauth_token" {
+            // It authenticates by itself, by HTTP basic or the form, and has an error of its own for any other way.
+            for credential in [None, Some(user.as_str()), Some(&platform.admin)] {
+                let status = ask(credential).await;
+                assert!(matches!(status, 400 | 401), "{}: {status}", route.name);
+            }
+            continue;
+        }
         let strangers = [None, Some(over.as_str()), Some(&ended), Some(of_console), Some(&platform.admin)];
         for (place, credential) in strangers.into_iter().enumerate() {
             let status = ask(credential).await;
