@@ -330,10 +330,10 @@ async fn every_route_is_for_whom_the_table_says() {
             request.send().await.unwrap().status().as_u16()
         };
         if route.name == "create_oauth_token" {
-            // It authenticates by itself, by HTTP basic or the form, and has an error of its own for any other way.
+            // It authenticates by itself, by HTTP basic and a form, and refuses JSON and any other way.
             for credential in [None, Some(user.as_str()), Some(&platform.admin)] {
                 let status = ask(credential).await;
-                assert!(matches!(status, 400 | 401), "{}: {status}", route.name);
+                assert!(matches!(status, 400 | 401 | 415), "{}: {status}", route.name);
             }
             continue;
         }
@@ -348,7 +348,9 @@ async fn every_route_is_for_whom_the_table_says() {
         let refused = refused || route.name == "create_session" || route.name == "create_refresh_token";
         assert_eq!(status == 403, refused, "{} as a User: {status}", route.name);
         let status = ask(Some(&admin)).await;
-        assert!(status < 500 && status != 401, "{} as an Administrator: {status}", route.name);
+        // The test has moved its own clock, and PostgreSQL has another.
+        let not_ready = route.name == "readyz" && mlplatform_store::testing::on_postgres() && status == 503;
+        assert!((status < 500 || not_ready) && status != 401, "{} as an Administrator: {status}", route.name);
         assert_eq!(status == 403, route.access == Access::Public && refused, "{} as an Administrator", route.name);
     }
     platform.verify_audit().await;
