@@ -300,6 +300,7 @@ def test_a_full_disk_is_not_ready(disk: Path) -> None:  # noqa: F811
         until(lambda: checks(served)[0] == 200)
 
 
+@pytest.mark.sqlite("the server's clock is moved, and PostgreSQL has one of its own")
 def test_a_store_of_a_newer_version_and_a_clock_that_went_back_are_not_ready(folder: Path, clock: ServerClock) -> None:
     with Served(folder) as served, served.admin() as admin:
         assert checks(served)[0] == 200

@@ -261,4 +261,11 @@ CALLS: dict[str, Call] = {
     "spark_events": Call(lambda mlp, cluster_id: mlp.spark_events(cluster_id), _local),
     "wait_for_spark_job": Call(lambda mlp, given: mlp.spark_job(*given.split()).wait(), _completed),
     "spark_job_explain": Call(lambda mlp, given: mlp.spark_job_explain(*given.split()), _submitted),
+    "top_nodes_info": Call(lambda mlp, cluster_id: mlp._top_nodes_info(cluster_id, None), _local),
+    "get_spark_sessions": Call(lambda mlp, cluster_id: mlp.get_spark_sessions(cluster_id), _local),
+    "add_spark_connect_jars": Call(
+        lambda mlp, cluster_id: mlp.add_spark_connect_jars(cluster_id, packages=["org.example:library:1.0"]), _cluster
+    ),
 }
+# Of the session of a service user test_v2.py has tests; a session of Spark needs Spark (test_connect.py).
+ELSEWHERE = {"create_oauth_token", "close_spark_session"}
