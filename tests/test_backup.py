@@ -236,9 +236,10 @@ def test_a_backup_of_an_older_version_is_brought_to_this_one_s_form(tmp_path: Pa
         backup(served, tmp_path / "backup")
         served.stop()
     path = tmp_path / "backup" / "platform.sqlite3"
-    # As the version before the store had this table would have written it.
+    # As the version before the store had these would have written it.
     with closing(sqlite3.connect(path)) as store, store:
-        store.execute("DROP TABLE readiness")
+        for table in ("readiness", "connect_sessions", "connect_servers"):
+            store.execute(f"DROP TABLE {table}")
         store.execute("ALTER TABLE clusters DROP COLUMN kubernetes")
         store.execute("DELETE FROM _sqlx_migrations WHERE version >= 15")
     described = json.loads((tmp_path / "backup" / "manifest.json").read_text())
