@@ -34,11 +34,12 @@ GOOD: dict[str, Any] = {
     "cluster_id": "c", "spec": {"name": "c"}, "minutes": 10, "minutes_after_last_job": 10, "namespace": "default",
     "secret_yaml_path": "nowhere.yaml", "configmap_yaml_path": "nowhere.yaml", "secret_name": "s",
     "configmap_name": "c", "manifest": {}, "pycode_file_path": "nowhere.py", "job_name": "j",
-    "yaml_file_path": "nowhere.yaml", "path": "/nowhere/job.log",
+    "yaml_file_path": "nowhere.yaml", "path": "/nowhere/job.log", "session_id": "s",
 }  # fmt: skip
 # They take no text at all, and say so.
 NO_TEXT = {"spec", "manifest", "limit", "wait", "tail", "follow", "minutes", "minutes_after_last_job", "timeout"}
 NO_TEXT |= {"on_update", "progress"}
+LISTS = {"jars", "packages", "repositories"}
 
 
 def _parameters(method: str) -> list[inspect.Parameter]:
@@ -66,12 +67,12 @@ def test_in_an_argument(nobody: MLPlatform, method: str, argument: str) -> None:
     needed = [one.name for one in _parameters(method) if one.default is inspect.Parameter.empty]
     # As a file's name, what `surrogateescape` makes of a byte is that byte.
     for half in HALVES[: 3 if argument.endswith("path") else None]:
-        given = {name: GOOD[name] for name in needed} | {argument: half}
+        given = {name: GOOD[name] for name in needed} | {argument: [half] if argument in LISTS else half}
         if argument in NO_TEXT:
             with pytest.raises(TypeError):
                 getattr(nobody, method)(**given)
             continue
-        with pytest.raises(BadRequestException, match=f"^{argument}: .*half of a surrogate pair") as refused:
+        with pytest.raises(BadRequestException, match=rf"^{argument}(\[0\])?: .*half of a surrogate pair") as refused:
             getattr(nobody, method)(**given)
         assert isinstance(refused.value, ValueError)
         assert not isinstance(refused.value, UnicodeError)

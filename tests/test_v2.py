@@ -80,6 +80,23 @@ def submit(cluster: SparkCluster, folder: Path, name: str, script: str) -> Spark
     return cluster.jobs.submit_pyjob(manifest, pyfile=program)
 
 
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPlatform]:
+    """One of this file's own: an address that names no cluster means the only one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLP_SERVER_SPARK_SUBMIT", str(stand_in(tmp_path_factory.mktemp("stand-in"))))
+        platform = LocalPlatform(tmp_path_factory.mktemp("platform"))
+    with platform:
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def admin(platform: LocalPlatform) -> Iterator[MLPlatform]:
+    """Its Administrator."""
+    with MLPlatform(platform.admin_token, url=platform.url) as admin:
+        yield admin
+
+
 @pytest.fixture
 def user(newcomer: Newcomer) -> tuple[str, TokenStr]:
     return newcomer()
